@@ -1,0 +1,45 @@
+# Two commands matter: `make run` and `make test`. Everything is set up by them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+TOOL   := .venv/tool
+
+.PHONY: setup run test check bench lock docs clean
+
+setup: $(STAMP)
+
+# uv lives in a small environment of its own; the lock carries hashes and no addresses.
+$(STAMP): dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(TOOL)/bin/uv || { $(PYTHON) -m venv $(TOOL) && $(TOOL)/bin/python -m pip install -q --disable-pip-version-check uv; }
+	@VIRTUAL_ENV=$(VENV) $(TOOL)/bin/uv pip sync -q --python $(BIN)/python --require-hashes --compile-bytecode dev.lock
+	@$(TOOL)/bin/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src
+	@touch $(STAMP)
+
+run: setup
+	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python -m tests.lab.run
+
+test: setup
+	@bash tests/run
+
+check: setup
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@bash bench/run
+
+lock: setup
+	$(TOOL)/bin/uv pip compile -q --generate-hashes --no-header --python-version 3.11 --extra postgres pyproject.toml -o requirements.lock
+	$(TOOL)/bin/uv pip compile -q --generate-hashes --no-header --python-version 3.11 --extra postgres --group dev -c requirements.lock pyproject.toml -o dev.lock
+
+docs: setup
+	$(BIN)/drydock config docs > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist

@@ -1,0 +1,1 @@
+"""Docker Engine adapter: everything that speaks the Engine API. Imports `core` only."""

@@ -1,0 +1,199 @@
+"""What happened, as typed values, and the bus that carries them in order.
+
+The rooms `watch`, `updates`, `security`, `notify`, `observe` and `api` never import each other: they meet here.
+Each subscriber has a queue and a task of its own, so a slow one delays nobody and sees its events in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import structlog
+
+from drydock.core.model import Container
+
+log = structlog.get_logger("events")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Root of all events."""
+
+
+class ContainerAdded(Event, frozen=True, kw_only=True):
+    """A container entered the fleet."""
+
+    container: Container
+
+
+class ContainerUpdated(Event, frozen=True, kw_only=True):
+    """A meaningful change of a container (watching.md §13)."""
+
+    container: Container
+    previous: Container
+
+
+class ContainerRemoved(Event, frozen=True, kw_only=True):
+    """A container left the fleet; `replacement_expected` when a successor of the same name is likely."""
+
+    container: Container
+    replacement_expected: bool = False
+
+
+class ContainerChecked(Event, frozen=True, kw_only=True):
+    """One registry check finished. `changed`: first time seen, or the pending candidate is another one."""
+
+    container: Container
+    changed: bool
+
+
+class ChecksFinished(Event, frozen=True, kw_only=True):
+    """A scan finished: all its reports in container order."""
+
+    watcher: str
+    reports: tuple[ContainerChecked, ...]
+    cause: Literal["cron", "start", "event", "api", "cli"]
+
+
+class MaturityCleared(Event, frozen=True, kw_only=True):
+    """The maturity gate of a container opened (watching.md §11.4)."""
+
+    container: Container
+    cleared_at: str
+    pending_since: str
+    min_age_days: int
+    clock_source: str | None = None
+
+
+class HealthChanged(Event, frozen=True, kw_only=True):
+    """A container became unhealthy from another known health, or a new run of it is unhealthy again."""
+
+    container: Container
+    previous: str | None
+
+
+class OperationChanged(Event, frozen=True, kw_only=True):
+    """An update operation moved; `operation` is its public form (container-api.md §8.1)."""
+
+    operation: dict[str, Any]
+
+
+class UpdateApplied(Event, frozen=True, kw_only=True):
+    """An update succeeded."""
+
+    operation: dict[str, Any]
+    container: Container | None = None
+
+
+class UpdateFailed(Event, frozen=True, kw_only=True):
+    """An update failed or was rolled back."""
+
+    operation: dict[str, Any]
+    error: str
+    container: Container | None = None
+
+
+class BatchFinished(Event, frozen=True, kw_only=True):
+    """Every operation of one batch is terminal; `summary` is the payload of `dd:batch-update-completed`."""
+
+    summary: dict[str, Any]
+
+
+class ScanStarted(Event, frozen=True, kw_only=True):
+    """A vulnerability scan of a container began."""
+
+    container_id: str
+
+
+class ScanCompleted(Event, frozen=True, kw_only=True):
+    """A vulnerability scan of a container ended."""
+
+    container_id: str
+    status: str
+
+
+class ScanCycleCompleted(Event, frozen=True, kw_only=True):
+    """A cycle of scans ended; `summary` is the payload of `dd:security-scan-cycle-complete`."""
+
+    summary: dict[str, Any]
+
+
+class SecurityAlert(Event, frozen=True, kw_only=True):
+    """A scan found something that deserves a message."""
+
+    container: Container
+    summary: dict[str, Any]
+
+
+class AuditRecorded(Event, frozen=True, kw_only=True):
+    """An audit entry was written; its public form."""
+
+    entry: dict[str, Any]
+
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[Any], Awaitable[None]]
+
+
+class Subscription:
+    """One subscriber: the kinds it wants, its queue, its handler."""
+
+    def __init__(self, name: str, handler: Handler, kinds: tuple[type[Event], ...]) -> None:
+        self.name = name
+        self.handler = handler
+        self.kinds = kinds
+        self.queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._busy = False
+
+    async def run(self, limit_s: float) -> None:
+        """Handle events one by one until cancelled; a hung or failing handler loses that event, with a log line."""
+        while True:
+            event = await self.queue.get()
+            self._busy = True
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self.handler(event)
+            except TimeoutError:
+                log.warning("events.handler_timeout", subscriber=self.name, event_type=type(event).__name__)
+            except Exception:
+                log.exception("events.handler_failed", subscriber=self.name, event_type=type(event).__name__)
+            finally:
+                self._busy = False
+                self.queue.task_done()
+
+    @property
+    def idle(self) -> bool:
+        return self.queue.empty() and not self._busy
+
+
+class Bus:
+    """Delivers every event to every interested subscriber, in the order of publication."""
+
+    def __init__(self, handler_timeout: float = 30.0) -> None:
+        self._subscriptions: list[Subscription] = []
+        self._timeout = handler_timeout
+
+    def subscribe(self, name: str, handler: Handler, *kinds: type[Event]) -> Subscription:
+        """Register `handler` for `kinds` (none = all). Before `run`, or the task must be started by the caller."""
+        subscription = Subscription(name, handler, kinds)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def publish(self, event: Event) -> None:
+        """Queue `event` for its subscribers. Never blocks, never raises."""
+        for subscription in self._subscriptions:
+            if not subscription.kinds or isinstance(event, subscription.kinds):
+                subscription.queue.put_nowait(event)
+
+    async def run(self) -> None:
+        """Serve all subscribers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for subscription in self._subscriptions:
+                group.create_task(subscription.run(self._timeout), name=f"events:{subscription.name}")
+
+    async def drain(self) -> None:
+        """Wait until every queued event has been handled."""
+        for subscription in self._subscriptions:
+            await subscription.queue.join()
