@@ -63,6 +63,7 @@ class KeyRecords(Protocol):
 
     async def all(self) -> list[ApiKey]: ...
     async def put(self, key: ApiKey) -> None: ...
+    async def touch(self, id: str, used_at: int, address: str) -> None: ...
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,8 @@ class ApiKeys:
             created_at=now,
             expires_at=expires,
         )
-        await self._save(key)
+        self._keys[id] = key
+        await self._records.put(key)
         return key, f"{PREFIX}{id}_{secret}"
 
     async def rotate(self, id: str, grace_minutes: int = 0) -> tuple[ApiKey, str]:
@@ -124,20 +126,17 @@ class ApiKeys:
         key = self._existing(id)
         secret = secrets.token_urlsafe(32)
         until = self._clock.now_ms() + grace_minutes * MINUTE_MS
-        changed = msgspec.structs.replace(
-            key,
-            secret_hash=_hash(secret),
-            previous_hash=key.secret_hash if grace_minutes else None,
-            previous_until=until if grace_minutes else None,
-        )
-        await self._save(changed)
-        return changed, f"{PREFIX}{id}_{secret}"
+        key.previous_hash, key.previous_until = (key.secret_hash, until) if grace_minutes else (None, None)
+        key.secret_hash = _hash(secret)
+        await self._records.put(key)
+        return key, f"{PREFIX}{id}_{secret}"
 
     async def revoke(self, id: str) -> ApiKey:
         """End a key for good. `NotFound` for an unknown one."""
-        changed = msgspec.structs.replace(self._existing(id), revoked_at=self._clock.now_ms())
-        await self._save(changed)
-        return changed
+        key = self._existing(id)
+        key.revoked_at = self._clock.now_ms()
+        await self._records.put(key)
+        return key
 
     async def admit(self, token: str, address: str) -> Admitted | None:
         """Who presents this token; None when it is unknown, expired or revoked. Remembers the use, to the minute."""
@@ -171,13 +170,11 @@ class ApiKeys:
         return key.revoked_at is None and (key.expires_at is None or key.expires_at > self._clock.now_ms())
 
     async def _touch(self, key: ApiKey, address: str) -> None:
+        """Written once a minute, and only these two fields: a revocation at the same time must not be undone."""
         minute = self._clock.now_ms() // MINUTE_MS * MINUTE_MS
-        if key.last_used_at != minute or key.last_used_ip != address:
-            await self._save(msgspec.structs.replace(key, last_used_at=minute, last_used_ip=address))
-
-    async def _save(self, key: ApiKey) -> None:
-        await self._records.put(key)
-        self._keys[key.id] = key
+        if key.last_used_at != minute:
+            key.last_used_at, key.last_used_ip = minute, address
+            await self._records.touch(key.id, minute, address)
 
     def _existing(self, id: str) -> ApiKey:
         key = self._keys.get(id)

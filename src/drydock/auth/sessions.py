@@ -60,7 +60,11 @@ class SessionRecords(Protocol):
     """Where sessions survive (`store.sessions`)."""
 
     async def get(self, key: str) -> Session | None: ...
-    async def put(self, session: Session) -> None: ...
+    async def insert(self, session: Session) -> None: ...
+    async def update(self, session: Session) -> None:
+        """Write a session that is still there; one that was deleted meanwhile stays deleted."""
+        ...
+
     async def delete(self, keys: Sequence[str]) -> None: ...
     async def of_user(self, user: str) -> list[Session]: ...
     async def delete_expired(self, now_ms: int) -> int: ...
@@ -93,6 +97,7 @@ class Sessions:
         self._signer = signer
         self._most = most_per_user
         self._cache: dict[str, tuple[Session, float]] = {}
+        self._closed: dict[str, float] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def find(self, cookie: str | None) -> Session | None:
@@ -112,7 +117,8 @@ class Sessions:
         session = Session(
             key=key_of(id), created_at=now, seen_at=now, expires_at=now + BEFORE_LOGIN_MS, remember=remember
         )
-        await self.save(session)
+        await self._records.insert(session)
+        self._cache[session.key] = (session, self._clock.monotonic())
         return session, self._signer.sign(id)
 
     async def establish(self, who: SignIn, *, remember: bool, replaces: Session | None) -> tuple[Session, str]:
@@ -120,7 +126,7 @@ class Sessions:
 
         Gives the session and its cookie value. `SessionFailure` when another sign-in of this user blocks for 10 s.
         """
-        turn = self._turns.setdefault(who.user, asyncio.Lock())
+        turn = self._turns.setdefault(who.user, asyncio.Lock())  # users are few: only real logins come here
         try:
             await asyncio.wait_for(turn.acquire(), LOGIN_WAIT_S)
         except TimeoutError as error:
@@ -129,8 +135,6 @@ class Sessions:
             return await self._establish(who, remember, replaces)
         finally:
             turn.release()
-            if not turn.locked() and not getattr(turn, "_waiters", None):
-                self._turns.pop(who.user, None)
 
     async def _establish(self, who: SignIn, remember: bool, replaces: Session | None) -> tuple[Session, str]:
         now = self._clock.now_ms()
@@ -146,7 +150,8 @@ class Sessions:
         if replaces is not None:
             await self.close(replaces)
         await self._make_room(who.user)
-        await self.save(session)
+        await self._records.insert(session)
+        self._cache[session.key] = (session, self._clock.monotonic())
         return session, self._signer.sign(id)
 
     async def _make_room(self, user: str) -> None:
@@ -155,9 +160,8 @@ class Sessions:
         await self._forget([session.key for session in surplus])
 
     async def save(self, session: Session) -> None:
-        """Store a session."""
-        await self._records.put(session)
-        self._cache[session.key] = (session, self._clock.monotonic())
+        """Store changes of a session."""
+        await self._records.update(session)
 
     async def close(self, session: Session) -> None:
         """End one session."""
@@ -179,7 +183,9 @@ class Sessions:
     async def prune(self) -> int:
         """Remove expired sessions; how many there were."""
         now = self._clock.now_ms()
-        self._cache = {key: item for key, item in self._cache.items() if item[0].expires_at > now}
+        horizon = self._clock.monotonic() - CACHE_S
+        self._cache = {key: item for key, item in self._cache.items() if item[1] > horizon}
+        self._closed = {key: at for key, at in self._closed.items() if at > horizon}
         return await self._records.delete_expired(now)
 
     async def _load(self, key: str) -> Session | None:
@@ -187,7 +193,7 @@ class Sessions:
         if cached is not None and self._clock.monotonic() - cached[1] < CACHE_S:
             return cached[0]
         session = await self._records.get(key)
-        if session is None:
+        if session is None or key in self._closed:
             self._cache.pop(key, None)
             return None
         self._cache[key] = (session, self._clock.monotonic())
@@ -205,6 +211,7 @@ class Sessions:
     async def _forget(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._cache.pop(key, None)
+            self._closed[key] = self._clock.monotonic()
         if keys:
             await self._records.delete(keys)
 
