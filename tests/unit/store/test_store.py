@@ -132,10 +132,13 @@ async def test_concurrent_read_then_write_loses_nothing(store: Store) -> None:
 
 
 async def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError):
+    async def fail() -> None:
         async with store.database.write() as connection:
             await connection.execute(sa.insert(documents).values(collection="a", key="b", document="1"))
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     assert await store.documents.get("a", "b", int) is None
 
 
