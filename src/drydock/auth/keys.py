@@ -82,7 +82,7 @@ class ApiKeys:
     def __init__(self, clock: Clock, records: KeyRecords, configured: Sequence[ConfiguredKey] = ()) -> None:
         self._clock = clock
         self._records = records
-        self._configured = tuple(configured)
+        self.configured = tuple(configured)
         self._keys: dict[str, ApiKey] = {}
 
     async def load(self) -> None:
@@ -92,7 +92,7 @@ class ApiKeys:
     @property
     def usable(self) -> bool:
         """Whether any key can admit anybody now."""
-        return bool(self._configured) or any(self._alive(key) for key in self._keys.values())
+        return bool(self.configured) or any(self._alive(key) for key in self._keys.values())
 
     def listed(self) -> list[ApiKey]:
         """Keys that are not revoked, newest first."""
@@ -154,7 +154,7 @@ class ApiKeys:
     def _configured_key(self, token: str) -> Admitted | None:
         match = _TOKEN.fullmatch(token)
         hashes = {_hash(token), _hash(match[2])} if match else {_hash(token)}
-        for key in self._configured:
+        for key in self.configured:
             if any(hmac.compare_digest(key.hash, given) for given in hashes):
                 return Admitted(id=f"env:{key.name}", name=key.name, owner=key.name, scopes=key.scopes)
         return None

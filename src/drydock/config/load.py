@@ -9,6 +9,7 @@ from typing import Any
 
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
+from drydock.config.sections.auth import AuthSettings, SessionSettings
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
 from drydock.config.sections.watching import (
@@ -23,6 +24,8 @@ from drydock.config.source import Problem, Source
 SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("server", ServerSettings),
     ("process", ProcessSettings),
+    ("auth", AuthSettings),
+    ("session", SessionSettings),
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
@@ -47,6 +50,8 @@ class Settings:
 
     server: ServerSettings
     process: ProcessSettings
+    auth: AuthSettings
+    session: SessionSettings
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
