@@ -15,8 +15,6 @@ from drydock.core.errors import DrydockError, InvalidTransform, RegistryNotFound
 from drydock.core.model import CheckError, Container, ImageDigest, Result
 from drydock.core.tags import rules
 from drydock.core.tags.decide import TagDecision, TagSubject, comparison_tag, decide
-from drydock.core.tags.subject import compile_subject
-from drydock.core.tags.suggest import suggested_tag
 from drydock.core.tags.transform import compile_transform
 from drydock.core.times import to_iso
 from drydock.core.trace import HostRequests, Step, TagTrace, Trace
@@ -143,13 +141,8 @@ def _previous(container: Container) -> Result:
 
 
 def _by_digest(container: Container, planned: CheckPlan, names: Sequence[str]) -> Finding:
-    subject = subject_of(container)
-    compare = comparison_tag(names, subject) if planned.compare else None
-    result = Result(
-        tag=container.image.tag.value,
-        no_update_reason=DIGEST_ONLY_REASON,
-        suggested_tag=suggested_tag(names, compile_subject(subject)),
-    )
+    compare = comparison_tag(names, subject_of(container)) if planned.compare else None
+    result = Result(tag=container.image.tag.value, no_update_reason=DIGEST_ONLY_REASON)
     return Finding(plan=planned, result=result, compare_tag=compare)
 
 

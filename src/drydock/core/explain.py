@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from drydock.core import labels
-from drydock.core.model import Blocker, Container, ContainerView, UpdatePolicy
+from drydock.core.model import Blocker, Container, ContainerView, DeclarativePolicy, UpdatePolicy
 from drydock.core.policy import maturity
 from drydock.core.policy.layers import FIELD_OF_WIRE, effective
 from drydock.core.policy.suppression import suppressed_by
@@ -233,17 +233,20 @@ def _kind(container: Container, view: ContainerView) -> Step:
 def _policy(container: Container, now_ms: int) -> Step:
     found = effective(container)
     reason = suppressed_by(container, now_ms) if has_raw_update(container) else None
-    fields = {
-        wire: {"value": getattr(found.policy, FIELD_OF_WIRE[wire]), "source": source}
-        for wire, source in found.sources.items()
-    }
+    text = _layers_text(found.policy, dict(found.sources))
     if reason is not None:
-        text = f"The policy hides the update ({reason}): {_layers_text(found.policy, dict(found.sources))}"
-        return Step(stage="policy", outcome="stop", reason=text, details=fields)
-    if not fields:
+        return Step(stage="policy", outcome="stop", reason=f"Held back ({reason}): {text}", details=_layers(container))
+    if not found.sources:
         return Step(stage="policy", outcome="pass", reason="No update policy is set")
-    text = f"The policy lets it pass: {_layers_text(found.policy, dict(found.sources))}"
-    return Step(stage="policy", outcome="pass", reason=text, details=fields)
+    return Step(stage="policy", outcome="pass", reason=f"The policy lets it pass: {text}", details=_layers(container))
+
+
+def _layers(container: Container) -> dict[str, object]:
+    """Each layer's own values, highest first, and which layer every field comes from."""
+    declared = container.update_policy_declarative or DeclarativePolicy()
+    layers = {"override": container.update_policy_overrides, "label": declared.label, "env": declared.env}
+    values = {name: msgspec.to_builtins(layer) for name, layer in layers.items() if layer is not None}
+    return {**values, "sources": dict(effective(container).sources)}
 
 
 def _layers_text(policy: UpdatePolicy, sources: dict[str, str]) -> str:
