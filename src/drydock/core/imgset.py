@@ -35,7 +35,9 @@ def best_match(sets: Iterable[ImageSet], image: Reference) -> ImageSet | None:
     Of equally specific ones a set that names the registry wins, then the alphabetically first name.
     """
     ranked = [(-length, item) for item in sets if (length := specificity(item.image, image))]
-    return min(ranked, key=lambda entry: (entry[0], not _has_domain(entry[1].image), entry[1].name), default=(0, None))[1]
+    return min(ranked, key=lambda entry: (entry[0], not _has_domain(entry[1].image), entry[1].name), default=(0, None))[
+        1
+    ]
 
 
 def _has_domain(pattern: str) -> bool:

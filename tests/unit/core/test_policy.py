@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.core.build import NOW, container, updatable
 
 from drydock.core.errors import BadRequest
 from drydock.core.model import Container, DeclarativePolicy, Result, UpdateKind, UpdatePolicy
@@ -18,6 +17,7 @@ from drydock.core.policy.lifecycle import stamp
 from drydock.core.policy.suppression import is_available, suppressed_by
 from drydock.core.policy.thresholds import THRESHOLDS, match_reference, parse_references, reaches
 from drydock.core.times import DAY_MS, to_iso
+from unit.core.build import NOW, container, updatable
 
 LABELLED = DeclarativePolicy(
     env=UpdatePolicy(maturity_mode="all", maturity_min_age_days=3),
@@ -92,7 +92,9 @@ def test_snooze(fields: dict[str, Any], expected: int) -> None:
 
 
 def test_maturity_policy_keeps_known_days() -> None:
-    assert after("set-maturity-policy", mode=" MATURE ") == UpdatePolicy(maturity_mode="mature", maturity_min_age_days=7)
+    assert after("set-maturity-policy", mode=" MATURE ") == UpdatePolicy(
+        maturity_mode="mature", maturity_min_age_days=7
+    )
     assert after("set-maturity-policy", mode="mature", minAgeDays=14) == UpdatePolicy(
         maturity_mode="mature",
         maturity_min_age_days=14,
@@ -189,7 +191,7 @@ def test_garbage_is_tidied_on_the_way() -> None:
 JSON = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.just("2026-03-01"))
 BODY = st.fixed_dictionaries(
     {"action": st.sampled_from([*ACTIONS, "nope"])},
-    optional={name: JSON for name in ("kind", "value", "days", "snoozeUntil", "mode", "minAgeDays", "field")}
+    optional=dict.fromkeys(("kind", "value", "days", "snoozeUntil", "mode", "minAgeDays", "field"), JSON)
     | {"mode": st.sampled_from(["all", "mature", "x"]), "kind": st.sampled_from(["tag", "digest", "x"])},
 )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.core.build import NOW, container
 
 from drydock.core.links import render
 from drydock.core.model import Details, EnvEntry, Result, UpdateInsight, UpdatePolicy
 from drydock.core.policy.suppression import is_available
 from drydock.core.redact import is_sensitive, redact
 from drydock.core.update import candidate_identity, has_raw_update, update_kind
+from unit.core.build import NOW, container
 
 T1, T2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 
@@ -158,7 +158,11 @@ def test_redaction_hides_values_also_empty_ones_and_keeps_the_original() -> None
     stored = Details(
         ports=[],
         volumes=[],
-        env=[EnvEntry(key="TOKEN", value=""), EnvEntry(key="A_SECRET", value="s3cret"), EnvEntry(key="TZ", value="UTC")],
+        env=[
+            EnvEntry(key="TOKEN", value=""),
+            EnvEntry(key="A_SECRET", value="s3cret"),
+            EnvEntry(key="TZ", value="UTC"),
+        ],
     )
     shown = redact(stored)
     assert [(entry.value, entry.sensitive) for entry in shown.env] == [("***", True), ("***", True), ("UTC", False)]
