@@ -13,8 +13,8 @@ _CREDENTIALS = re.compile(
     r"(?P<scheme>\b(?:bearer|basic|digest|negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|(?P<header>\b(?:proxy-)?authorization\b[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|digest)\s+)?[^\s\"',;]+"
     r"|(?P<url>\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:?[^\s/@]*@"
-    r"|(?P<param>\b(?:access_token|refresh_token|id_token|client_secret|password|passwd|api_?key|token|secret|code|"
-    r"code_verifier|nonce|state)=)[^\s&\"']+",
+    r"|(?P<param>(?:\b(?:access_token|refresh_token|id_token|client_secret|password|passwd|api_?key|token|secret)"
+    r"|[?&](?:code|code_verifier|code_challenge|nonce|state|client_id))=)[^\s&\"']+",
     re.IGNORECASE,
 )
 _TOKENS = re.compile(r"\bdd_[A-Za-z0-9]{10}_[A-Za-z0-9_-]{43}")

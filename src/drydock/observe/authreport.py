@@ -38,9 +38,9 @@ class AuthReport:
 
     async def login(self, attempt: Attempt) -> None:
         """Count an attempt, and write it unless it is quiet."""
-        labels = {"outcome": attempt.outcome, "provider": attempt.provider}
-        self._metrics.logins.inc(**labels)
-        self._metrics.login_seconds.observe(attempt.seconds, **labels)
+        outcome, provider = attempt.outcome, attempt.provider
+        self._metrics.logins.inc(outcome=outcome, provider=provider)
+        self._metrics.login_seconds.observe(attempt.seconds, outcome=outcome, provider=provider)
         if attempt.quiet:
             return
         user = printable(attempt.user) if attempt.user is not None else None

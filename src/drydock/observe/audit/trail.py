@@ -29,7 +29,7 @@ class AuditTrail:
     """Implements the audit log of the API and of the rooms. `counted` is called with the action of each entry."""
 
     def __init__(
-        self, records: AuditRecords, clock: Clock, bus: Bus, counted: Callable[[str], None] = lambda action: None
+        self, records: AuditRecords, clock: Clock, bus: Bus, counted: Callable[[str], None] | None = None
     ) -> None:
         self._records = records
         self._clock = clock
@@ -52,7 +52,8 @@ class AuditTrail:
         if entry.action not in ACTIONS:
             log.warning("audit.unknown_action", action=entry.action)
         await self._records.append(entry)
-        self._counted(entry.action)
+        if self._counted is not None:
+            self._counted(entry.action)
         self._bus.publish(AuditRecorded(entry=msgspec.to_builtins(entry)))
         self._written += 1
         if self._written % PRUNE_EVERY == 0:
