@@ -1,7 +1,7 @@
-"""Hosts, authorities and addresses as registries see them (registries.md §2.1, §2.2, §6.6).
+"""Hosts, authorities and addresses as registries see them (registries.md §2.1, §6.6).
 
-Pure text work: canonical spelling of a registry host, splitting of a reference without its tag, and the question
-whether a network address is public. Choosing an instance for a host is `routing.py`.
+Pure text work: grammar of hosts, repositories and digests, the authority of a URL, and the question whether a network
+address is public. References are `core.reference`, choosing an instance for a host is `routing.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import re
 
 from yarl import URL
 
-HUB = "docker.io"
-_HUB_NAMES = frozenset({HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
-_DEFAULT_PORT = {"http": 80, "https": 443}
+from drydock.core.reference import DOCKER_HUB, canonical_host
 
 _HOST = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::\d{1,5})?"
@@ -22,16 +20,6 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-
-
-def canonical_host(text: str) -> str:
-    """The one spelling of a registry host: lower case, no scheme, path or default port; Hub's names are `docker.io`."""
-    scheme, _, rest = text.strip().lower().rpartition("://")
-    host = rest.partition("/")[0]
-    for known, port in _DEFAULT_PORT.items():
-        if scheme in ("", known) and host.endswith(f":{port}"):
-            host = host[: -len(str(port)) - 1]
-    return HUB if host in _HUB_NAMES else host
 
 
 def is_host(text: str) -> bool:
@@ -54,24 +42,9 @@ def is_repository(text: str) -> bool:
     return len(text) <= 255 and _PATH.fullmatch(text) is not None
 
 
-def looks_like_host(component: str) -> bool:
-    """The rule of references: a first component with `.`, `:` or an upper-case letter, or `localhost`, is a host."""
-    return "." in component or ":" in component or component == "localhost" or component != component.lower()
-
-
-def split_reference(text: str) -> tuple[str, str] | None:
-    """Canonical host and repository path of an image reference, tag and digest dropped; None if it is none."""
-    first, slash, rest = text.strip().partition("@")[0].partition("/")
-    host, path = (first, rest) if slash and looks_like_host(first) else (HUB, text.strip().partition("@")[0])
-    head, sep, last = path.rpartition("/")
-    repository = f"{head}{sep}{last.partition(':')[0]}".lower()
-    host = canonical_host(host)
-    return (host, official(host, repository)) if is_host(host) and is_repository(repository) else None
-
-
 def official(host: str, repository: str) -> str:
     """Docker Hub's official images live under `library/`."""
-    return f"library/{repository}" if host == HUB and "/" not in repository else repository
+    return f"library/{repository}" if host == DOCKER_HUB and "/" not in repository else repository
 
 
 def authority(url: URL) -> str:

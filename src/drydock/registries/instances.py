@@ -52,8 +52,10 @@ class Instance:
 
     @property
     def url(self) -> str | None:
-        """The configured or fixed URL, with scheme, without trailing slash."""
+        """The configured or fixed URL, with scheme, without trailing slash; None where it depends on the image."""
         text = self.get("url") or self.provider.url
+        if not text and self.provider.base and "{" not in self.provider.base:
+            text = self.provider.base.removesuffix("/v2")
         return shapes.with_scheme(text) if text else None
 
     @property

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from drydock.registries.hosts import (
-    HUB,
-    canonical_host,
-    is_host,
-    is_local_name,
-    is_repository,
-    official,
-    split_reference,
-)
+from drydock.core.reference import canonical_host, try_parse
+from drydock.registries.hosts import is_host, is_local_name, is_repository, official
 from drydock.registries.instances import AUTO_INSTANCE, Instance
 from drydock.registries.spec import HTTPS_BASE
 
@@ -56,7 +49,8 @@ def lookup_target(host: str, repository: str, lookup: str | None) -> tuple[str, 
     if "://" in text or ("/" not in text and ("." in text or ":" in text or text == "localhost")):
         other, path = canonical_host(text), repository
     else:
-        return split_reference(text) or own_target
+        other_image = try_parse(text)
+        return (other_image.registry_host, other_image.repository) if other_image else own_target
     return (other, official(other, path)) if is_host(other) else own_target
 
 
@@ -106,11 +100,16 @@ def claims(instance: Instance, host: str) -> bool:
     """Whether an instance serves a canonical host: by the patterns of its type, or by its configured authority."""
     if instance.provider.hosts:
         return any(re.fullmatch(pattern, host) for pattern in instance.provider.hosts)
-    return instance.authority == host
+    return _is_authority(instance, host)
+
+
+def _is_authority(instance: Instance, host: str) -> bool:
+    """An image reference has no scheme: the default port is that of the configured URL's scheme."""
+    return bool(instance.url) and canonical_host(f"{URL(instance.url or '').scheme}://{host}") == instance.authority
 
 
 def _rank(instance: Instance, host: str, repository: str) -> tuple[object, ...]:
-    exact = bool(instance.get("url")) and instance.authority == host
+    exact = bool(instance.get("url")) and _is_authority(instance, host)
     region = instance.get("region")
     return (
         not exact,
@@ -133,8 +132,3 @@ def _served(instance: Instance, host: str, repository: str, reason: str) -> Rout
     name = repository[len(prefix) :].lstrip("/") or repository
     base = (instance.provider.base or HTTPS_BASE).format(host=host, url=instance.url)
     return Route(instance.id, host, repository, base, reason, name)
-
-
-def is_hub(route: Route) -> bool:
-    """Whether a route leads to Docker Hub."""
-    return route.host == HUB

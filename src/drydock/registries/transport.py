@@ -21,7 +21,7 @@ from drydock.registries.headers import advised_wait, parse_quota
 from drydock.registries.hosts import authority
 from drydock.registries.instances import Instance
 from drydock.registries.limiter import LONG_PAUSE_S, HostLimiter, HostPaused
-from drydock.registries.spec import HOST_PACE, PRIVATE, PUBLIC, Pace
+from drydock.registries.spec import HOST_PACE, PUBLIC, Pace
 from drydock.registries.tls import TlsContexts, TlsSettings
 from drydock.registries.wire import Answer, Hop, NoAnswer, Wire
 
@@ -134,7 +134,7 @@ class Transport:
     def _pace(self, host: str, call: Call) -> Pace:
         own = call.instance.pace if host == call.own_host else None
         pace = self._paces.get(host) or own or HOST_PACE.get(host) or PUBLIC
-        if self._concurrency is None or pace.rate >= PRIVATE.rate or (own and call.instance.get("concurrency")):
+        if self._concurrency is None or pace.concurrency != PUBLIC.concurrency or call.instance.get("concurrency"):
             return pace
         return replace(pace, concurrency=self._concurrency)
 
