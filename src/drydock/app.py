@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
 from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
@@ -24,12 +24,14 @@ from drydock.core.errors import ConfigError
 from drydock.core.imgset import ImageSet
 from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Container
+from drydock.core.times import to_iso
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, EngineAuth, EngineSettings, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.observe.audit import Audit
 from drydock.registries.instances import register
 from drydock.registries.service import Proxies, RegistryOptions, RegistryService
 from drydock.store.documents import Documents
@@ -38,6 +40,7 @@ from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery
+from drydock.watch.ledger import FleetLedger
 from drydock.watch.record import Context
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
@@ -79,7 +82,7 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         await fleet.load()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
-        services = build_services(settings, clock, fleet, watching, registries, store)
+        services = build_services(settings, clock, bus, fleet, watching, registries, store)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
@@ -135,7 +138,6 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
     """The fleet over the store."""
     caches, default = settings.caches, settings.caches.default_max_entries
     fleet_settings = FleetSettings(
-        maturity_threshold_days=settings.process.ui_maturity_threshold_days,
         lifecycle_ttl_ms=caches.lifecycle_ttl_ms,
         lifecycle_max=caches.lifecycle_max_entries or default,
         policy_ttl_ms=caches.policy_ttl_ms,
@@ -195,8 +197,9 @@ def build_watcher(
         watch_all=settings.watch_all,
         settle_ms=settings.discovery_settle_ms,
     )
-    checker = Checker(registries, fleet, clock)
-    return Watcher(settings.name, engine, discovery, checker, fleet, bus, clock, blocked_reason=address.blocked)
+    ledger = FleetLedger(fleet, bus, clock)
+    checker = Checker(registries, ledger, clock)
+    return Watcher(settings.name, engine, discovery, checker, fleet, ledger, bus, clock, blocked_reason=address.blocked)
 
 
 def watch_context(settings: WatcherSettings, registries: RegistryService) -> Context:
@@ -269,6 +272,33 @@ class WatcherMemory:
         await self._documents.put(WATCHER_STATE, key, value)
 
 
+class WatchingApi:
+    """The watchers as the API asks for them."""
+
+    def __init__(self, watching: WatchService) -> None:
+        self._watching = watching
+        self.watch_all = watching.watch_all
+        self.watch_some = watching.watch_some
+        self.watch_one = watching.watch_one
+
+    def components(self) -> list[Component]:
+        return [
+            Component(
+                id=one.watcher.id,
+                type="docker",
+                name=one.watcher.name,
+                configuration=one.configuration(),
+                metadata=one.metadata(),
+            )
+            for one in self._watching.all()
+        ]
+
+    def next_check_at(self, container: Container) -> str | None:
+        watcher = self._watching.get(container.watcher)
+        moment = watcher.next_run_ms() if watcher else None
+        return to_iso(moment) if moment is not None else None
+
+
 class RegistryComponents:
     """The registries as the API lists them."""
 
@@ -313,13 +343,20 @@ def http_settings(settings: Settings) -> HttpSettings:
 def build_services(
     settings: Settings,
     clock: Clock,
+    bus: Bus,
     fleet: Fleet,
     watching: WatchService,
     registries: RegistryService,
     store: Store,
 ) -> Services:
     """What the routes call."""
-    raise NotImplementedError
-
-
-__all__ = ["Application", "asyncio", "run"]
+    return Services(
+        clock=clock,
+        settings=http_settings(settings),
+        access=AnonymousAccess(),
+        fleet=fleet,
+        watching=WatchingApi(watching),
+        registries=RegistryComponents(registries),
+        audit=Audit(store.audit, bus),
+        started_at=clock.monotonic(),
+    )
