@@ -112,11 +112,9 @@ def level_name(text: str) -> str:
 def message(event: MutableMapping[str, Any]) -> str:
     """Event name and its fields on one line; values from outside are scrubbed and cut."""
     fields = [f"{name}={_shown(value)}" for name, value in event.items() if name not in _HIDDEN]
-    error = event.get("exc_info")
-    if isinstance(error, tuple):
-        error = error[1]
-    if isinstance(error, BaseException):
-        fields.append(f"error={_shown(f'{type(error).__name__}: {error}')}")
+    trace = str(event.get("exception") or "").strip()
+    if trace:
+        fields.append(f"error={_shown(trace.splitlines()[-1])}")
     return " ".join(_parts(event, fields))
 
 

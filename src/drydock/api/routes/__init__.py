@@ -8,14 +8,38 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, fleet, probes, registries, system, watchers
+from drydock.api.routes import (
+    audit,
+    auth,
+    authentications,
+    container,
+    debug,
+    events,
+    fleet,
+    keys,
+    log,
+    metrics,
+    probes,
+    registries,
+    settings,
+    system,
+    watchers,
+)
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
+    metrics.router,
+    auth.router,
+    keys.router,
     system.router,
+    settings.router,
+    debug.router,
     fleet.router,
     container.router,
     watchers.router,
     registries.router,
+    authentications.router,
     audit.router,
+    log.router,
+    events.router,
 )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from drydock.clock import Clock
+from drydock.clock import Clock, SystemClock
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container, audit_key
 from drydock.core.times import to_iso
@@ -29,10 +29,10 @@ class AuditTrail:
     """Implements the audit log of the API and of the rooms. `counted` is called with the action of each entry."""
 
     def __init__(
-        self, records: AuditRecords, clock: Clock, bus: Bus, counted: Callable[[str], None] | None = None
+        self, records: AuditRecords, bus: Bus, clock: Clock | None = None, counted: Callable[[str], None] | None = None
     ) -> None:
         self._records = records
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._bus = bus
         self._counted = counted
         self._written = 0
@@ -81,8 +81,9 @@ class AuditTrail:
 
 
 def _about(container: Container) -> dict[str, Any]:
+    image = container.image
     return {
         "container_name": container.name,
         "container_identity_key": audit_key(container),
-        "container_image": f"{container.image.name}:{container.image.tag.value}",
+        "container_image": f"{image.registry.url}/{image.name}:{image.tag.value}",
     }
