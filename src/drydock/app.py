@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import structlog
 
 from drydock import __version__
@@ -16,6 +18,7 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.app_auth import authentication
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -31,7 +34,18 @@ from drydock.docker.connect import EngineAddress, EngineAuth, EngineSettings, co
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.observe.acks import Acknowledgements
 from drydock.observe.audit import Audit
+from drydock.observe.audit.from_events import EventAudit
+from drydock.observe.authreport import AuthReport
+from drydock.observe.dump import DebugDump, Section
+from drydock.observe.eventfeed import EventFeed
+from drydock.observe.eventstream import EventStream
+from drydock.observe.metrics.catalogue import Metrics
+from drydock.observe.metrics.families import Computed
+from drydock.observe.metrics.process import LoopLag
+from drydock.observe.preferences import Preferences
+from drydock.observe.serverlog import LogBuffer, LogEntry, Wanted
 from drydock.registries.instances import register
 from drydock.registries.service import Proxies, RegistryOptions, RegistryService
 from drydock.store.documents import Documents
@@ -64,7 +78,9 @@ class Application:
 
 
 @asynccontextmanager
-async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> AsyncIterator[Application]:
+async def run(
+    settings: Settings, environ: Mapping[str, str], clock: Clock | None = None, log_buffer: LogBuffer | None = None
+) -> AsyncIterator[Application]:
     """Build and start everything; leaving the context stops it in reverse.
 
     Raises ConfigError when the store cannot be used. A watcher or registry that cannot be built is left out with a
@@ -83,10 +99,59 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
         services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        services.log = log_buffer
+        await observe(services, settings, store, bus, supervisor, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
         yield application
+
+
+async def observe(
+    services: Services, settings: Settings, store: Store, bus: Bus, supervisor: Supervisor, stack: AsyncExitStack
+) -> None:
+    """Sign-in, audit, metrics and the event stream: everything that stands at the door or looks on."""
+    clock, fleet = services.clock, services.fleet
+    metrics = Metrics(lambda: map(msgspec.to_builtins, fleet.views()), services.settings.version)
+    trail = Audit(store.audit, bus, clock, lambda action: metrics.audit_entries.inc(action=action))
+    services.audit = trail
+    EventAudit(trail, clock).subscribe(bus)
+    stream = EventStream(clock, settings.process.sse_max_clients)
+    EventFeed(stream, fleet.view_of, clock).subscribe(bus)
+    services.events, services.acks = stream, Acknowledgements(stream, clock)
+    services.preferences = Preferences(store.documents, clock)
+    if settings.metrics.enabled:
+        services.metrics = metrics
+        lag = LoopLag(clock)
+        metrics.registry.add(lag.gauge, Computed("drydock_event_stream_clients", CLIENTS, lambda: [((), len(stream))]))
+        supervisor.start("metrics:loop-lag", lag.run)
+    services.metrics_token = settings.server.metrics_token
+    report = AuthReport(trail, metrics)
+    door = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
+    services.auth = services.access = door
+    services.dump = DebugDump(clock, services.settings.version, dump_sections(services, settings)).build
+    supervisor.start("audit:prune", trail.run)
+
+
+CLIENTS = "Clients of the event stream"
+
+
+def dump_sections(services: Services, settings: Settings) -> Mapping[str, Section]:
+    """The parts of the debug dump that this process can give."""
+
+    async def state(_since: int) -> dict[str, Any]:
+        fleet = services.fleet
+        containers = [{**msgspec.to_builtins(one), "explain": fleet.trace(one.id)} for one in fleet.all()]
+        watchers, registries = services.watching.components(), services.registries.components()
+        return {"containers": containers, "watchers": list(watchers), "registries": list(registries)}
+
+    async def recent_log(since: int) -> list[LogEntry]:
+        return services.log.entries(Wanted(since=since), None) if services.log else []
+
+    async def variables(_since: int) -> dict[str, Any]:
+        return {"ddEnvVars": settings.source.values("DD_")}
+
+    return {"state": state, "log": recent_log, "environment": variables}
 
 
 def process_zone(environ: Mapping[str, str]) -> ZoneInfo:

@@ -7,6 +7,7 @@ not lock it. Times come from the caller's clock in epoch milliseconds; persisten
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Callable
@@ -23,6 +24,7 @@ log = structlog.get_logger("auth")
 
 KNOWN_FOR_MS = 30 * DAY_MS
 """How long an address stays known to an account."""
+WRITE_AFTER_S = 0.25
 LARGEST_KNOWN = 20
 """Known addresses per account at most; the oldest goes first."""
 
@@ -197,3 +199,32 @@ class LockoutFile:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(state))
         draft.replace(self._path)
+
+
+class LockoutKeeper:
+    """Keeps the file up to date: written at most 250 ms after a change, and once more at the end."""
+
+    def __init__(self, file: LockoutFile, clock: Clock, settings: LockoutSettings) -> None:
+        self._file = file
+        self._clock = clock
+        self._dirty = asyncio.Event()
+        self.lockout = Lockout(clock, settings, file.read(), self._dirty.set)
+
+    async def run(self) -> None:
+        """Write after changes, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            await self._clock.sleep(WRITE_AFTER_S)
+            await self.flush()
+
+    async def prune(self, every_s: float) -> None:
+        """Drop what no longer matters, until cancelled."""
+        while True:
+            await self._clock.sleep(every_s)
+            self.lockout.prune()
+
+    async def flush(self) -> None:
+        """Write now, if something changed."""
+        if self._dirty.is_set():
+            self._dirty.clear()
+            await asyncio.to_thread(self._file.write, self.lockout.state)

@@ -216,6 +216,11 @@ class Sessions:
             await self._records.delete(keys)
 
 
+def new_secret() -> str:
+    """A secret that signs sessions: 64 random bytes, hexadecimal."""
+    return secrets.token_hex(64)
+
+
 def lifetime(remember: bool) -> int:
     """How long an unused session lives, in milliseconds."""
     return REMEMBERED_MS if remember else UNREMEMBERED_MS

@@ -41,13 +41,14 @@ HARMLESS: Final = frozenset({"identityKey", "containerIdentityKey", "hashed"})
 _ENV_STYLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-Section = Callable[[], Awaitable[Any]]
+Section = Callable[[int], Awaitable[Any]]
+"""Gives one part of the dump; its argument is how far back events go, epoch ms."""
 
 
 class DebugDump:
     """Builds the document. `sections` are its top-level keys beside `metadata`, in order."""
 
-    def __init__(self, clock: Clock, version: str, sections: Mapping[str, Callable[[int], Awaitable[Any]]]) -> None:
+    def __init__(self, clock: Clock, version: str, sections: Mapping[str, Section]) -> None:
         self._clock = clock
         self._version = version
         self._sections = dict(sections)

@@ -74,12 +74,11 @@ class Metrics:
         self.unknown_users = Counter("drydock_auth_username_mismatch_total", "Attempts with an unknown user name")
         self.accounts_locked = Gauge("drydock_auth_account_locked_total", "Accounts locked now")
         self.addresses_locked = Gauge("drydock_auth_ip_locked_total", "Addresses locked now")
-        self.stream_clients = Gauge("drydock_event_stream_clients", "Clients of the event stream")
         for outcome in OUTCOMES:
             for provider in LOGIN_PROVIDERS:
                 self.logins.inc(0, outcome=outcome, provider=provider)
         self.registry.add(self.logins, self.login_seconds, self.unknown_users, self.accounts_locked)
-        self.registry.add(self.addresses_locked, self.stream_clients)
+        self.registry.add(self.addresses_locked)
 
     def text(self) -> bytes:
         """The body of `GET /metrics`."""
