@@ -14,7 +14,7 @@ from drydock.core.policy.suppression import suppressed_by
 from drydock.core.tags import rules
 from drydock.core.times import to_iso
 from drydock.core.trace import Outcome, Step, TagTrace, Trace, Verdict
-from drydock.core.update import has_raw_update
+from drydock.core.update import direction, has_raw_update
 
 
 class HostUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -138,11 +138,19 @@ def _stale(container: Container) -> str:
     )
 
 
+_RELATIONS = {
+    1: ("newer", "than"),
+    -1: ("lower", "than"),
+    None: ("what dd.tag.include allows", "instead of"),
+}
+
+
 def _newer(view: ContainerView) -> str:
     kind, tag = view.update_kind, view.image.tag.value
     if kind.kind == "tag":
         step = f" ({kind.semver_diff})" if kind.semver_diff != "unknown" else ""
-        return f"{kind.remote_value} is newer{step} than {kind.local_value}"
+        relation, preposition = _RELATIONS[direction(view)]
+        return f"{kind.remote_value} is {relation}{step} {preposition} {kind.local_value}"
     if kind.kind == "digest":
         return f"{tag} was published again with another image"
     return f"{tag} was built again (another build date)"

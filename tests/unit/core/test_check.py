@@ -240,6 +240,20 @@ def test_suppressed_names_the_policy() -> None:
     assert "skipTags" in policy.reason
 
 
+def test_a_forced_downgrade_is_called_one() -> None:
+    record = container("9.1.0", include_tags=r"^8\.")
+    story = explained(record, check(record, ["8.5.0", "9.1.0"]))
+    assert story.summary.startswith("8.5.0 is lower (major) than 9.1.0")
+    kind = next(step for step in story.steps if step.stage == "kind")
+    assert (kind.details or {})["downgrade"] is True
+
+
+def test_a_rolling_tag_is_not_said_to_be_older() -> None:
+    record = container("nightly", include_tags="^v")
+    story = explained(record, check(record, ["nightly", "v1.2.3"]))
+    assert story.summary.startswith("v1.2.3 is what dd.tag.include allows instead of nightly")
+
+
 def test_newer_exists_names_the_way_out() -> None:
     record = container("3.3.9", repo="i1", value="i1")
     outcome = check(record, ["3.10.0"], compare_digest(["i1"], "x", "i1"))
