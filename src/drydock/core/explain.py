@@ -234,6 +234,7 @@ def _kind(container: Container, view: ContainerView) -> Step:
         "semverDiff": kind.semver_diff,
         "local": kind.local_value,
         "remote": kind.remote_value,
+        "downgrade": direction(view) == -1,
     }
     return Step(stage="kind", outcome="pass", reason=_newer(view), details=details)
 
