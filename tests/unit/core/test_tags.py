@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.core.tag_examples import EXAMPLES, Example
 
 from drydock.core.errors import InvalidPattern, InvalidTransform
 from drydock.core.tags import family, rules, shape, sift, version
@@ -16,6 +15,7 @@ from drydock.core.tags.decide import TagSubject, comparison_tag, decide
 from drydock.core.tags.pattern import compile_pattern
 from drydock.core.tags.subject import compile_subject
 from drydock.core.tags.transform import compile_transform, transformed
+from unit.core.tag_examples import EXAMPLES, Example
 
 
 def severity_of(example: Example, tag: str) -> str:

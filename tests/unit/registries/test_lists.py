@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from lab.proxy import Fault, Proxy
 
 from drydock.core.errors import RegistryError
 from drydock.registries.service import RegistryService, Route
+from lab.proxy import Fault, Proxy
 
 
 def route_to(service: RegistryService, proxy: Proxy) -> Route:

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from lab.images import DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Pusher
-from lab.proxy import Fault, Proxy
 
 from drydock.core.errors import RegistryError, RegistryNetworkError, RegistryNotFound
 from drydock.registries.service import Platform, RegistryService, Route
+from lab.images import DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Pusher
+from lab.proxy import Fault, Proxy
 
 AMD64 = Platform("linux", "amd64")
 
@@ -55,9 +55,9 @@ async def test_platform_of_an_index(
 
 
 async def test_missing_platform_names_it(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+    route = route_to(service, proxy, "demo/multi")
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="no manifest for linux/s390x"):
-            route = route_to(service, proxy, "demo/multi")
             await poll.resolve(route, pushed["demo/multi"], Platform("linux", "s390x"))
 
 
@@ -182,7 +182,9 @@ async def test_schema_1_tells_its_date_only(service: RegistryService, proxy: Pro
     assert (resolved.schema1, resolved.created, resolved.config_digest) == (True, "2015-01-01T00:00:00Z", None)
 
 
-async def test_unknown_repository_tag_and_host(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_unknown_repository_tag_and_host(
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+) -> None:
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="tag list of demo/none not found"):
             await poll.tags(route_to(service, proxy, "demo/none"))

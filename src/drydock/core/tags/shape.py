@@ -15,8 +15,7 @@ Family = Literal["strict", "loose"]
 
 MAX_LENGTH = 1024
 ROLLING = frozenset(
-    "latest stable edge nightly canary rolling main master develop dev next beta alpha preview "
-    "experimental test testing rc lts".split()
+    ["latest", "stable", "edge", "nightly", "canary", "rolling", "main", "master", "develop", "dev", "next", "beta", "alpha", "preview", "experimental", "test", "testing", "rc", "lts"]
 )
 
 _SHAPE = re.compile(r"([^0-9\r\n]*)([0-9]+(?:\.[0-9]+)*)([^\r\n]*)")
