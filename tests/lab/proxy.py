@@ -104,7 +104,7 @@ class Proxy:
         return [seen.headers["Authorization"] for seen in self.seen if "Authorization" in seen.headers]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.path, request.query_string, dict(request.headers)))
+        self.seen.append(Seen(request.method, request.path, request.rel_url.raw_query_string, dict(request.headers)))
         fault = self._fault(request)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
@@ -133,7 +133,11 @@ class Proxy:
 
     def _fault(self, request: web.Request) -> Fault:
         for fault in self.faults:
-            if fault.times > 0 and re.fullmatch(fault.method, request.method) and re.search(fault.path, request.path_qs):
+            if (
+                fault.times > 0
+                and re.fullmatch(fault.method, request.method)
+                and re.search(fault.path, request.path_qs)
+            ):
                 fault.times -= 1
                 return fault
         return Fault("")

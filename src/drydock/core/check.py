@@ -119,7 +119,15 @@ def plan(container: Container) -> CheckPlan:
         return CheckPlan(mode="no-registry", list_tags=False, compare=False, reason=reason)
     if image.tag.value.startswith("sha256:"):
         return CheckPlan(mode="digest", list_tags=compare, compare=compare, reason=DIGEST_ONLY_REASON)
-    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason="The tag list and the digest are compared")
+    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason=_compare_reason(container))
+
+
+def _compare_reason(container: Container) -> str:
+    if not container.image.digest.watch:
+        return "Digests are not compared: digest watching is off (dd.watch.digest=false)"
+    if not container.image.digest.repo:
+        return "Digests are not compared: the image has no digest from its registry"
+    return "The digest of the tag is compared"
 
 
 def find(container: Container, planned: CheckPlan, tags: Sequence[str] | DrydockError | None) -> Finding:
@@ -332,9 +340,7 @@ def _digest_step(
 
 def _why_not_compared(finding: Finding, rejected: DrydockError | None) -> str:
     if rejected is not None:
-        return "Not compared, because the registry could not be asked"
-    if finding.plan.mode in ("local", "unknown"):
-        return finding.plan.reason
+        return "Digests are not compared, because the registry could not be asked"
     if not finding.plan.compare:
-        return "Not compared: digest watching is off (dd.watch.digest), or the image has no digest from its registry"
-    return "Not compared: the list has no tag to compare with"
+        return finding.plan.reason
+    return "Digests are not compared: the list has no tag to compare with"

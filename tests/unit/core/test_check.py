@@ -158,8 +158,9 @@ def test_a_failed_listing_keeps_the_previous_result() -> None:
     assert outcome.error == CheckError(message=LIMITED.message, code="registry-rate-limited")
     assert has_raw_update(outcome.applied_to(record))
     story = explained(record, outcome)
-    assert story.verdict == "update-available"
+    assert story.verdict == "unknown"
     assert LIMITED.message in story.summary
+    assert "1.5.0" in story.summary
 
 
 def test_a_first_failure_is_unknown_never_up_to_date() -> None:
@@ -238,6 +239,20 @@ def test_suppressed_names_the_policy() -> None:
     policy = next(step for step in story.steps if step.stage == "policy")
     assert policy.outcome == "stop"
     assert "skipTags" in policy.reason
+
+
+def test_a_forced_downgrade_is_called_one() -> None:
+    record = container("9.1.0", include_tags=r"^8\.")
+    story = explained(record, check(record, ["8.5.0", "9.1.0"]))
+    assert story.summary.startswith("8.5.0 is lower (major) than 9.1.0")
+    kind = next(step for step in story.steps if step.stage == "kind")
+    assert (kind.details or {})["downgrade"] is True
+
+
+def test_a_rolling_tag_is_not_said_to_be_older() -> None:
+    record = container("nightly", include_tags="^v")
+    story = explained(record, check(record, ["nightly", "v1.2.3"]))
+    assert story.summary.startswith("v1.2.3 is what dd.tag.include allows instead of nightly")
 
 
 def test_newer_exists_names_the_way_out() -> None:
