@@ -93,6 +93,17 @@ class Lister:
             url = _next(answer, route, url)
         return pages.result()
 
+    async def kept(self, route: Route, call: Call, max_age: float, now_ms: int) -> TagList | None:
+        """The list that `keep` stored, if it is at most `max_age` seconds old."""
+        found = await self._cache.get("tags", _key(route, call))
+        if found is None or not 0 <= now_ms - int(found[0]) <= max_age * 1000:
+            return None
+        return msgspec.json.decode(found[1], type=TagList)
+
+    async def keep(self, route: Route, call: Call, tags: TagList, now_ms: int) -> None:
+        """Store a list for `kept`."""
+        await self._cache.put("tags", _key(route, call), msgspec.json.encode(tags), str(now_ms))
+
     def _first(self, route: Route, call: Call, facts: HostFacts) -> URL:
         size = facts.page_size.get("n", call.instance.provider.page_size)
         if call.own_host.endswith(WITHOUT_N):
@@ -103,7 +114,7 @@ class Lister:
     async def _page(
         self, url: URL, route: Route, call: Call, facts: HostFacts, *, first: bool
     ) -> tuple[Answer, dict[str, Any]]:
-        key = f"{call.instance.credential_id}|{route.host}|{route.repository}"
+        key = _key(route, call)
         kept = await self._cache.get("list", key) if first else None
         answer = await self._get(url, route, call, kept[0] if kept else "")
         if answer.status == 304 and kept is not None:
@@ -132,6 +143,10 @@ class Lister:
             await self._cache.put("list", key, answer.body, validator)
         elif known:
             await self._cache.drop("list", key)
+
+
+def _key(route: Route, call: Call) -> str:
+    return f"{call.instance.credential_id}|{route.host}|{route.repository}"
 
 
 async def _parse(body: bytes, route: Route) -> dict[str, Any]:
