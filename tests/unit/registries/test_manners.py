@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
-from lab.proxy import Fault, Proxy
-from lab.registry import RegistryServer
 
 from drydock.core.errors import RegistryNetworkError, RegistryRateLimited
 from drydock.registries.limiter import INTERACTIVE, LOWEST_RATE, SCHEDULED, HostLimiter, HostPaused
 from drydock.registries.service import RegistryService
 from drydock.registries.spec import Pace
+from lab.proxy import Fault, Proxy
+from lab.registry import RegistryServer
 
 from .conftest import FastClock
 
@@ -50,9 +50,7 @@ async def test_final_answers_are_not_asked_again(service: RegistryService, proxy
     assert proxy.count() == {"tags": 1}
 
 
-async def test_a_slow_registry_times_out(
-    make_service: MakeService, proxy: Proxy, pushed: Mapping[str, str]
-) -> None:
+async def test_a_slow_registry_times_out(make_service: MakeService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, timeout_s=0.05)
     proxy.faults = [Fault("/tags/list", delay=5.0)]
     with pytest.raises(RegistryNetworkError, match="timed out"):
