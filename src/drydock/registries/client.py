@@ -97,7 +97,7 @@ class Client:
         """The first request to a host goes alone: its challenge tells how all the others sign in."""
         answer = await self._follow(ask, call, name, None)
         if answer.status != 401:
-            facts.login = NONE if answer.status < 400 else None
+            facts.login = NONE if answer.status < 500 else None
             return answer
         ways = self._ways(answer, ask, call, name)
         if not ways:
@@ -143,7 +143,7 @@ class Client:
         if answer.status != 401:
             return None
         for way in self._ways(answer, ask, call, name):
-            if way not in tried and not (way.scheme == "bearer" and login.scheme == "bearer"):
+            if way.server not in [one.server for one in tried]:
                 facts.login = way
                 return way
         return None

@@ -14,7 +14,23 @@ from drydock.registries.spec import PROVIDERS, TYPES
 
 AUTH = base64.b64encode(b"user:pass").decode()
 SELF = ("custom", "artifactory", "nexus", "harbor", "gitea", "forgejo")
-SEEDED = ["alicr", "codeberg", "dhi", "docr", "ecr", "gar", "gcr", "ghcr", "hub", "ibmcr", "lscr", "mau", "ocir", "quay", "trueforge"]
+SEEDED = [
+    "alicr",
+    "codeberg",
+    "dhi",
+    "docr",
+    "ecr",
+    "gar",
+    "gcr",
+    "ghcr",
+    "hub",
+    "ibmcr",
+    "lscr",
+    "mau",
+    "ocir",
+    "quay",
+    "trueforge",
+]
 
 
 def keys_of(type_: str, keys: Mapping[str, str]) -> dict[str, str]:
@@ -327,6 +343,11 @@ def test_authority_of_self_hosted(url: str, host: str, served: bool) -> None:
 def test_lookup_override(lookup: str | None, host: str, repository: str) -> None:
     found = route({}, "reg.example", "acme/app", lookup)
     assert (found.host, found.repository) == (host, repository)
+
+
+def test_an_override_to_a_private_address_is_served_by_nobody() -> None:
+    for lookup in ("127.0.0.1:2375", "http://169.254.169.254/latest", "[::ffff:169.254.169.254]:80", "localhost"):
+        assert route({}, "docker.io", "library/nginx", lookup).instance_id == "unknown"
 
 
 def test_official_images() -> None:
