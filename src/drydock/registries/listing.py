@@ -26,6 +26,7 @@ MOST_PAGES = 500
 MOST_TAGS = 500_000
 BIG = 1024 * 1024
 """A page larger than this is parsed outside the event loop."""
+MANY = 5_000
 WITHOUT_N = (".pkg.dev", "gcr.io")
 
 
@@ -89,7 +90,7 @@ class Lister:
             _check_limits(route, url, seen, pages)
             seen.add(url)
             answer, page = await self._page(url, route, call, facts, first=len(seen) == 1)
-            pages.add(page)
+            await _add(pages, page)
             url = _next(answer, route, url)
         return pages.result()
 
@@ -143,6 +144,15 @@ class Lister:
             await self._cache.put("list", key, answer.body, validator)
         elif known:
             await self._cache.drop("list", key)
+
+
+async def _add(pages: _Pages, page: dict[str, Any]) -> None:
+    """Take a page in; a long one outside the event loop."""
+    tags = page.get("tags")
+    if isinstance(tags, list) and len(tags) > MANY:
+        await asyncio.to_thread(pages.add, page)
+    else:
+        pages.add(page)
 
 
 def _key(route: Route, call: Call) -> str:

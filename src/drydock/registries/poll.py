@@ -102,6 +102,7 @@ class Poll:
         self._ledger = Ledger()
         self._batches: dict[tuple[str, str], tuple[str, ...]] = {}
         self._failed: dict[Hashable, RegistryError] = {}
+        self._resolved: dict[Hashable, Resolved] = {}
         self._warming: set[asyncio.Task[None]] = set()
         self._announced_once: set[Hashable] = set()
         self._announced: dict[Hashable, bool] = {}
@@ -151,10 +152,14 @@ class Poll:
     async def resolve(self, route: Route, digest: str, platform: Platform) -> Resolved:
         """What a digest means for a platform: manifest and configuration digest, creation date, labels."""
         call = self._call(route)
-        return await self._remembering(
-            ("resolve", *_key(route, call), digest, platform),
-            lambda: self._shared.digests.resolve(route, digest, platform, call),
-        )
+        key = ("resolve", *_key(route, call), digest, platform)
+        if key in self._resolved:
+            self._ledger.served(call.label)
+        else:
+            digests = self._shared.digests
+            found = await self._remembering(key, lambda: digests.resolve(route, digest, platform, call))
+            self._resolved[key] = found
+        return self._resolved[key]
 
     async def published_at(
         self, route: Route, tag: str, digest: str, platform: Platform | None = None

@@ -118,6 +118,7 @@ class Transport:
         self._concurrency = concurrency
         self._observer = observer
         self._backoff_s = backoff_s
+        self._warned: dict[str, float] = {}
         self.limiters: dict[str, HostLimiter] = {}
 
     def close(self) -> None:
@@ -178,6 +179,8 @@ class Transport:
 
     def _hop(self, ask: Ask, call: Call, host: str) -> Hop:
         settings = TlsSettings.of(call.instance)
+        if settings.insecure and ask.url.scheme == "https":
+            self._warn_insecure(call.instance.id)
         own = host == call.own_host
         ports = {80, 443}
         if call.instance.id == "auto.public" and own:
@@ -193,6 +196,13 @@ class Transport:
             body=ask.body,
             sent=lambda: call.ledger.sent(call.label, host, ask.kind),
         )
+
+    def _warn_insecure(self, id_: str) -> None:
+        """Once per instance and hour."""
+        now = self._clock.monotonic()
+        if now - self._warned.get(id_, float("-inf")) >= 3600:
+            self._warned[id_] = now
+            log.warning("registries.insecure", registry=id_, reason="certificates are not verified (INSECURE=true)")
 
     def _observe(self, ask: Ask, call: Call, began: float, status: str, tries: _Tries) -> None:
         seconds = self._clock.monotonic() - began
