@@ -17,7 +17,7 @@ from drydock.core.tags.family import natural_compare, severity
 from drydock.core.tags.sift import Member, Removals, Test
 from drydock.core.tags.subject import Current, TagSubject, compile_subject
 from drydock.core.tags.suggest import suggested_tag
-from drydock.core.tags.version import first_difference, greater
+from drydock.core.tags.version import Part, first_difference, greater
 from drydock.core.trace import REMOVED_SHOWN, RemovedTag, TagTrace
 
 __all__ = ["TagDecision", "TagSubject", "comparison_tag", "decide"]
@@ -55,6 +55,12 @@ class _Verdict:
     warnings: tuple[str, ...] = ()
 
 
+_INSIGHT_KIND: dict[str | None, Part] = {
+    "major": "major",
+    "premajor": "major",
+    "minor": "minor",
+    "preminor": "minor",
+}
 _Branch = Callable[[list[str], Current, Removals], _Verdict]
 
 
@@ -174,9 +180,8 @@ def _insight(newer: list[Member], current: Current) -> UpdateInsight | None:
     if not newer or not current.subject.pin_info:
         return None
     best = newer[0]
-    step = (severity(current.text, best.text) or _numbers_step(best, current) or "patch").removeprefix("pre")
-    kind = "major" if step == "major" else "minor" if step == "minor" else "patch"
-    return UpdateInsight(tag=best.tag, kind=kind)
+    step = severity(current.text, best.text) or _numbers_step(best, current)
+    return UpdateInsight(tag=best.tag, kind=_INSIGHT_KIND.get(step, "patch"))
 
 
 def _numbers_step(best: Member, current: Current) -> str | None:

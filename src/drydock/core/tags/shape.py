@@ -15,7 +15,27 @@ Family = Literal["strict", "loose"]
 
 MAX_LENGTH = 1024
 ROLLING = frozenset(
-    ["latest", "stable", "edge", "nightly", "canary", "rolling", "main", "master", "develop", "dev", "next", "beta", "alpha", "preview", "experimental", "test", "testing", "rc", "lts"]
+    [
+        "latest",
+        "stable",
+        "edge",
+        "nightly",
+        "canary",
+        "rolling",
+        "main",
+        "master",
+        "develop",
+        "dev",
+        "next",
+        "beta",
+        "alpha",
+        "preview",
+        "experimental",
+        "test",
+        "testing",
+        "rc",
+        "lts",
+    ]
 )
 
 _SHAPE = re.compile(r"([^0-9\r\n]*)([0-9]+(?:\.[0-9]+)*)([^\r\n]*)")
@@ -23,7 +43,7 @@ _DIGITS = re.compile(r"[0-9]+")
 _FIRST_TOKEN = re.compile(r"[-_.]")
 
 
-class Shape(msgspec.Struct, frozen=True):
+class Shape(msgspec.Struct, frozen=True, gc=False):
     """Text before the first digit, the dotted numbers from there, and the rest."""
 
     prefix: str

@@ -97,7 +97,7 @@ def _version(core: list[int], prerelease: tuple[int | str, ...], path: Path) -> 
 
 def compare(a: Version, b: Version) -> int:
     """-1, 0 or 1 by the order of §7.2."""
-    return (a.key > b.key) - (a.key < b.key)  # type: ignore[operator]  # keys are built to be comparable
+    return (a.key > b.key) - (a.key < b.key)
 
 
 def greater(a: str, b: str) -> bool:
