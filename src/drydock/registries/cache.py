@@ -147,14 +147,9 @@ class DiskCache:
 
     def _shrink(self) -> None:
         """Drop the least recently used entries until a tenth is free again."""
+        totals = "SELECT used, sum(size) OVER (ORDER BY used DESC) AS total FROM entry"
+        self._run(f"DELETE FROM entry WHERE used IN (SELECT used FROM ({totals}) WHERE total > ?)", self._max * 9 // 10)
         self._size = self._sum()
-        while self._size > self._max * 9 // 10:
-            gone = self._run(
-                "DELETE FROM entry WHERE used IN (SELECT used FROM entry ORDER BY used LIMIT 64) RETURNING 1"
-            )
-            if not gone:
-                return
-            self._size = self._sum()
 
     def _sum(self) -> int:
         rows = self._run("SELECT coalesce(sum(size), 0) FROM entry")

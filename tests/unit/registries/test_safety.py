@@ -350,3 +350,17 @@ async def test_behind_a_proxy_addresses_are_judged_by_their_text(proxy: Proxy, m
 def test_no_proxy(no_proxy: str, url: str, bypassed: bool) -> None:
     rules = ProxyRules.of({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": no_proxy})
     assert (rules.for_url(URL(url)) is None) is bypassed
+
+
+async def test_a_redirect_back_home_brings_no_credentials(
+    private_registry: RegistryServer, proxies: Proxies, make_service: MakeService, team: str
+) -> None:
+    front, other = await proxies(private_registry.url), await proxies(None)
+    front.faults = [Fault("/tags/list", status=302, headers={"Location": f"{other.url}/x"})]
+    other.faults = [Fault("", status=302, headers={"Location": f"{front.url}/v2/team/app/manifests/1"})]
+    service = await make_service(custom(front, **ALICE), allow_private_realms=True)
+    async with service.poll() as poll:
+        with pytest.raises(RegistryAuthFailed):
+            await poll.tags(service.route(front.host, "team/app"))
+    assert ["Authorization" in seen.headers for seen in front.seen] == [True, False]
+    assert other.authorized() == []
