@@ -29,7 +29,7 @@ Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 def services_of(connection: Connection) -> Services:
     """The services of the application that serves `connection`."""
-    found: Services = connection.app.state.services
+    found: Services = connection.scope["state"]["services"]
     return found
 
 
