@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes.hands import HandClock, settle
-from fakes.talkative import TalkativeEngine, Watched, container, stats_document
 
 from drydock.core.errors import EngineError, NotFound
 from drydock.docker.api import Document
 from drydock.observe.stats.collector import Rhythm
 from drydock.observe.stats.service import StatsService
 from drydock.supervisor import Supervisor
+from fakes.hands import HandClock, settle
+from fakes.talkative import TalkativeEngine, Watched, container, stats_document
 
 
 class Stage:

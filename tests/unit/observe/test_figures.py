@@ -117,10 +117,27 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = (
-    "cpu_stats precpu_stats memory_stats blkio_stats networks usage limit stats inactive_file total_inactive_file"
-    " cpu_usage total_usage system_cpu_usage online_cpus percpu_usage io_service_bytes_recursive op value rx_bytes"
-).split()
+KEYS = [
+    "cpu_stats",
+    "precpu_stats",
+    "memory_stats",
+    "blkio_stats",
+    "networks",
+    "usage",
+    "limit",
+    "stats",
+    "inactive_file",
+    "total_inactive_file",
+    "cpu_usage",
+    "total_usage",
+    "system_cpu_usage",
+    "online_cpus",
+    "percpu_usage",
+    "io_service_bytes_recursive",
+    "op",
+    "value",
+    "rx_bytes",
+]
 documents = st.dictionaries(
     st.sampled_from(KEYS), st.dictionaries(st.sampled_from(KEYS), json_values, max_size=4) | json_values, max_size=6
 )
