@@ -9,9 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+S = TypeVar("S", contravariant=True)
+
+
+class Sink(Protocol[S]):
+    """Takes values of a feed."""
+
+    def put(self, value: S) -> None:
+        """Take `value`. Must neither block nor raise."""
+        ...
 
 
 class Reader(Generic[T]):
@@ -40,22 +49,21 @@ class Feed(Generic[T]):
     """The readers of one source."""
 
     def __init__(self) -> None:
-        self._readers: set[Reader[T]] = set()
+        self._sinks: set[Sink[T]] = set()
 
     def __len__(self) -> int:
-        return len(self._readers)
+        return len(self._sinks)
 
     @contextmanager
-    def reader(self) -> Iterator[Reader[T]]:
-        """Join the feed for the duration of the block."""
-        reader: Reader[T] = Reader()
-        self._readers.add(reader)
+    def joined(self, sink: Sink[T]) -> Iterator[None]:
+        """Hand every value to `sink` for the duration of the block."""
+        self._sinks.add(sink)
         try:
-            yield reader
+            yield
         finally:
-            self._readers.discard(reader)
+            self._sinks.discard(sink)
 
     def publish(self, value: T) -> None:
-        """Hand `value` to every reader. Never blocks."""
-        for reader in self._readers:
-            reader.put(value)
+        """Hand `value` to every sink. Never blocks."""
+        for sink in tuple(self._sinks):
+            sink.put(value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
 
 from drydock.core.errors import EngineError, Unavailable
 from drydock.docker.api import Engine
-from drydock.observe.stats.aggregator import Aggregator
+from drydock.observe.feed import Reader
+from drydock.observe.stats.aggregator import Aggregator, Tick
 from drydock.observe.stats.collector import Rhythm
 from drydock.observe.stats.figures import Figures
 from drydock.observe.stats.snapshot import FleetRow, row, summarise
@@ -51,6 +53,13 @@ def test_summary_clamps_the_mean_and_breaks_ties_by_name() -> None:
     assert found.avg_cpu_percent == 100.0
     assert [each.name for each in found.top_cpu] == ["a", "b"]
     assert [each.name for each in found.top_memory] == ["a", "b"]
+
+
+@contextmanager
+def looking(stage: Stage) -> Iterator[Reader[Tick]]:
+    reader: Reader[Tick] = Reader()
+    with stage.fleet.joined(reader):
+        yield reader
 
 
 class Stage:
@@ -104,7 +113,7 @@ async def test_rounds_follow_the_interval_and_stop_when_nobody_reads(stage: Stag
 
 
 async def test_every_viewer_gets_every_round(stage: Stage) -> None:
-    with stage.fleet.viewer() as one, stage.fleet.viewer() as two:
+    with looking(stage) as one, looking(stage) as two:
         for _ in range(3):
             await stage.clock.advance(10)
             tick = await one.next()
@@ -144,8 +153,9 @@ async def test_at_most_ten_calls_at_once_and_no_overlapping_rounds(stage: Stage)
     for number in range(30):
         stage.watched.items[f"n{number}"] = container(f"n{number}")
         stage.engine.stats_of[f"n{number}"] = slow
-    with stage.fleet.viewer() as reader:
+    with looking(stage) as reader:
         await stage.clock.advance(25)
+        await reader.next()
         assert (most, stage.engine.calls["stats_once"]) == (10, 12)
         release.set()
         assert (await reader.next()).summary.watched_count == 32
@@ -153,7 +163,7 @@ async def test_at_most_ten_calls_at_once_and_no_overlapping_rounds(stage: Stage)
 
 async def test_five_hundred_readers_need_no_task_of_their_own(stage: Stage) -> None:
     tasks = len(asyncio.all_tasks())
-    readers = [stage.fleet.viewer() for _ in range(500)]
+    readers = [looking(stage) for _ in range(500)]
     places = [each.__enter__() for each in readers]
     await stage.clock.advance(0)
     assert len({id(await place.next()) for place in places}) == 1

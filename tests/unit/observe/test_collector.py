@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from drydock.core.errors import EngineError, NotFound
 from drydock.docker.api import Document
+from drydock.observe.feed import Reader
 from drydock.observe.stats.collector import Rhythm
 from drydock.observe.stats.service import StatsService
+from drydock.observe.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
 from fakes.hands import HandClock, settle
 from fakes.talkative import TalkativeEngine, Watched, container, stats_document
+
+
+@contextmanager
+def looking(stage: Stage, container_id: str = "a") -> Iterator[Reader[Snapshot]]:
+    reader: Reader[Snapshot] = Reader()
+    with stage.service.joined(stage.service.container(container_id), reader):
+        yield reader
 
 
 class Stage:
@@ -70,7 +80,7 @@ async def test_samples_closer_than_the_interval_are_dropped_and_exactly_the_inte
 
 async def test_history_is_a_ring(stage: Stage) -> None:
     await stage.service.read("a")
-    with stage.service.viewer("a"):
+    with looking(stage):
         for _ in range(70):
             await stage.clock.advance(10)
             await stage.frame()
@@ -81,9 +91,9 @@ async def test_history_is_a_ring(stage: Stage) -> None:
 
 
 async def test_viewers_share_one_stream_which_ends_with_the_last(stage: Stage) -> None:
-    with stage.service.viewer("a") as first:
+    with looking(stage) as first:
         await settle()
-        with stage.service.viewer("a") as second:
+        with looking(stage) as second:
             assert (await first.next()) == (await second.next())
         await settle()
         assert (stage.engine.calls["stats"], stage.engine.open["stats"]) == (1, 1)
@@ -110,9 +120,9 @@ async def test_short_intervals_keep_for_fifteen_seconds() -> None:
 
 
 async def test_who_comes_while_the_last_leaves_gets_a_working_collector(stage: Stage) -> None:
-    with stage.service.viewer("a"):
+    with looking(stage):
         await settle()
-    with stage.service.viewer("a") as reader:
+    with looking(stage) as reader:
         await settle()
         assert (await reader.next()).container_id == "a"
         assert stage.service.collecting() == ["a"]
@@ -122,7 +132,7 @@ async def test_who_comes_while_the_last_leaves_gets_a_working_collector(stage: S
 
 
 async def test_a_lost_stream_is_opened_again_after_a_growing_pause(stage: Stage) -> None:
-    with stage.service.viewer("a"):
+    with looking(stage):
         await settle()
         for pause, opened in ((1, 2), (2, 3), (4, 4)):
             await stage.frame(EngineError("gone"))
@@ -167,14 +177,14 @@ async def test_a_container_that_does_not_run_is_not_asked_about(stage: Stage) ->
 async def test_unknown_containers(stage: Stage) -> None:
     with pytest.raises(NotFound, match="Container not found"):
         await stage.service.read("nobody")
-    with pytest.raises(NotFound), stage.service.viewer("nobody"):
+    with pytest.raises(NotFound), looking(stage, "nobody"):
         pass
 
 
 async def test_a_thousand_viewers_leave_nothing_behind(stage: Stage) -> None:
     before = len(asyncio.all_tasks())
     for _ in range(1000):
-        with stage.service.viewer("a"):
+        with looking(stage):
             await asyncio.sleep(0)
     await settle()
     assert len(asyncio.all_tasks()) == before

@@ -16,7 +16,7 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.model import Container
 from drydock.observe.containers import RUNNING, Containers, EngineFor
-from drydock.observe.feed import Feed, Reader
+from drydock.observe.feed import Feed, Sink
 from drydock.observe.stats.collector import Rhythm
 from drydock.observe.stats.figures import CpuReading, figures, is_running, reading
 from drydock.observe.stats.snapshot import FleetRow, FleetSummary, row, summarise
@@ -54,11 +54,12 @@ class Aggregator:
         self.tick = _tick([], clock.now_ms())
 
     @contextmanager
-    def viewer(self) -> Iterator[Reader[Tick]]:
-        """Look on for the duration of the block: every finished round arrives at the reader."""
-        with self._feed.reader() as reader:
+    def joined(self, sink: Sink[Tick]) -> Iterator[None]:
+        """Look on for the duration of the block: the newest summary comes at once, then every finished round."""
+        with self._feed.joined(sink):
+            sink.put(self.tick)
             self._wanted.set()
-            yield reader
+            yield
 
     async def read(self) -> FleetSummary:
         """The newest summary. After a pause without audience it waits for the round that the read starts."""

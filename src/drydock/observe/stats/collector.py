@@ -17,7 +17,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.docker.api import Document, Engine
-from drydock.observe.feed import Feed, Reader
+from drydock.observe.feed import Feed, Sink
 from drydock.observe.stats.figures import CpuReading, figures, is_running, reading
 from drydock.observe.stats.snapshot import ContainerStats, Snapshot, snapshot
 from drydock.observe.waiting import cancel, closing, wait_at_most
@@ -45,7 +45,7 @@ class Rhythm(msgspec.Struct, frozen=True):
 class Collector:
     """The samples of one container, its viewers, and the one Engine stream they share."""
 
-    def __init__(self, container_id: str, engine: Engine, clock: Clock, rhythm: Rhythm) -> None:
+    def __init__(self, container_id: str, engine: Callable[[], Engine], clock: Clock, rhythm: Rhythm) -> None:
         self.container_id = container_id
         self.feed: Feed[Snapshot] = Feed()
         self._engine = engine
@@ -64,11 +64,13 @@ class Collector:
         return self._history[-1] if self._history else None
 
     @contextmanager
-    def viewer(self) -> Iterator[Reader[Snapshot]]:
-        """Look on for the duration of the block."""
+    def joined(self, sink: Sink[Snapshot]) -> Iterator[None]:
+        """Look on for the duration of the block; the newest sample, if there is one, comes at once."""
         try:
-            with self.feed.reader() as reader:
-                yield reader
+            with self.feed.joined(sink):
+                if self.latest is not None:
+                    sink.put(self.latest)
+                yield
         finally:
             self._audience_changed.set()
 
@@ -121,7 +123,7 @@ class Collector:
         """Sample once. The Engine takes two CPU readings for it, which the first frame of a stream lacks."""
         try:
             async with asyncio.timeout(FIRST_SAMPLE_LIMIT_S):
-                self._accept(await self._engine.stats_once(self.container_id))
+                self._accept(await self._engine().stats_once(self.container_id))
         except (TimeoutError, DrydockError) as error:
             self._log_lost(error)
         finally:
@@ -131,7 +133,7 @@ class Collector:
         """Read the stream to its end; tell whether it carried anything."""
         carried = False
         try:
-            async with closing(self._engine.stats(self.container_id)) as frames:
+            async with closing(self._engine().stats(self.container_id)) as frames:
                 async for document in frames:
                     carried = True
                     self._accept(document)

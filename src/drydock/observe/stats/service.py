@@ -9,7 +9,7 @@ from drydock.clock import Clock
 from drydock.core.errors import NotFound
 from drydock.core.model import Container
 from drydock.observe.containers import RUNNING, Containers, EngineFor
-from drydock.observe.feed import Reader
+from drydock.observe.feed import Sink
 from drydock.observe.stats.aggregator import Aggregator
 from drydock.observe.stats.collector import Collector, Rhythm
 from drydock.observe.stats.snapshot import ContainerStats, Snapshot
@@ -42,28 +42,23 @@ class StatsService:
 
     async def read(self, container_id: str) -> ContainerStats:
         """The newest snapshot and the history. Raises `NotFound`; nothing is known of a container that does not run."""
-        container = self._container(container_id)
+        container = self.container(container_id)
         if container.status != RUNNING:
             return ContainerStats(data=None, history=[])
         return await self._collector(container).read()
 
     @contextmanager
-    def viewer(self, container_id: str) -> Iterator[Reader[Snapshot]]:
-        """Look on for the duration of the block; the newest snapshot, if there is one, waits already.
-
-        Raises `NotFound`, and `Unavailable` when the container's Engine is not there.
-        """
-        collector = self._collector(self._container(container_id))
-        with collector.viewer() as reader:
-            if collector.latest is not None:
-                reader.put(collector.latest)
-            yield reader
+    def joined(self, container: Container, sink: Sink[Snapshot]) -> Iterator[None]:
+        """Look on for the duration of the block: the newest snapshot, if there is one, comes at once, then each new one."""
+        with self._collector(container).joined(sink):
+            yield
 
     def collecting(self) -> list[str]:
         """Ids of the containers whose stats are collected now, for the debug dump and tests."""
         return sorted(self._collectors)
 
-    def _container(self, container_id: str) -> Container:
+    def container(self, container_id: str) -> Container:
+        """The watched container with this id. Raises `NotFound`."""
         container = self._containers.get(container_id)
         if container is None:
             raise NotFound(UNKNOWN)
@@ -72,8 +67,12 @@ class StatsService:
     def _collector(self, container: Container) -> Collector:
         found = self._collectors.get(container.id)
         if found is None:
-            engine = self._engine_for(container.watcher, container.agent)
-            found = self._collectors[container.id] = Collector(container.id, engine, self._clock, self._rhythm)
+            found = self._collectors[container.id] = Collector(
+                container.id,
+                lambda: self._engine_for(container.watcher, container.agent),
+                self._clock,
+                self._rhythm,
+            )
             self._supervisor.spawn(f"stats:{container.name}", found.run(lambda: self._forget(container.id)))
         return found
 
