@@ -83,7 +83,7 @@ class Client:
 
     async def until(self, *lines: str) -> None:
         with contextlib.suppress(AssertionError):
-            await eventually(lambda: self.lines == list(lines), "lines", 2)
+            await eventually(lambda: self.lines == list(lines), "lines", 5)
         assert self.lines == list(lines)
 
     async def end(self) -> None:

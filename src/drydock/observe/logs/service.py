@@ -24,7 +24,7 @@ from drydock.observe.waiting import cancel, closing, wait_at_most
 log = structlog.get_logger("logs")
 
 STALL_S = 30.0
-OPEN_LIMIT_S = 2.0
+OPEN_LIMIT_S = 1.0
 """How long a viewer's backlog waits for the live stream to be open. Later it goes on without."""
 
 
