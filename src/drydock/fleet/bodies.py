@@ -58,6 +58,5 @@ class Bodies:
 
     def _full(self, more: int) -> bool:
         return (
-            len(self._kept) >= self._settings.query_cache_max
-            or self._bytes + more > self._settings.query_cache_bytes
+            len(self._kept) >= self._settings.query_cache_max or self._bytes + more > self._settings.query_cache_bytes
         )
