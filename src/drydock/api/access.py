@@ -44,7 +44,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     services = services_of(connection)
     caller = await services.access.caller(connection)
     if caller is None:
-        raise Unauthorized()
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
     connection.scope["state"]["caller"] = caller
     if scope:
         admit_scope(caller, scope)

@@ -172,7 +172,7 @@ class Answer:
             and int(length) >= max(settings.compression_threshold, 1)
             and b"content-encoding" not in given
             and given.get(b"content-type", b"").startswith((b"application/", b"text/"))
-            and "gzip" in (header(self.scope, b"accept-encoding") or "")
+            and headers.offers_gzip(header(self.scope, b"accept-encoding"))
         )
 
     def preflight(self) -> bool:

@@ -56,7 +56,7 @@ def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     if isinstance(exc, ValidationException):
         log.info("api.invalid_request", path=path, reason=_printable(f"{exc.detail} {exc.extra}"))
         return errors.BadRequest()
-    if exc.status_code in (404, 405) and unversioned(path):
+    if exc.status_code == 404 and unversioned(path):
         return errors.Gone(TOMBSTONE["error"], details=TOMBSTONE["details"])  # type: ignore[arg-type]  # literal above
     kind = _BY_STATUS.get(exc.status_code)
     if kind is errors.NotFound:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import msgspec
+from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.openapi import PAGING, parameter
 from drydock.api.query import Page, Query, links, page
@@ -14,7 +15,6 @@ from drydock.core.errors import BadRequest
 from drydock.core.model import ContainerView
 from drydock.fleet.bodies import PageFacts
 from drydock.fleet.selection import EXACT, KINDS, MATURITIES, ORDERS, SORTS, STATUSES, SortKey, Wanted
-from litestar.openapi.spec.enums import OpenAPIType
 
 
 class ContainerPage(msgspec.Struct, omit_defaults=True, rename="camel"):

@@ -16,6 +16,8 @@ from litestar.connection import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.response import Stream
 
+from drydock.clock import Clock
+
 HEARTBEAT_S = 15.0
 SHUTDOWN_CODE = 1001
 SLOW_CODE = 1013
@@ -125,6 +127,24 @@ async def pump(
         if item_or_end is None:
             return
         yield item_or_end
+
+
+async def pulse(
+    channel: Channel, clock: Clock, beat: bytes = HEARTBEAT, every_s: float = HEARTBEAT_S
+) -> AsyncIterator[bytes]:
+    """What one SSE client is sent: its queue, and a heartbeat every `every_s` seconds from the start, whatever else comes."""
+    due = clock.monotonic() + every_s
+    while True:
+        if clock.monotonic() >= due:
+            due += every_s
+            yield beat
+        try:
+            item = await channel.get(max(due - clock.monotonic(), 0.0))
+        except TimeoutError:
+            continue
+        if item is None:
+            return
+        yield item
 
 
 def sse(source: AsyncIterator[bytes]) -> Stream:

@@ -14,7 +14,7 @@ RUNNING = "running"
 class Containers(Protocol):
     """The watched containers; `fleet.Fleet` is the member."""
 
-    def get(self, container_id: str) -> Container | None:
+    def get(self, id: str, /) -> Container | None:
         """The container with exactly this id."""
         ...
 

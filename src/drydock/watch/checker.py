@@ -107,7 +107,9 @@ class Checker:
         trace = msgspec.structs.replace(outcome.trace, steps=[_discovery_step(container), *outcome.trace.steps])
         return outcome.applied_to(container), trace
 
-    async def _find(self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll) -> decisions.Finding:
+    async def _find(
+        self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll
+    ) -> decisions.Finding:
         tags: Sequence[str] | DrydockError | None = None
         if planned.list_tags:
             try:

@@ -33,9 +33,7 @@ class FleetLedger:
             await self._fleet.merge_many([(record, observed, None) for record in changed.values()])
         return [stored for record in records if (stored := self._fleet.get(record.id)) is not None]
 
-    async def checked(
-        self, reports: Sequence[tuple[Container, Trace]], started_ms: int
-    ) -> list[Container | None]:
+    async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> list[Container | None]:
         """Store outcomes of checks; None for containers that left meanwhile. Opens maturity gates."""
         known = [(report, checked, trace) for report, trace in reports if self._fleet.get(report.id) is not None]
         await self._fleet.merge_many(known, check_started_ms=started_ms)

@@ -7,7 +7,7 @@ unwatched containers alike, and leave no trace in any history.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import structlog
 
@@ -74,7 +74,7 @@ class HostStats:
         async with closing(self.stream(env)) as events:
             return [each.data async for each in events if each and isinstance(each.data, Stat)]
 
-    async def stream(self, env: str | None) -> AsyncIterator[Occurrence | None]:
+    async def stream(self, env: str | None) -> AsyncGenerator[Occurrence | None]:
         """The events of one round as they happen, then the end; None is the moment for a keepalive.
 
         Clients that come while a round of their environment runs join it and get what it collected so far first.
@@ -110,7 +110,7 @@ class HostStats:
             return None
         return await self.environments.get(canonical(env))
 
-    async def _read(self, ledger: Round) -> AsyncIterator[Occurrence | None]:
+    async def _read(self, ledger: Round) -> AsyncGenerator[Occurrence | None]:
         """The ledger from its beginning to its end, with a keepalive of its own rhythm."""
         grown, place = asyncio.Event(), 0
         beat = self._clock.monotonic() + self.limits.keepalive_s
