@@ -129,22 +129,13 @@ async def pump(
         yield item_or_end
 
 
-async def pulse(
-    channel: Channel, clock: Clock, beat: bytes = HEARTBEAT, every_s: float = HEARTBEAT_S
-) -> AsyncIterator[bytes]:
-    """What one SSE client is sent: its queue, and a heartbeat every `every_s` seconds from the start, whatever else comes."""
-    due = clock.monotonic() + every_s
+async def beat(channel: Channel, clock: Clock, every_s: float = HEARTBEAT_S) -> None:
+    """Offer `channel` a heartbeat every `every_s` seconds from now on, whatever else it carries. Cancel it at the end."""
+    due = clock.monotonic()
     while True:
-        if clock.monotonic() >= due:
-            due += every_s
-            yield beat
-        try:
-            item = await channel.get(max(due - clock.monotonic(), 0.0))
-        except TimeoutError:
-            continue
-        if item is None:
-            return
-        yield item
+        due += every_s
+        await clock.sleep(due - clock.monotonic())
+        channel.offer(HEARTBEAT)
 
 
 def sse(source: AsyncIterator[bytes]) -> Stream:

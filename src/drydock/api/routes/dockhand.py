@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
-from urllib.parse import unquote
 
 from litestar import Router, get
 from litestar.params import FromPath
 from litestar.response import Stream
 
 from drydock.api.access import limit_key
-from drydock.api.envelope import TOMBSTONE
 from drydock.api.limits import Concurrency
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import Services
 from drydock.api.streams import frame, sse
-from drydock.core.errors import BadRequest, Gone, NotFound, TooManyRequests, Unavailable
+from drydock.core.errors import BadRequest, NotFound, TooManyRequests, Unavailable
 from drydock.observe.stats.environments import NOT_FOUND, Environment
 from drydock.observe.stats.hosts import HostStats
 from drydock.observe.stats.rounds import HostSnapshot, Stat
@@ -102,6 +100,8 @@ def _open_streams(request: ApiRequest) -> Concurrency:
 )
 async def rows(request: ApiRequest) -> list[Stat]:
     """The same round as an array; empty without `env` and where the host does not answer."""
+    if b"%2f" in request.scope.get("raw_path", b"").lower():
+        raise BadRequest("Invalid container ID")
     return await hosts_of(request.services).rows(request.params.text("env"))
 
 
@@ -125,18 +125,9 @@ async def environment(request: ApiRequest, number: FromPath[str]) -> Environment
     raise NotFound(NOT_FOUND)
 
 
-@get("/containers/{rest:path}", opt=READ, include_in_schema=False)
-async def other(request: ApiRequest) -> None:
-    """An id with a slash in it is a bad id; everything else here is gone."""
-    raw = request.scope.get("raw_path", b"").decode("latin-1")
-    if raw.endswith("/stats") and "/" in unquote(raw.removeprefix("/api/containers/").removesuffix("/stats")):
-        raise BadRequest("Invalid container ID")
-    raise Gone(str(TOMBSTONE["error"]), details=TOMBSTONE["details"])  # type: ignore[arg-type]  # literal of strings
-
-
 router = Router(
     "/api",
-    route_handlers=[snapshot, snapshot_of_stats, stream, rows, environments, environment, other],
+    route_handlers=[snapshot, snapshot_of_stats, stream, rows, environments, environment],
     tags=["Containers"],
 )
 versioned = Router("/api/v1", route_handlers=[stream], tags=["Containers"])

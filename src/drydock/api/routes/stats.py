@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -15,12 +16,13 @@ from drydock.api.access import READ
 from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
 from drydock.api.services import Services
-from drydock.api.streams import Channel, frame, pulse, sse
+from drydock.api.streams import Channel, beat, frame, sse
 from drydock.core.errors import Gone, Unavailable
 from drydock.observe.feed import Sink
 from drydock.observe.stats.aggregator import Tick
 from drydock.observe.stats.service import StatsService
 from drydock.observe.stats.snapshot import ContainerStats, FleetStats, Snapshot
+from drydock.observe.waiting import cancel
 
 T = TypeVar("T")
 
@@ -70,12 +72,14 @@ async def live(
 ) -> AsyncIterator[bytes]:
     """The frames of one SSE client; queue, timer and place in the feed are given back exactly once."""
     channel = services.streams.open(WAITING)
+    heart = asyncio.create_task(beat(channel, services.clock), name="sse:heartbeat")
     try:
         with join(ChannelSink(channel, encode)):
-            async for item in pulse(channel, services.clock):
+            while (item := await channel.get()) is not None:
                 yield item
     finally:
         services.streams.release(channel)
+        await cancel(heart)
 
 
 @get("/stats", opt=READ, responses=problems(404, _200=document(ContainerStats, "Newest snapshot and history")))
