@@ -83,6 +83,7 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         await fleet.load()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
+        await watching.forget_strangers()
         services = build_services(settings, clock, bus, fleet, watching, registries, store)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
