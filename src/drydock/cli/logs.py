@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+import time
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
-from drydock.cli.remote import Refused, Remote, complaint, connected, token_of
-from drydock.core.errors import DrydockError
+from drydock.cli.client import Client, ClientError, client
 
 POLL_S = 1.0
 ENDINGS = {
+    1006: "The connection to the server was lost",
     4001: "The container does not run. Leave out -f to read what it printed",
     4004: "The container is gone",
     1001: "The server stops",
     1011: "The log stream failed; the server's log says why",
     1013: "The lines came faster than they could be read here",
 }
-Write = Callable[[str], object]
+NO_COOKIE = 401
+SHORTEST_PREFIX = 4
 
 
 class LogsOptions(msgspec.Struct, frozen=True):
@@ -44,58 +45,83 @@ class LogsOptions(msgspec.Struct, frozen=True):
 def run(options: LogsOptions) -> int:
     """0 when everything was printed, 1 with the reason on standard error."""
     try:
-        return asyncio.run(_main(options, sys.stdout.write))
-    except DrydockError as error:
-        print(complaint(error), file=sys.stderr)
+        return _print(client(options.server, options.token, options.token_file), options)
+    except ClientError as error:
+        print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
 
 
-async def _main(options: LogsOptions, write: Write) -> int:
-    async with connected(options.server, token_of(options.token, options.token_file)) as remote:
-        container = await remote.container(options.name)
-        path = f"/api/v1/containers/{quote(container['id'], safe='')}/logs"
-        if not options.follow:
-            write(await remote.text(path, **_query(options), timestamps=_word(options.timestamps)))
-            return 0
-        try:
-            return await _stream(remote, path, options, write)
-        except Refused as refusal:
-            if refusal.http_status != 401:
-                raise
+def _print(server: Client, options: LogsOptions) -> int:
+    container = find(server, options.name)
+    path = f"/api/v1/containers/{quote(container['id'], safe='')}/logs"
+    if not options.follow:
+        sys.stdout.write(server.text(path, **_query(options), timestamps=_word(options.timestamps)))
+        return 0
+    code = asyncio.run(_stream(server, path, options))
+    if code == NO_COOKIE:
         # A stream wants a session cookie; with a token the log is asked for again and again instead.
-        return await _poll(remote, path, options, write)
+        return _poll(server, path, options)
+    if code == 1000:
+        return 0
+    print(ENDINGS.get(code, f"The server closed the stream ({code})"), file=sys.stderr)
+    return 1
 
 
-async def _stream(remote: Remote, path: str, options: LogsOptions, write: Write) -> int:
-    async with remote.socket(f"{path}/stream", **_query(options), follow="true") as socket:
-        async for message in socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                write(_line(json.loads(message.data), options.timestamps))
-                sys.stdout.flush()
-        if socket.close_code in (1000, None):
-            return 0
-        print(ENDINGS.get(socket.close_code, f"Closed ({socket.close_code})"), file=sys.stderr)
-        return 1
+def find(server: Client, name: str) -> dict[str, Any]:
+    """The container with this id, name, or unique beginning of an id. Raises ClientError."""
+    listed = server.get("/api/v1/containers")["data"]
+    for fits in (
+        lambda each: each["id"] == name,
+        lambda each: name in (each["name"], each.get("displayName")),
+        lambda each: len(name) >= SHORTEST_PREFIX and each["id"].startswith(name),
+    ):
+        found = [each for each in listed if fits(each)]
+        if len(found) == 1:
+            return dict(found[0])
+        if found:
+            ids = ", ".join(sorted(each["id"][:12] for each in found))
+            raise ClientError(f"{name} is not unique. Give one of the ids: {ids}")
+    raise ClientError(f"No watched container is called {name}.")
 
 
-async def _poll(remote: Remote, path: str, options: LogsOptions, write: Write) -> int:
+async def _stream(server: Client, path: str, options: LogsOptions) -> int:
+    """Print what comes over the WebSocket; its close code."""
+    url = server.url(f"{path}/stream", {**_query(options), "follow": "true"})
+    try:
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0) as socket:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    sys.stdout.write(_line(json.loads(message.data), options.timestamps))
+                    sys.stdout.flush()
+            return socket.close_code or 1006
+    except aiohttp.WSServerHandshakeError as error:
+        if error.status == 401 and server.token:
+            return NO_COOKIE
+        raise ClientError(f"The server refused the stream ({error.status} {error.message}).") from error
+    except aiohttp.ClientConnectionError as error:
+        raise server.unreachable(error) from error
+
+
+def _poll(server: Client, path: str, options: LogsOptions) -> int:
+    """Ask again every second, and print the lines that are new, until the container stops."""
     query, seen = _query(options), set[str]()
     while True:
-        lines = (await remote.text(path, **query, timestamps="true")).splitlines()
+        running = server.get(path.removesuffix("/logs"))["status"] == "running"
+        lines = server.text(path, **query, timestamps="true").split("\n")[:-1]
         for line in lines:
             if line not in seen:
                 stamp, _, text = line.partition(" ")
-                write(_line({"ts": stamp, "line": text}, options.timestamps))
+                sys.stdout.write(_line({"ts": stamp, "line": text}, options.timestamps))
         sys.stdout.flush()
-        if not set(lines) - seen and (await remote.json(path.removesuffix("/logs")))["status"] != "running":
+        if not running:
             return 0
         if lines:
             second = lines[-1][:19]
             query = {**query, "since": f"{second}Z", "tail": "10000"}
             seen = {line for line in lines if line[:19] >= second}
-        await asyncio.sleep(POLL_S)
+        time.sleep(POLL_S)
 
 
 def _query(options: LogsOptions) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -13,8 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from drydock.cli.remote import Remote, RemoteError, complaint, connected, token_of
-from drydock.core.errors import DrydockError
+from drydock.cli.client import Client, ClientError, client
 
 PAUSE_S = 1.0
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -34,49 +34,48 @@ class StatsOptions(msgspec.Struct, frozen=True):
 def run(options: StatsOptions) -> int:
     """0 after one sample (or Ctrl-C of the live table), 1 with the reason on standard error."""
     try:
-        return asyncio.run(_main(options, Console()))
-    except DrydockError as error:
-        print(complaint(error), file=sys.stderr)
+        _show(client(options.server, options.token, options.token_file), options, Console())
+    except ClientError as error:
+        print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
+    return 0
 
 
-async def _main(options: StatsOptions, console: Console) -> int:
-    async with connected(options.server, token_of(options.token, options.token_file)) as remote:
-        rows = await sample(remote, options.names)
-        if options.as_json:
-            print(json.dumps({"containers": rows}))
-        elif not console.is_terminal:
-            _print_plain(rows)
-        else:
-            await _live(remote, options, console, rows)
-        return 0
+def _show(server: Client, options: StatsOptions, console: Console) -> None:
+    rows = sample(server, options.names)
+    if options.as_json:
+        print(json.dumps({"containers": rows}))
+    elif not console.is_terminal:
+        _print_plain(rows)
+    else:
+        _live(server, options, console, rows)
 
 
-async def sample(remote: Remote, names: Sequence[str]) -> list[Row]:
-    """One round over all environments, busiest container first; with `names` only these. `RemoteError` for an unknown one."""
-    environments = await remote.json("/api/environments")
-    rounds = await asyncio.gather(*(_round(remote, each) for each in environments))
-    rows = [row for found in rounds for row in found]
+def sample(server: Client, names: Sequence[str]) -> list[Row]:
+    """One round over all environments, busiest container first; with `names` only these. ClientError for an unknown one."""
+    environments = server.get("/api/environments")
+    with ThreadPoolExecutor(max_workers=max(len(environments), 1)) as pool:
+        rows = [row for found in pool.map(lambda each: _round(server, each), environments) for row in found]
     missing = sorted(set(names) - {row["name"] for row in rows} - {row["id"] for row in rows})
     if missing:
-        raise RemoteError(f"Not running, or unknown: {', '.join(missing)}")
+        raise ClientError(f"Not running, or unknown: {', '.join(missing)}")
     wanted = [row for row in rows if not names or row["name"] in names or row["id"] in names]
     return sorted(wanted, key=lambda row: (-row["cpuPercent"], row["name"]))
 
 
-async def _round(remote: Remote, environment: Row) -> list[Row]:
-    found = await remote.json("/api/containers/stats", env=str(environment["id"]))
+def _round(server: Client, environment: Row) -> list[Row]:
+    found = server.get("/api/containers/stats", env=str(environment["id"]))
     return [{"environment": environment["name"], **row} for row in found]
 
 
-async def _live(remote: Remote, options: StatsOptions, console: Console, rows: list[Row]) -> None:
-    with Live(table(rows), console=console, auto_refresh=False, screen=False) as live:
+def _live(server: Client, options: StatsOptions, console: Console, rows: list[Row]) -> None:
+    with Live(table(rows), console=console, auto_refresh=False) as live:
         while True:
             live.update(table(rows), refresh=True)
-            await asyncio.sleep(PAUSE_S)
-            rows = await sample(remote, options.names)
+            time.sleep(PAUSE_S)
+            rows = sample(server, options.names)
 
 
 def table(rows: Sequence[Row]) -> Table:
