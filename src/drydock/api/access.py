@@ -49,7 +49,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         check_websocket_origin(connection.scope, services.proxies)
     caller = await services.access.caller(connection)
     if caller is None:
-        raise Unauthorized()
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
     connection.scope["state"]["caller"] = caller
     if scope:
         admit_scope(caller, scope)

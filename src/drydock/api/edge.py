@@ -164,7 +164,7 @@ class Answer:
 
     def _compressible(self, found: list[headers.Header]) -> bool:
         settings = self.edge.services.settings
-        if not settings.compression or "gzip" not in (header(self.scope, b"accept-encoding") or ""):
+        if not settings.compression or not headers.offers_gzip(header(self.scope, b"accept-encoding")):
             return False
         given = dict(found)
         length = given.get(b"content-length", b"")

@@ -20,6 +20,9 @@ from drydock.clock import Clock
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
+from drydock.observe.logs.service import LogService
+from drydock.observe.stats.hosts import HostStats
+from drydock.observe.stats.service import StatsService
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,6 +112,9 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
+    logs: LogService | None = None
+    stats: StatsService | None = None
+    host_stats: HostStats | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, fleet, probes, registries, system, watchers
+from drydock.api.routes import audit, container, dockhand, fleet, logs, probes, registries, stats, system, watchers
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
     system.router,
     fleet.router,
     container.router,
+    logs.router,
+    stats.router,
+    dockhand.versioned,
     watchers.router,
     registries.router,
     audit.router,
+    dockhand.router,
 )
