@@ -1,0 +1,1 @@
+"""Twins of things outside, in memory, that pass the same conformance suites as the real ones."""
