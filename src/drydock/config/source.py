@@ -1,0 +1,141 @@
+"""Where values come from: the environment, secret files (`DD_X__FILE`), and one YAML file (`DD_CONFIG_FILE`).
+
+Names are case-insensitive. A secret file wins over a plain variable, the environment over the YAML file
+(platform.md §1, watching.md §1.1).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+PREFIX = "DD_"
+FILE_SUFFIX = "__FILE"
+SECRET_FILE_LIMIT = 1024 * 1024
+
+Origin = Literal["environment", "file", "yaml"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the configuration. `fatal` ones stop the start; the others are warnings.
+
+    `message` names the variable and what is allowed and never holds a secret.
+    """
+
+    variable: str
+    message: str
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value as given, and where it was given."""
+
+    value: str
+    origin: Origin
+
+
+class Source:
+    """All `DD_*` values by upper-case name, plus `TZ` and the proxy variables which are read elsewhere as they are."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self._entries: dict[str, Entry] = {}
+        plain = {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
+        self._read_yaml(plain)
+        self._read_plain(plain)
+        self._read_files(plain)
+        self._warn_about_old_names(environ)
+
+    def get(self, name: str) -> Entry | None:
+        """The entry of one variable."""
+        return self._entries.get(name)
+
+    def names(self, prefix: str = PREFIX) -> list[str]:
+        """Names that begin with `prefix`, sorted."""
+        return sorted(name for name in self._entries if name.startswith(prefix))
+
+    def values(self, prefix: str) -> dict[str, str]:
+        """Name and value of every variable that begins with `prefix`."""
+        return {name: self._entries[name].value for name in self.names(prefix)}
+
+    def _read_plain(self, plain: Mapping[str, str]) -> None:
+        for name, value in plain.items():
+            if not name.endswith(FILE_SUFFIX):
+                self._entries[name] = Entry(value, "environment")
+
+    def _read_files(self, plain: Mapping[str, str]) -> None:
+        for name, value in plain.items():
+            if name.endswith(FILE_SUFFIX):
+                self._read_secret_file(name, value)
+
+    def _read_secret_file(self, name: str, path: str) -> None:
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("not a regular file")
+            if status.st_size > SECRET_FILE_LIMIT:
+                raise OSError("larger than 1 MiB")
+            content = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            self._fatal(name, f"the file {path!r} cannot be used ({_cause(error)})")
+            return
+        if status.st_mode & 0o077:
+            self.problems.append(Problem(name, f"the file {path!r} can be read by others; use mode 0600"))
+        self._entries[name.removesuffix(FILE_SUFFIX)] = Entry(content.rstrip(), "file")
+
+    def _read_yaml(self, plain: Mapping[str, str]) -> None:
+        path = plain.get("DD_CONFIG_FILE")
+        if not path:
+            return
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            document = YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            self._fatal("DD_CONFIG_FILE", f"{path!r} cannot be read as YAML ({_cause(error)})")
+            return
+        if not isinstance(document, dict):
+            self._fatal("DD_CONFIG_FILE", f"{path!r} must be a mapping of option names")
+            return
+        for name, value in _flatten(PREFIX.rstrip("_"), document):
+            self._entries[name] = Entry(value, "yaml")
+
+    def _warn_about_old_names(self, environ: Mapping[str, str]) -> None:
+        old = sorted(name for name in environ if name.upper().startswith("WUD_"))
+        if old:
+            self.problems.append(Problem(", ".join(old), "WUD_* variables are ignored; rename them to DD_*"))
+
+    def _fatal(self, name: str, message: str) -> None:
+        self.problems.append(Problem(name, message, fatal=True))
+
+
+def _flatten(prefix: str, node: Any) -> Iterator[tuple[str, str]]:
+    """`{server: {port: 3001}}` becomes `DD_SERVER_PORT=3001`."""
+    for key, value in node.items():
+        name = f"{prefix}_{str(key).upper()}"
+        if isinstance(value, dict):
+            yield from _flatten(name, value)
+        else:
+            yield name, _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(map(_scalar, value))
+    return "" if value is None else str(value)
+
+
+def _cause(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
