@@ -17,8 +17,7 @@ from drydock.clock import Clock
 from drydock.core.errors import EngineConflict, EngineError, EngineNotFound
 from drydock.core.times import to_iso
 from drydock.docker.api import Created, ExecResult, PullAuth
-
-from .images import digest_of, merge, normal, repository
+from fakes.images import digest_of, merge, normal, repository
 
 Document = dict[str, Any]
 T = TypeVar("T")

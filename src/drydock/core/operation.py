@@ -116,6 +116,13 @@ class FileEdit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     backup: bool = False
 
 
+class PostStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """One `post_start` command of a Compose service."""
+
+    command: list[str]
+    environment: list[str] = []
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """One row of the journal. Times are epoch milliseconds; `public` renders them.
 
@@ -171,12 +178,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     auto_remove: bool = False
     intent: str | None = None
     intent_target: str | None = None
+    stop_in_doubt: bool = False
     dependents: list[Dependent] = []
     dependents_due: bool = False
     follow_up_due: bool = False
     started_once: bool = False
     revived_once: bool = False
     edits: list[FileEdit] = []
+    post_start: list[PostStart] = []
+    service: str | None = None
     warnings: list[str] = []
     backup_id: str | None = None
     monitor_until: int | None = None
@@ -211,9 +221,10 @@ def advance(operation: Operation, now_ms: int, **changes: Any) -> Operation:
         raise InvalidTransition(f"Phase {phase} does not belong to status {status}")
     if status == "in-progress" and _backwards(operation.phase, phase):
         raise InvalidTransition(f"Phase {phase} cannot follow {operation.phase}")
-    changes["updated_at"] = max(now_ms, operation.updated_at + (phase != operation.phase))
+    if (status, phase) != (operation.status, operation.phase):
+        changes["updated_at"] = max(now_ms, operation.updated_at + 1)
     if status not in ACTIVE:
-        changes["completed_at"] = changes["updated_at"]
+        changes["completed_at"] = max(now_ms, operation.updated_at + 1)
         changes["intent"] = None
     return msgspec.structs.replace(operation, **changes)
 
@@ -222,6 +233,7 @@ _AFTERWARDS = frozenset(
     {
         "recovery",
         "recovered_at",
+        "old_container_id",
         "dependents_due",
         "follow_up_due",
         "monitor_until",

@@ -1,1 +1,0 @@
-"""Twins of things outside, in memory, that pass the same conformance suites as the real ones."""
