@@ -47,6 +47,27 @@ class BadRequest(DrydockError):
     default = "Invalid request parameters"
 
 
+class InvalidReference(BadRequest):
+    """A text that is no image reference (watching.md §4)."""
+
+    code = "invalid-reference"
+    default = "Not a valid image reference"
+
+
+class InvalidPattern(BadRequest):
+    """A tag filter that RE2 refuses, or longer than 1024 characters."""
+
+    code = "invalid-pattern"
+    default = "Not a valid regular expression"
+
+
+class InvalidTransform(BadRequest):
+    """A tag transform whose expression cannot be used (watching.md §7.3)."""
+
+    code = "invalid-transform"
+    default = "Not a valid tag transform"
+
+
 class Unauthorized(DrydockError):
     """Nobody is signed in, or the credentials are wrong."""
 
@@ -188,6 +209,21 @@ class EngineConflict(EngineError):
 
     code = "engine-conflict"
     default = "Conflicts with the state of the Docker Engine"
+
+
+class EngineNotSupported(EngineError):
+    """This Engine (Podman, a restricted proxy, an old release) does not offer the call."""
+
+    status = 501
+    code = "engine-not-supported"
+    default = "This Engine does not offer the call"
+
+
+class EngineAuthBlocked(EngineError):
+    """The watcher's credentials cannot be used, so nothing is sent (watching.md §1.4)."""
+
+    code = "engine-auth-blocked"
+    default = "The credentials for the Docker API cannot be used"
 
 
 class RegistryError(DrydockError):
