@@ -13,9 +13,10 @@ from drydock.updates.effects import StepFailed
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
 from drydock.updates.worker import Worker
-from fakes.clock import FakeClock
-from fakes.engine import FakeEngine
-from fakes.rows import MemoryRows
+
+from .clock import FakeClock
+from .engine import FakeEngine
+from .rows import MemoryRows
 
 Document = dict[str, Any]
 

@@ -17,7 +17,8 @@ from drydock.clock import Clock
 from drydock.core.errors import EngineConflict, EngineError, EngineNotFound
 from drydock.core.times import to_iso
 from drydock.docker.api import Created, ExecResult, PullAuth
-from fakes.images import digest_of, merge, normal, repository
+
+from .images import digest_of, merge, normal, repository
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -214,16 +215,25 @@ class FakeEngine:
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def events(
-        self, *, filters: Mapping[str, Sequence[str]], since: int | None = None
+        self,
+        *,
+        filters: Mapping[str, Sequence[str]],
+        since: int | None = None,
+        on_open: Callable[[], None] | None = None,
     ) -> AsyncIterator[Document]:
         queue: asyncio.Queue[Document] = asyncio.Queue()
+        for event in self._events if since is not None else []:
+            if event["timeNano"] > (since or 0):
+                queue.put_nowait(event)
         self._waiting.append(queue)
+        if on_open is not None:
+            on_open()
+        wanted = filters.get("event")
         try:
-            for event in self._events if since is not None else []:
-                if event["time"] >= (since or 0):
-                    yield event
             while True:
-                yield await queue.get()
+                event = await queue.get()
+                if not wanted or event["Action"] in wanted:
+                    yield event
         finally:
             self._waiting.remove(queue)
 
@@ -271,7 +281,9 @@ class FakeEngine:
     def _emit(self, action: str, container: Document, **attributes: str) -> None:
         names = {"name": container["Name"][1:], "image": container["Config"]["Image"], **attributes}
         actor = {"ID": container["Id"], "Attributes": {**container["Config"]["Labels"], **names}}
-        event = {"Type": "container", "Action": action, "Actor": actor, "time": self.clock.now_ms() // 1000}
+        now = self.clock.now_ms()
+        event = {"Type": "container", "Action": action, "Actor": actor, "time": now // 1000, "timeNano": now * 10**6}
+        event["id"] = container["Id"]
         self._events.append(event)
         for queue in self._waiting:
             queue.put_nowait(event)

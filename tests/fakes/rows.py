@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from drydock.core.operation import Operation
+from drydock.store.operations import work_due
 
 
 class MemoryRows:
@@ -31,7 +32,7 @@ class MemoryRows:
         return [msgspec.json.decode(data, type=Operation) for data in self.rows.values()]
 
     async def unfinished(self) -> Sequence[Operation]:
-        return [row for row in self.all() if row.active or unfinished(row)]
+        return [row for row in self.all() if work_due(row)]
 
     async def of(self, key: str, container_id: str) -> Sequence[Operation]:
         mine = [r for r in self.all() if r.key == key or container_id in (r.container_id, r.new_container_id)]
@@ -50,9 +51,3 @@ class MemoryRows:
         for row in gone:
             del self.rows[row.id]
         return len(gone)
-
-
-def unfinished(row: Operation) -> bool:
-    """Whether a terminal row still has work due."""
-    retry = row.phase == "rollback-failed" and row.recovery is None
-    return row.dependents_due or row.follow_up_due or row.monitor_until is not None or retry

@@ -54,9 +54,19 @@ class EngineFacts:
         """The `/info` document of `engine`."""
         asked, facts = self._known.get(id(engine), (0.0, {}))
         if not facts or self._clock.monotonic() - asked > self.LIFETIME_S:
-            facts = await engine.info()
+            facts = await self._ask(engine)
             self._known[id(engine)] = (self._clock.monotonic(), facts)
         return facts
+
+    async def _ask(self, engine: Engine) -> Document:
+        """A socket proxy may refuse `/info`: updates work without, they only know less about the platform."""
+        try:
+            return await engine.info()
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            log.warning("update.engine_info_refused", error=error.message)
+            return {}
 
 
 class Executor:
