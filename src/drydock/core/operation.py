@@ -226,6 +226,7 @@ def advance(operation: Operation, now_ms: int, **changes: Any) -> Operation:
     if status not in ACTIVE:
         changes["completed_at"] = max(now_ms, operation.updated_at + 1)
         changes["intent"] = None
+        changes.setdefault("follow_up_due", status not in ("expired", "skipped-dependency"))
     return msgspec.structs.replace(operation, **changes)
 
 

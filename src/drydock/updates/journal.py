@@ -21,6 +21,8 @@ from drydock.updates.effects import JournalError
 
 log = structlog.get_logger("updates.journal")
 
+CANCELLED = "Cancelled by operator"
+
 
 class Rows(Protocol):
     """Durable rows. `save` returns when the row survives a power loss; it raises when it does not."""
@@ -90,6 +92,30 @@ class Journal:
         if public(after) != public(before):
             self._on_change(after)
         return after
+
+    async def claim(self, operation_id: str) -> Operation | None:
+        """Take a queued operation into work; None when it is not queued any more (cancelled meanwhile)."""
+        async with self._locks[operation_id]:
+            row = self._active.get(operation_id)
+            if row is None or row.status != "queued":
+                return None
+            row = advance(row, self._clock.now_ms(), status="in-progress", phase="pulling")
+            await self._save(row, required=True)
+        self._on_change(row)
+        return row
+
+    async def cancel(self, operation_id: str) -> tuple[Operation, bool] | None:
+        """Cancel: a queued row ends at once, a running one is asked to. Gives the row and whether anything was to be
+        cancelled; None for an unknown id. See updates.md §3.6."""
+        async with self._locks[operation_id]:
+            row = await self.get(operation_id)
+            if row is None or not row.active:
+                return None if row is None else (row, False)
+            ending = {"status": "failed", "phase": "failed", "last_error": CANCELLED} if row.status == "queued" else {}
+            row = advance(row, self._clock.now_ms(), cancel_requested=True, **ending)
+            await self._save(row, required=True)
+        self._on_change(row)
+        return row, True
 
     async def requeue(self, operation_id: str) -> Operation:
         """Back into the queue; only recovery does that, and only where nothing was changed."""

@@ -108,7 +108,7 @@ def _untouched(error: DrydockError) -> dict[str, Any]:
 
 def _without_change(operation: Operation, end: StepFailed) -> dict[str, Any]:
     if isinstance(end, DryRun):
-        return {"status": "succeeded", "phase": "dryrun", "follow_up_due": True}
+        return {"status": "succeeded", "phase": "dryrun"}
     if operation.kind == "container-rollback":
         return {"status": "rolled-back", "phase": "rolled-back", "rollback_code": "manual"}
     return {"status": "succeeded", "phase": "succeeded", "recovery": "nothing-to-do"}
@@ -257,7 +257,7 @@ def _write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
 def commit(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """The new container is good: remove the old one and say so. Never undoes a healthy update (updates.md §5.2)."""
     warning = yield from _remove_old(operation, options)
-    changes: dict[str, Any] = {"follow_up_due": True, "dependents_due": bool(operation.dependents)}
+    changes: dict[str, Any] = {"dependents_due": bool(operation.dependents)}
     if warning:
         changes["warnings"] = [*operation.warnings, warning]
         yield Notice("update-cleanup-failed", warning)

@@ -55,12 +55,15 @@ class Decision(Enum):
     STRANGER = "somebody else took the name: keep the old container, stopped"
 
 
-def recover(operation: Operation, options: PlanOptions, *, may_requeue: bool = True) -> Plan[Operation]:
-    """Bring an interrupted operation to its end; waits for the Engine as long as it takes."""
+def recover(operation: Operation, options: PlanOptions, *, expire: str | None = None) -> Plan[Operation]:
+    """Bring an interrupted operation to its end; waits for the Engine as long as it takes.
+
+    One that changed nothing goes back into the queue, or ends expired with the text `expire`.
+    """
     delay = 1.0
     while True:
         try:
-            return (yield from _recover(operation, options, may_requeue))
+            return (yield from _recover(operation, options, expire))
         except EngineUnreachable:
             yield Sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
@@ -77,11 +80,11 @@ def retry_restore(operation: Operation, options: PlanOptions) -> Plan[Operation]
     return (yield from write(recovery=recovery, recovered_at=(yield from wall_time())))
 
 
-def _recover(operation: Operation, options: PlanOptions, may_requeue: bool) -> Plan[Operation]:
+def _recover(operation: Operation, options: PlanOptions, expire: str | None) -> Plan[Operation]:
     scene = yield from observe(operation)
     decision = decide(operation, scene)
     if decision is Decision.REQUEUE:
-        return (yield from _requeue(may_requeue))
+        return (yield from _requeue(operation, expire))
     new_id = scene.new["Id"] if scene.new else operation.new_container_id
     operation = yield record(recovered_at=(yield from wall_time()), new_container_id=new_id)
     if decision is Decision.STRANGER and scene.stranger is not None:
@@ -142,9 +145,9 @@ def _stopped_from_outside(new: Document) -> bool:
     return policy in ("always", "unless-stopped") or (policy == "on-failure" and bool(code))
 
 
-def _requeue(may_requeue: bool) -> Plan[Operation]:
-    if not may_requeue:
-        text = "Interrupted by a restart before anything was changed, and too old or tried too often to try again"
+def _requeue(operation: Operation, expire: str | None) -> Plan[Operation]:
+    if expire is not None:
+        text = "; ".join(part for part in (operation.last_error, expire) if part)
         return (yield from write(status="expired", phase="expired", last_error=text, recovery="nothing-to-do"))
     row: Operation = yield Requeue()
     return row

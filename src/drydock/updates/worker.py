@@ -58,10 +58,10 @@ class Worker:
             row = await self._after_fault(operation, error)
         return await self._then(row)
 
-    async def recover(self, operation: Operation, *, may_requeue: bool = True) -> Operation:
-        """Bring an interrupted operation to its end, or back into the queue."""
+    async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
+        """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
         if operation.active:
-            plan = recover(operation, self._options_for(operation), may_requeue=may_requeue)
+            plan = recover(operation, self._options_for(operation), expire=expire)
             row = await self._drive(operation, plan)
             log.info("update.recovered", operation=row.id, status=row.status, phase=row.phase, recovery=row.recovery)
             return await self._then(row)
@@ -81,7 +81,7 @@ class Worker:
         if row.active and row.temp_name is None:
             return await self._journal.change(row.id, status="failed", phase="failed")
         if row.active:
-            return await self._drive(row, recover(row, self._options_for(row), may_requeue=False))
+            return await self._drive(row, recover(row, self._options_for(row), expire=text))
         return row
 
     # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
