@@ -87,11 +87,12 @@ class InvalidTransition(DrydockError):
 class ImageWanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """The image an operation is to install.
 
-    `reference` is what the new container shows. `image_id` wins when it is present on the host (rollback, recreation of
+    `reference` is what the new container shows, spelled like the old one's once that is known (`tag` is its tag). `image_id` wins when it is present on the host (rollback, recreation of
     a dependent); else `sources` are pulled in order until one answers. With no `image_id`, `reference` is pulled.
     """
 
     reference: str
+    tag: str | None = None
     image_id: str | None = None
     sources: list[str] = []
     digest: str | None = None

@@ -67,6 +67,11 @@ class Journal:
         await self._save(operation, required=True)
         self._on_change(operation)
 
+    async def stuck(self) -> list[Operation]:
+        """Rows that ended `rollback-failed` and whose container is not back yet."""
+        rows = await self._rows.unfinished()
+        return [row for row in rows if row.phase == "rollback-failed" and row.recovery is None]
+
     def active(self) -> list[Operation]:
         """Queued and running operations."""
         return list(self._active.values())

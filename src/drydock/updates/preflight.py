@@ -6,6 +6,8 @@ untouched.
 
 from __future__ import annotations
 
+import msgspec
+
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
 from drydock.core.recreate import Subject, clone, container_references, networks_of
@@ -30,10 +32,12 @@ from drydock.updates.effects import (
     look,
     look_image,
     record,
+    write,
 )
 from drydock.updates.gate import has_health_check
 from drydock.updates.options import PlanOptions
 from drydock.updates.rollback import name_image, wall_time
+from drydock.updates.targets import spelled
 
 SWARM_LABEL = "com.docker.swarm.task.id"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
@@ -73,6 +77,7 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """Make the image available, check everything that can be checked, journal how to go there and back."""
     old = yield from _container(operation)
     _refuse_foreign(old)
+    operation = yield from _spell(operation, old)
     source = yield from look_image(old["Image"])
     info: Document = yield EngineInfo()
     yield PreHook(old)
@@ -109,6 +114,15 @@ def _refuse_foreign(old: Document) -> None:
         )
     if SWARM_LABEL in (old["Config"].get("Labels") or {}):
         raise Refused("Container is managed by Docker Swarm")
+
+
+def _spell(operation: Operation, old: Document) -> Plan[Operation]:
+    """The target keeps the spelling of the container's own reference, so that a file and `docker ps` stay the same."""
+    wanted = operation.wanted
+    reference = spelled(wanted, old["Config"]["Image"]) if wanted.tag or wanted.digest else wanted.reference
+    if reference == wanted.reference:
+        return operation
+    return (yield from write(wanted=msgspec.structs.replace(wanted, reference=reference), target_image=reference))
 
 
 # ── the image ───────────────────────────────────────────────────────────────────────────────────────────────────────

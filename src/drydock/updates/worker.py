@@ -58,6 +58,15 @@ class Worker:
             row = await self._after_fault(operation, error)
         return await self._then(row)
 
+    async def restart(self, operation: Operation) -> Operation:
+        """A dependent that only wants a restart after what it depends on was updated (updates.md §12.3)."""
+        engine = self._engine_for(operation.watcher, operation.agent)
+        try:
+            await engine.restart_container(operation.container_id)
+        except EngineError as error:
+            return await self._journal.change(operation.id, status="failed", phase="failed", last_error=error.message)
+        return await self._journal.change(operation.id, status="succeeded", phase="succeeded")
+
     async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
         """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
         if operation.active:
