@@ -20,6 +20,7 @@ from drydock.clock import Clock
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
+from drydock.updates.room import Updates
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,6 +110,7 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
+    updates: Updates | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

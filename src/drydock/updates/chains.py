@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -54,10 +54,11 @@ class Chains:
             for one in wave
         ]
 
-    async def update(self, root_id: str, expected: Sequence[str] | None) -> tuple[Bulk, list[Member]]:
-        """Update the group of `root_id`; `Conflict` when it is not the `expected` one any more."""
+    async def update(self, root_id: str, expect: Callable[[], Sequence[str] | None]) -> tuple[Bulk, list[Member]]:
+        """Update the group of `root_id`; `Conflict` when it is not the expected one any more (None: any is right)."""
         admission.check_enabled(self._service.settings.actions_enabled)
         members = self.members(root_id)
+        expected = expect()
         current = sorted(member.container.id for member in members)
         if expected is not None and sorted(set(expected)) != current:
             raise Conflict(

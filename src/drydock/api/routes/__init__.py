@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, fleet, probes, registries, system, watchers
+from drydock.api.routes import (
+    actions,
+    audit,
+    backups,
+    container,
+    dependencies,
+    fleet,
+    operations,
+    probes,
+    registries,
+    system,
+    watchers,
+)
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
@@ -18,4 +30,9 @@ ROUTES: tuple[Router, ...] = (
     watchers.router,
     registries.router,
     audit.router,
+    actions.router,
+    operations.history,
+    operations.router,
+    backups.router,
+    dependencies.router,
 )
