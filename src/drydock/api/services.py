@@ -23,6 +23,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.observe.logs.service import LogService
 from drydock.observe.stats.hosts import HostStats
 from drydock.observe.stats.service import StatsService
+from drydock.updates.room import Updates
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -115,6 +116,7 @@ class Services:
     logs: LogService | None = None
     stats: StatsService | None = None
     host_stats: HostStats | None = None
+    updates: Updates | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

@@ -11,6 +11,7 @@ from drydock.config.reader import Effective, Reading, read_component, read_secti
 from drydock.config.schema import section_of, spellings
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
+from drydock.config.sections.updates import HooksSettings, UpdatesSettings
 from drydock.config.sections.watching import (
     GhcrSettings,
     ImageSetSettings,
@@ -31,6 +32,8 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("watching", WatchingSettings),
     ("registries", RegistriesSettings),
     ("ghcr", GhcrSettings),
+    ("updates", UpdatesSettings),
+    ("hooks", HooksSettings),
 )
 """Every plain section by its name in `Settings`, in the order of the documentation."""
 
@@ -55,6 +58,8 @@ class Settings:
     watching: WatchingSettings
     registries: RegistriesSettings
     ghcr: GhcrSettings
+    updates: UpdatesSettings
+    hooks: HooksSettings
     watchers: tuple[WatcherSettings, ...]
     source: Source
     effective: tuple[Effective, ...]

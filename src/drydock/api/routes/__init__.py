@@ -8,7 +8,22 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, dockhand, fleet, logs, probes, registries, stats, system, watchers
+from drydock.api.routes import (
+    actions,
+    audit,
+    backups,
+    container,
+    dependencies,
+    dockhand,
+    fleet,
+    logs,
+    operations,
+    probes,
+    registries,
+    stats,
+    system,
+    watchers,
+)
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
@@ -22,4 +37,9 @@ ROUTES: tuple[Router, ...] = (
     registries.router,
     audit.router,
     dockhand.router,
+    actions.router,
+    operations.history,
+    operations.router,
+    backups.router,
+    dependencies.router,
 )
