@@ -1,0 +1,164 @@
+"""A Docker Engine of the tests' own: started, killed and restarted at will. Runs inside a box (`box.py`).
+
+Also the few synchronous Engine calls that preparing a scene needs; the product's own client is `drydock.docker`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from .box import cgroup_name, eventually
+
+_BRIDGES = itertools.count(1)
+
+
+class UnixHTTP(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: pathlib.Path | str, timeout: float = 60) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class EngineApi:
+    """Plain calls to an Engine at `unix://…` or `tcp://…`; an answer of 400 or more raises with the Engine's own text."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def raw(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """One request; status and body."""
+        connection = self._connection()
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """One request; the decoded answer."""
+        status, data = self.raw(method, path, body)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {data.decode(errors='replace')}")
+        return json.loads(data) if data.strip().startswith((b"{", b"[")) and b"\n{" not in data else data
+
+    def ping(self) -> bool:
+        """Whether the Engine answers."""
+        return self.raw("GET", "/_ping")[0] == 200
+
+    def pull(self, reference: str) -> None:
+        """Pull `repository:tag`, without credentials."""
+        name, tag = reference.rsplit(":", 1)
+        answer = self.call("POST", f"/images/create?fromImage={name}&tag={tag}")
+        if b"errorDetail" in answer:
+            raise RuntimeError(f"pull {reference}: {answer.decode()}")
+
+    def run(self, name: str, document: Mapping[str, Any]) -> str:
+        """Create and start a container; its id."""
+        created = self.call("POST", f"/containers/create?name={name}", document)
+        self.call("POST", f"/containers/{created['Id']}/start")
+        return str(created["Id"])
+
+    def clear(self) -> None:
+        """Remove every container, every network of one's own and every volume."""
+        for container in self.call("GET", "/containers/json?all=1"):
+            self.raw("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+        for network in self.call("GET", "/networks"):
+            if network["Name"] not in ("bridge", "host", "none", "podman"):
+                self.raw("DELETE", f"/networks/{network['Id']}")
+        for volume in self.call("GET", "/volumes")["Volumes"] or []:
+            self.raw("DELETE", f"/volumes/{volume['Name']}")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        scheme, _, rest = self.host.partition("://")
+        if scheme == "unix":
+            return UnixHTTP(rest)
+        name, _, port = rest.partition(":")
+        return http.client.HTTPConnection(name, int(port or 2375), timeout=60)
+
+
+class DockerEngine:
+    """A dockerd. `host` is its address for the product, `api` the calls for preparing scenes."""
+
+    kind = "docker"
+
+    def __init__(self, home: pathlib.Path, *flags: str) -> None:
+        self.home = home
+        self.socket = home / "d.sock"
+        self.host = f"unix://{self.socket}"
+        self.api = EngineApi(self.host)
+        self._flags = flags
+
+    def start(self) -> DockerEngine:
+        """Start it and wait until it answers."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
+        eventually(self.api.ping, "Docker Engine", 30, self.process)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL the daemon, as a crash does. Containers live on until the next start."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Stop it in an orderly way and start it again."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """Stop it in an orderly way; its containers stop too."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def log(self) -> str:
+        """What the daemon printed."""
+        return (self.home / "log").read_text(errors="replace")
+
+    def _argv(self) -> list[str]:
+        home = self.home
+        folders = ["--data-root", f"{home}/data", "--exec-root", f"{home}/x", "--pidfile", f"{home}/pid"]
+        return ["dockerd", "-H", self.host, *folders, "--cgroup-parent", f"/{cgroup_name(home.name)}", *self._flags]
+
+    def _environment(self) -> dict[str, str]:
+        # Proxy settings of the machine must not divert pulls from the loopback.
+        return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
+def own_bridge() -> list[str]:
+    """Flags that let one more Engine live in the same box: a bridge of its own, and no rules that another one would lose."""
+    number = next(_BRIDGES)
+    name = f"lab{number}"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    subprocess.run(["ip", "addr", "add", f"10.88.{number}.1/24", "dev", name], check=True)
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    return [f"--bridge={name}", "--iptables=false"]
+
+
+def installed() -> str | None:
+    """None where a Docker Engine can be started, else what is missing."""
+    missing = [tool for tool in ("dockerd", "containerd", "runc") if shutil.which(tool) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
