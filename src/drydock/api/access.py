@@ -1,0 +1,105 @@
+"""The one guard in front of every route: closed by default.
+
+Each handler declares what it needs with `opt=READ`, `WATCH`, `UPDATE`, `ADMIN` or `PUBLIC`; `application.build` refuses
+a route that declares nothing. Route limits (`limited`) run after this guard. See platform-api.md §1.2 and §1.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from litestar.handlers.base import BaseRouteHandler
+
+from drydock.api.limits import FixedWindow
+from drydock.api.network import check_same_origin, client_address
+from drydock.api.services import Services
+from drydock.auth.caller import Caller, Connection
+from drydock.core.errors import ConfirmationRequired, Forbidden, NotFound, TooManyRequests, Unauthorized
+
+READ: Final = {"scope": "read"}
+WATCH: Final = {"scope": "watch"}
+UPDATE: Final = {"scope": "update"}
+ADMIN: Final = {"scope": "admin"}
+PUBLIC: Final = {"scope": "public"}
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+
+
+def services_of(connection: Connection) -> Services:
+    """The services of the application that serves `connection`."""
+    found: Services = connection.app.state.services
+    return found
+
+
+async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order."""
+    connection.scope["state"]["guarded"] = True
+    scope = handler.opt.get("scope")
+    if scope == "public":
+        return
+    if scope is None and connection.scope.get("method") != "OPTIONS":
+        raise NotFound("Route not found")
+    services = services_of(connection)
+    caller = await services.access.caller(connection)
+    if caller is None:
+        raise Unauthorized()
+    connection.scope["state"]["caller"] = caller
+    if scope and scope not in caller.scopes:
+        raise Forbidden("Permission denied", details={"requiredScope": scope})
+    if connection.scope.get("method", "GET") not in _SAFE:
+        check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+
+
+def caller_of(connection: Connection) -> Caller:
+    """The admitted caller of a guarded route."""
+    caller: Caller = connection.scope["state"]["caller"]
+    return caller
+
+
+def limit_key(connection: Connection) -> str:
+    """The key of a client in a limiter: its address, or its login with `DD_SERVER_RATELIMIT_IDENTITYKEYING`."""
+    services = services_of(connection)
+    caller: Caller | None = connection.scope["state"].get("caller")
+    if services.settings.identity_keying and caller is not None and caller.signed_in:
+        return f"session:{caller.session_id}" if caller.session_id else f"user:{caller.name}"
+    return services.address_key(client_address(connection.scope, services.proxies))
+
+
+def limited(name: str, maximum: int, window_s: int = 60, *, bypass: Callable[[Caller], bool] | None = None) -> Guard:
+    """A guard: at most `maximum` requests per client and window on the routes that share `name`, whatever the id.
+
+    `bypass` excuses callers. Headers of container-api.md §1.8 go on every answer.
+    """
+
+    async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+        del handler
+        if bypass is None or not bypass(caller_of(connection)):
+            await spend(connection, name, maximum, window_s)
+
+    return guard
+
+
+async def spend(connection: Connection, name: str, maximum: int, window_s: int = 60) -> None:
+    """Count one request against the limiter `name`; `TooManyRequests` when its budget is spent."""
+    limiters: dict[str, FixedWindow] = connection.app.state.limiters
+    limiter = limiters.get(name)
+    if limiter is None:
+        limiter = limiters[name] = FixedWindow(services_of(connection).clock, maximum, window_s)
+    verdict = limiter.hit(limit_key(connection))
+    connection.scope["state"]["rate"] = verdict
+    if not verdict.allowed:
+        raise TooManyRequests(headers=verdict.headers())
+
+
+def confirmed(token: str) -> Guard:
+    """A guard for destructive routes: `X-DD-Confirm-Action: <token>`, trimmed, any case, first header counts."""
+
+    async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+        del handler
+        given: Any = connection.headers.getall("x-dd-confirm-action", [""])[0]
+        if given.strip().lower() != token:
+            raise ConfirmationRequired(f"Confirmation required: X-DD-Confirm-Action={token}")
+
+    return guard

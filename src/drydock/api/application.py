@@ -1,0 +1,65 @@
+"""Builds the ASGI application from its services: routes, guard, errors, OpenAPI, and the edge around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.handlers.base import BaseRouteHandler
+
+from drydock.api import envelope, openapi
+from drydock.api.access import admit
+from drydock.api.asgi import App
+from drydock.api.body import API_LIMIT
+from drydock.api.edge import Edge, remember
+from drydock.api.request import ApiRequest
+from drydock.api.routes import ROUTES
+from drydock.api.services import Services
+
+SCOPES = frozenset({"read", "watch", "update", "admin", "public"})
+
+
+def build(services: Services) -> App:
+    """The application. Raises `ValueError` for a route that does not declare who may call it."""
+    app = litestar_app(services)
+    undeclared = sorted(
+        f"{handler.handler_name}: {sorted(handler.paths)}" for handler in handlers(app) if open_to_all(handler)
+    )
+    if undeclared:
+        raise ValueError(f"Routes without a scope: {undeclared}")
+    return Edge(app, services)
+
+
+def litestar_app(services: Services) -> Litestar:
+    """The framework's part, without the edge; tests read its route table."""
+    return Litestar(
+        route_handlers=list(ROUTES),
+        guards=[admit],
+        request_class=ApiRequest,
+        request_max_body_size=API_LIMIT,
+        exception_handlers={Exception: envelope.handle},
+        after_exception=[remember],
+        openapi_config=openapi.config(services.settings.version),
+        state=State({"services": services, "limiters": {}}),
+        logging_config=None,
+    )
+
+
+def handlers(app: Litestar) -> Iterator[BaseRouteHandler]:
+    """Every handler of our own."""
+    for route in app.routes:
+        if route.path.startswith("/-/"):
+            continue
+        found = route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]
+        yield from (handler for handler in found if not _automatic(handler))
+
+
+def _automatic(handler: BaseRouteHandler) -> bool:
+    return isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}
+
+
+def open_to_all(handler: BaseRouteHandler) -> bool:
+    """The handler forgot to say who may call it."""
+    return handler.opt.get("scope") not in SCOPES

@@ -1,0 +1,111 @@
+"""Every refusal in one shape: `{"error": text, "details"?: {…}}` (container-api.md §1.6, platform-api.md §1.3).
+
+The status, text and extra fields come from the class of `core.errors`; Litestar's own exceptions are translated.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from drydock.core import errors
+
+log = structlog.get_logger("api")
+
+JSON_TYPE = "application/json; charset=utf-8"
+TOMBSTONE = {
+    "error": "The unversioned /api path has been removed; use /api/v1.",
+    "details": {
+        "canonicalBasePath": "/api/v1",
+        "compat": "Set DD_COMPAT_WUDCARD=true to serve the four routes that WUD clients use.",
+        "docs": "docs/api.md",
+    },
+}
+"""Body of the 410 for unversioned paths (platform-api.md §17.1)."""
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The error body as OpenAPI describes it."""
+
+    error: str
+    details: dict[str, Any] = {}
+
+
+def body(error: errors.DrydockError) -> dict[str, Any]:
+    """The JSON body of an error: message, siblings, and details (with the hint) when there is more to say."""
+    details = {**error.details, **({"hint": error.hint} if error.hint else {})}
+    return {"error": error.message, **error.siblings, **({"details": details} if details else {})}
+
+
+def translate(exc: Exception, path: str) -> errors.DrydockError:
+    """Turn any exception into one of our tree. Unexpected ones become a bare 500; their text stays in the log."""
+    if isinstance(exc, errors.DrydockError):
+        return exc
+    if isinstance(exc, HTTPException) and exc.status_code < 500:
+        return _translate_http(exc, path)
+    log.error("api.unexpected_error", path=path, exc_info=exc)
+    return errors.DrydockError()
+
+
+def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
+    if isinstance(exc, ValidationException):
+        log.info("api.invalid_request", path=path, reason=_printable(f"{exc.detail} {exc.extra}"))
+        return errors.BadRequest()
+    if exc.status_code in (404, 405) and unversioned(path):
+        return errors.Gone(TOMBSTONE["error"], details=TOMBSTONE["details"])  # type: ignore[arg-type]  # literal above
+    kind = _BY_STATUS.get(exc.status_code)
+    if kind is errors.NotFound:
+        return errors.NotFound("Route not found")
+    if kind is None:
+        return _Plain.of(exc.status_code)
+    return kind(headers=dict(exc.headers or {}))
+
+
+def unversioned(path: str) -> bool:
+    """A path below the removed `/api` that is not `/api/v1`."""
+    return (path == "/api" or path.startswith("/api/")) and path != "/api/v1" and not path.startswith("/api/v1/")
+
+
+def _printable(text: str) -> str:
+    return "".join(ch if ch.isprintable() else " " for ch in text)[:500]
+
+
+class _Plain(errors.DrydockError):
+    """A status without a class of its own; the text is the reason phrase."""
+
+    @classmethod
+    def of(cls, status: int) -> _Plain:
+        made = cls(HTTPStatus(status).phrase)
+        made.status = status  # type: ignore[misc]  # the one class whose status is data
+        return made
+
+
+_BY_STATUS: dict[int, type[errors.DrydockError]] = {
+    kind.status: kind
+    for kind in (
+        errors.BadRequest,
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.MethodNotAllowed,
+        errors.PayloadTooLarge,
+        errors.UnsupportedMediaType,
+        errors.TooManyRequests,
+    )
+}
+
+
+def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
+    """Litestar's exception handler for everything."""
+    error = translate(exc, request.scope["path"])
+    return Response(
+        content=msgspec.json.encode(body(error)),
+        status_code=error.status,
+        headers=error.headers,
+        media_type=MediaType.JSON,
+    )

@@ -1,0 +1,141 @@
+"""Who is at the other end: client address, effective origin, and the same-origin rules (platform.md §6.3, §6.6, §6.7)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from drydock.core.errors import Forbidden
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAMED = {
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "linklocal": ("169.254.0.0/16", "fe80::/10"),
+    "uniquelocal": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+PROXY_ADVICE = "Drydock is behind an HTTPS proxy that it does not trust: set DD_SERVER_TRUSTPROXY=1."
+
+
+class Proxies:
+    """Which hops in front of us are believed: none, all, the last N, or those of listed networks."""
+
+    def __init__(self, trust: bool | int | str) -> None:
+        self._hops = 1 << 30 if trust is True else int(trust) if isinstance(trust, int) else 0
+        self._networks = tuple(_networks(trust)) if isinstance(trust, str) else ()
+
+    @property
+    def trusted(self) -> bool:
+        return bool(self._hops or self._networks)
+
+    def client(self, peer: str, forwarded: str | None) -> str:
+        """The client's address: right to left through `X-Forwarded-For`, past every trusted hop."""
+        if not self.trusted or not forwarded:
+            return peer
+        chain = [*(part.strip() for part in forwarded.split(",") if part.strip()), peer]
+        for hop, address in enumerate(reversed(chain)):
+            if not self._believes(address, hop):
+                return address
+        return chain[0]
+
+    def _believes(self, address: str, hop: int) -> bool:
+        if self._networks:
+            parsed = _address(address)
+            return parsed is not None and any(parsed in network for network in self._networks)
+        return hop < self._hops
+
+
+def _networks(text: str) -> Iterable[Network]:
+    for part in (item.strip() for item in text.split(",")):
+        for network in _NAMED.get(part.lower(), (part,)) if part else ():
+            yield ipaddress.ip_network(network, strict=False)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        parsed = ipaddress.ip_address(text.strip("[]").split("%")[0])
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def bucket(address: str) -> str:
+    """The key of a client in counters: an IPv6 address is folded to its /56."""
+    parsed = _address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 56), strict=False))
+    return str(parsed) if parsed else address
+
+
+def header(scope: Mapping[str, Any], name: bytes) -> str | None:
+    """The first value of a header, decoded; None when absent."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def client_address(scope: Mapping[str, Any], proxies: Proxies) -> str:
+    """The client's address of an ASGI scope."""
+    peer = (scope.get("client") or ("unknown", 0))[0]
+    return proxies.client(peer, header(scope, b"x-forwarded-for")) if proxies.trusted else peer
+
+
+def own_origin(scope: Mapping[str, Any], proxies: Proxies) -> tuple[str, str, int] | None:
+    """Scheme, host and port under which the client reached us; forwarded headers only from trusted proxies."""
+    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    host = header(scope, b"host") or ""
+    if proxies.trusted:
+        scheme = _first(header(scope, b"x-forwarded-proto")) or scheme
+        host = _first(header(scope, b"x-forwarded-host")) or host
+    return origin_of(f"{scheme}://{host}")
+
+
+def _first(value: str | None) -> str | None:
+    return value.split(",")[0].strip() if value else None
+
+
+def origin_of(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of a URL, default ports filled in; None when it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname and port else None
+
+
+def check_same_origin(scope: Mapping[str, Any], proxies: Proxies, public_url: str | None = None) -> None:
+    """Refuse a cookie-carrying mutation from a foreign page: `Forbidden`. Requests without cookies pass."""
+    if header(scope, b"cookie") is None:
+        return
+    site = header(scope, b"sec-fetch-site")
+    claimed = header(scope, b"origin") or header(scope, b"referer")
+    if site == "cross-site" or not _allowed(claimed, site, _expected(scope, proxies, public_url)):
+        raise Forbidden("CSRF validation failed" + _advice(scope, proxies))
+
+
+def _expected(scope: Mapping[str, Any], proxies: Proxies, public_url: str | None) -> Sequence[object]:
+    return [origin for origin in (own_origin(scope, proxies), origin_of(public_url or "")) if origin]
+
+
+def _allowed(claimed: str | None, site: str | None, expected: Sequence[object]) -> bool:
+    if claimed is not None:
+        return origin_of(claimed) in expected
+    return site in (None, "same-origin", "none")
+
+
+def _advice(scope: Mapping[str, Any], proxies: Proxies) -> str:
+    forwarded = (header(scope, b"x-forwarded-proto") or "").startswith("https")
+    return f". {PROXY_ADVICE}" if forwarded and scope["scheme"] == "http" and not proxies.trusted else ""
+
+
+def check_websocket_origin(scope: Mapping[str, Any], proxies: Proxies) -> None:
+    """Refuse a WebSocket upgrade from a foreign page (platform.md §6.7); no `Origin` is no browser."""
+    claimed = header(scope, b"origin")
+    if claimed is not None and origin_of(claimed) != own_origin(scope, proxies):
+        raise Forbidden("Origin not allowed")

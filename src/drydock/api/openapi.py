@@ -1,0 +1,135 @@
+"""The OpenAPI document: information, security schemes, and helpers by which handlers describe themselves.
+
+The document comes from the route table that the server runs (platform-api.md §16.3, container-api.md §13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Router
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Operation, Parameter, Reference, Schema, SecurityScheme, Server, Tag
+from litestar.openapi.spec.enums import OpenAPIType
+
+from drydock.api.envelope import Problem
+
+TAGS = [
+    "System",
+    "Authentication",
+    "Containers",
+    "Triggers",
+    "Actions",
+    "Watchers",
+    "Registries",
+    "Authentications",
+    "Agents",
+    "Notifications",
+    "Audit",
+    "Logs",
+    "Icons",
+    "Realtime",
+    "Webhook",
+    "Metrics",
+    "Docs",
+    "Portwing",
+]
+
+_SCHEMES: dict[str, SecurityScheme | Reference] = {
+    "sessionAuth": SecurityScheme(type="apiKey", name="drydock.sid", security_scheme_in="cookie"),
+    "webhookBearerAuth": SecurityScheme(type="http", scheme="bearer"),
+    "registryWebhookSignature": SecurityScheme(type="apiKey", name="x-drydock-signature", security_scheme_in="header"),
+    "metricsBearerAuth": SecurityScheme(type="http", scheme="bearer"),
+}
+_HIDDEN = "/-/schema"
+"""Where the framework insists on serving the document too; it declares no scope, so the guard answers 404."""
+
+Responses = dict[int, ResponseSpec]
+
+
+def config(version: str) -> OpenAPIConfig:
+    """Configuration of the document."""
+    return OpenAPIConfig(
+        title="Drydock API",
+        version=version,
+        servers=[Server(url="/")],
+        components=Components(security_schemes=_SCHEMES),
+        security=[{"sessionAuth": []}],
+        tags=[Tag(name=name) for name in TAGS],
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(_HIDDEN, route_handlers=[], include_in_schema=False),
+    )
+
+
+def problems(*statuses: int, **described: ResponseSpec) -> Responses:
+    """`responses=` of a handler: the error envelope for 401, 403, 429, 500 and every status given."""
+    found = {status: _problem(status) for status in sorted({401, 403, 429, 500, *statuses})}
+    return {**found, **{int(name.lstrip("_")): spec for name, spec in described.items()}}
+
+
+def document(kind: Any, description: str) -> ResponseSpec:
+    """A described answer of type `kind`."""
+    return ResponseSpec(kind, generate_examples=False, description=description)
+
+
+def _problem(status: int) -> ResponseSpec:
+    return ResponseSpec(Problem, generate_examples=False, description=_TEXTS.get(status, "Refused"))
+
+
+_TEXTS = {
+    400: "Invalid input",
+    401: "Not signed in",
+    403: "Switched off, or not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflicts with the current state",
+    410: "Removed",
+    413: "Too large",
+    415: "Not JSON",
+    422: "Cannot be done",
+    428: "Confirmation header missing",
+    429: "Rate limit reached",
+    500: "Internal error",
+    501: "Not supported by this connection",
+    503: "Switched off or unreachable",
+}
+
+
+def parameter(
+    name: str,
+    description: str,
+    *,
+    kind: OpenAPIType = OpenAPIType.STRING,
+    enum: Sequence[str] | None = None,
+    place: str = "query",
+    required: bool = False,
+) -> Parameter:
+    """One parameter that the handler reads by itself."""
+    schema = Schema(type=kind, enum=list(enum) if enum else None)
+    return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
+
+
+def reads(*parameters: Parameter) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters by itself."""
+
+    @dataclass
+    class Described(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or []), *parameters]
+
+    return Described
+
+
+def confirmation(token: str) -> Parameter:
+    """The confirmation header of container-api.md §1.10."""
+    return parameter("X-DD-Confirm-Action", "Confirms the action", enum=[token], place="header", required=True)
+
+
+PAGING = (
+    parameter("limit", "Rows of a page; 0 is unbounded, at most 200", kind=OpenAPIType.INTEGER),
+    parameter("offset", "Rows to skip", kind=OpenAPIType.INTEGER),
+)

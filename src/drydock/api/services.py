@@ -1,0 +1,115 @@
+"""What the routes call: the services of the process, behind Protocols, in one value that `app.py` builds.
+
+A room that brings a service adds a field here (default None where the room can be absent) and its routes in `routes/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import msgspec
+
+from drydock.api.network import Proxies, bucket
+from drydock.api.settings import ServerSettings
+from drydock.api.streams import Streams
+from drydock.auth.caller import Access
+from drydock.clock import Clock
+from drydock.core.audit import AuditEntry, AuditFilter
+from drydock.core.model import Container
+from drydock.fleet.fleet import Fleet
+
+
+class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A watcher, registry, trigger or authentication as listed (platform-api.md §7.1); secrets are masked already."""
+
+    id: str
+    type: str
+    name: str
+    configuration: dict[str, Any]
+    agent: str | None = None
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Watching(Protocol):
+    """Runs checks (watching.md §13, §14)."""
+
+    async def watch_all(self) -> None:
+        """Scan every watcher; joins a running cycle. Raises only when no watcher could run."""
+        ...
+
+    async def watch_some(self, ids: Sequence[str]) -> None:
+        """Check these containers; the ids are known to the fleet. Raises when an owning watcher is not registered."""
+        ...
+
+    async def watch_one(self, id: str) -> Container:
+        """Refresh and check one container; `NotFound` when it is gone from its host."""
+        ...
+
+    def components(self) -> Sequence[Component]:
+        """The watchers; the API adds the counts of their containers."""
+        ...
+
+    def next_check_at(self, container: Container) -> str | None:
+        """When the schedule of the container's watcher comes round again (ISO)."""
+        ...
+
+
+class RegistriesInfo(Protocol):
+    """The configured registries."""
+
+    def components(self) -> Sequence[Component]: ...
+
+
+class AuditLog(Protocol):
+    """The audit log (platform.md §9)."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Store an entry durably and publish it."""
+        ...
+
+    async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
+        """Entries newest first, and how many match."""
+        ...
+
+
+class LegacyInputs(msgspec.Struct, kw_only=True):
+    """Old names met since the start, by source (platform-api.md §4.2)."""
+
+    env: set[str] = msgspec.field(default_factory=set)
+    label: set[str] = msgspec.field(default_factory=set)
+    api: set[str] = msgspec.field(default_factory=set)
+    totals: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def count(self, source: str, key: str) -> None:
+        """Remember one use of an old name."""
+        getattr(self, source).add(key)
+        self.totals[source] = self.totals.get(source, 0) + 1
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Everything a request may need. Rooms that are switched off stay None."""
+
+    clock: Clock
+    settings: ServerSettings
+    access: Access
+    fleet: Fleet
+    watching: Watching
+    registries: RegistriesInfo
+    audit: AuditLog
+    legacy: LegacyInputs = field(default_factory=LegacyInputs)
+    streams: Streams = field(default_factory=Streams)
+    started_at: float = 0.0
+    """Monotonic seconds at which the process began to serve."""
+
+    @cached_property
+    def proxies(self) -> Proxies:
+        return Proxies(self.settings.trust_proxy)
+
+    @staticmethod
+    def address_key(address: str) -> str:
+        """The counter key of an address."""
+        return bucket(address)

@@ -1,0 +1,56 @@
+"""Who makes a request, and the seam through which the API asks for it (platform.md §4, §13).
+
+Strategies, sessions and keys live beside this module; the API only knows `Access`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import msgspec
+from litestar.connection import ASGIConnection
+
+Scope = Literal["read", "watch", "update", "admin"]
+ALL_SCOPES: frozenset[str] = frozenset({"read", "watch", "update", "admin"})
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted caller. `scopes` is what a role or API key leaves (platform.md §13); default is everything."""
+
+    kind: Literal["anonymous", "session", "basic", "bearer", "key"]
+    name: str | None = None
+    session_id: str | None = None
+    scopes: frozenset[str] = ALL_SCOPES
+
+    @property
+    def signed_in(self) -> bool:
+        """A real login, as opposed to confirmed anonymous mode."""
+        return self.kind != "anonymous"
+
+
+class Access(Protocol):
+    """Tells who makes a request. Members: the strategies of this room, and `AnonymousAccess`."""
+
+    @property
+    def ready(self) -> bool:
+        """False while no strategy is registered: `/health` answers 503 then (platform-api.md §16.1)."""
+        ...
+
+    async def caller(self, connection: Connection) -> Caller | None:
+        """The caller, or None for missing or wrong credentials. Raises `TooManyRequests` for a locked account."""
+        ...
+
+
+class AnonymousAccess:
+    """Everyone is admitted: anonymous mode that the operator confirmed."""
+
+    ready = True
+
+    async def caller(self, connection: Connection) -> Caller | None:
+        del connection
+        return ANONYMOUS
+
+
+ANONYMOUS = Caller(kind="anonymous")

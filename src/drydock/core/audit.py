@@ -1,0 +1,36 @@
+"""An audit entry and what one may ask for (platform-api.md §10; catalogue: platform.md §9)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """One thing that happened. `container_identity_key` is `core.model.audit_key`, agent empty for local ones."""
+
+    id: str
+    timestamp: str
+    action: str
+    container_name: str
+    status: Literal["success", "error", "info"]
+    container_identity_key: str | None = None
+    container_image: str | None = None
+    from_version: str | None = None
+    to_version: str | None = None
+    update_kind: Literal["tag", "digest", "unknown"] | None = None
+    semver_diff: Literal["major", "minor", "patch", "prerelease", "unknown"] | None = None
+    trigger_name: str | None = None
+    details: str | None = None
+    user: str | None = None
+    ip: str | None = None
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are wanted; times in epoch ms, both inclusive."""
+
+    actions: tuple[str, ...] = ()
+    container: str | None = None
+    since: int | None = None
+    until: int | None = None
