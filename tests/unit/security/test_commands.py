@@ -41,18 +41,9 @@ def test_protected_arguments(argument: str) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    [
-        "redis:7.2",
-        "ghcr.io/acme/api@sha256:" + "0" * 64,
-        "127.0.0.1:5000/a/b:1",
-        "[::1]:5000/a:1",
-        "sha256:" + "0" * 64,
-    ],
+    ["redis:7.2", "ghcr.io/acme/api@sha256:" + "0" * 64, "127.0.0.1:5000/a/b:1", "sha256:" + "0" * 64],
 )
 def test_references(reference: str) -> None:
-    if reference.startswith("["):
-        pytest.raises(ScanFailed, check_reference, reference)
-        return
     assert check_reference(reference) == reference
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -23,10 +24,16 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def gone(pid: int) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while alive(pid):
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0.01)
+
+
+async def gone(pid: int) -> None:
+    await until(lambda: not alive(pid))
 
 
 async def test_output_exit_code_and_errors_come_back() -> None:
@@ -79,9 +86,7 @@ async def test_a_child_that_keeps_the_output_open_is_killed_too(tmp_path: pathli
 async def test_cancelling_kills(tmp_path: pathlib.Path) -> None:
     note = tmp_path / "pid"
     task = asyncio.create_task(run(["sh", "-c", f"echo $$ > {note}; exec sleep 600"], ENV, LONG))
-    async with asyncio.timeout(10):
-        while not note.exists() or not note.read_text():
-            await asyncio.sleep(0.01)
+    await until(lambda: note.exists() and note.read_text())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -10,14 +10,14 @@ import pathlib
 from typing import Any
 
 import pytest
-from lab import trivy as lab
-from lab.images import Pusher
 
 from drydock.core.errors import ScanFailed
 from drydock.core.secret import Secret
 from drydock.security.scanners.base import ProgramOptions, Target
 from drydock.security.scanners.syft import Syft
 from drydock.security.scanners.trivy import Trivy, TrivyOptions
+from lab import trivy as lab
+from lab.images import Pusher
 
 pytestmark = pytest.mark.skipif(lab.program() is None, reason="Trivy is not installed (tests/lab/setup.d/trivy.sh)")
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +44,22 @@ async def test_the_command_line_of_a_scan(fake: Make, clock: Any) -> None:
     found = await Trivy(given, clock).scan(TARGET)
     assert (found.total, found.errors) == (0, [])
     assert program.argvs("--scanners") == [
-        ["image", "--quiet", "--format", "json", "--timeout", "62s", "--scanners", "vuln"]
-        + ["--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL", "--image-src", "remote", "--ignore-unfixed"]
-        + ["127.0.0.1:5000/app:1.0"]
+        [
+            "image",
+            "--quiet",
+            "--format",
+            "json",
+            "--timeout",
+            "62s",
+            "--scanners",
+            "vuln",
+            "--severity",
+            "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL",
+            "--image-src",
+            "remote",
+            "--ignore-unfixed",
+            "127.0.0.1:5000/app:1.0",
+        ]
     ]
     assert "DD_SECRET" not in program.calls[-1]["env"]
     assert program.calls[-1]["env"]["TRIVY_CACHE_DIR"] == "/cache"
@@ -74,7 +88,7 @@ async def test_a_login_is_never_an_argument(fake: Make, clock: Any) -> None:
     assert (call["env"]["TRIVY_USERNAME"], call["env"]["TRIVY_PASSWORD"]) == ("alice", "s3cret")
     assert call["login"] == {"auths": {"127.0.0.1:5000": {"auth": "YWxpY2U6czNjcmV0"}}}
     assert (call["login_mode"], call["folder_mode"]) == ("0o600", "0o700")
-    assert not os.path.exists(call["env"]["DOCKER_CONFIG"])
+    assert not pathlib.Path(call["env"]["DOCKER_CONFIG"]).exists()
     assert "s3cret" not in repr(target)
 
 
