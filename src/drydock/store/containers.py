@@ -1,0 +1,95 @@
+"""The collection of container records and their decision traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+
+from drydock.core.model import Container
+from drydock.core.trace import Trace
+from drydock.store.database import Database
+from drydock.store.tables import metadata
+from drydock.store.upsert import upsert
+
+log = structlog.get_logger("store")
+
+containers = sa.Table(
+    "containers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("agent", sa.Text, nullable=False, server_default=""),
+    sa.Column("watcher", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+traces = sa.Table(
+    "traces",
+    metadata,
+    sa.Column("id", sa.Text, sa.ForeignKey("containers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+Record = tuple[Container, Trace | None]
+_decode_container = msgspec.json.Decoder(Container).decode
+_decode_trace = msgspec.json.Decoder(Trace).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class ContainerRecords:
+    """Writes and reads container records. Environment values are stored as they are: the file is private."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[Record]:
+        """Every record. One that cannot be read is skipped with a log line: the next check writes it anew."""
+        async with self._database.read() as connection:
+            query = sa.select(containers.c.id, containers.c.document, traces.c.document).outerjoin_from(
+                containers, traces
+            )
+            rows = (await connection.execute(query)).all()
+        return [record for row in rows if (record := _record(*row)) is not None]
+
+    async def put(self, records: Sequence[Record]) -> None:
+        """Insert or replace records, all or none. A record without trace keeps the stored one."""
+        if not records:
+            return
+        async with self._database.write() as connection:
+            await connection.execute(upsert(containers, self._database.dialect), [_row(c) for c, _ in records])
+            found = [_trace_row(c, t) for c, t in records if t is not None]
+            if found:
+                await connection.execute(upsert(traces, self._database.dialect), found)
+
+    async def remove(self, ids: Iterable[str]) -> None:
+        """Forget these records and their traces."""
+        wanted = list(ids)
+        async with self._database.write() as connection:
+            for start in range(0, len(wanted), 500):
+                part = wanted[start : start + 500]
+                await connection.execute(sa.delete(traces).where(traces.c.id.in_(part)))
+                await connection.execute(sa.delete(containers).where(containers.c.id.in_(part)))
+
+
+def _row(container: Container) -> dict[str, str]:
+    return {
+        "id": container.id,
+        "agent": container.agent or "",
+        "watcher": container.watcher,
+        "name": container.name,
+        "document": _encode(container).decode(),
+    }
+
+
+def _trace_row(container: Container, trace: Trace) -> dict[str, str]:
+    return {"id": container.id, "document": _encode(trace).decode()}
+
+
+def _record(id: str, document: str, trace: str | None) -> Record | None:
+    try:
+        return _decode_container(document), _decode_trace(trace) if trace else None
+    except msgspec.DecodeError as error:
+        log.error("store.record_unreadable", container=id, reason=str(error))
+        return None

@@ -1,0 +1,18 @@
+"""Insert-or-replace, spelled for both databases."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def upsert(table: sa.Table, dialect: str) -> sa.Insert:
+    """An insert that replaces every other column when the primary key exists."""
+    keys = [column.name for column in table.primary_key.columns]
+    if dialect == "postgresql":
+        into = postgresql.insert(table)
+        changes = {c.name: into.excluded[c.name] for c in table.columns if c.name not in keys}
+        return into.on_conflict_do_update(index_elements=keys, set_=changes)
+    lite = sqlite.insert(table)
+    changes = {c.name: lite.excluded[c.name] for c in table.columns if c.name not in keys}
+    return lite.on_conflict_do_update(index_elements=keys, set_=changes)
