@@ -47,6 +47,27 @@ class BadRequest(DrydockError):
     default = "Invalid request parameters"
 
 
+class InvalidReference(BadRequest):
+    """A text that is no image reference (watching.md §4)."""
+
+    code = "invalid-reference"
+    default = "Not a valid image reference"
+
+
+class InvalidPattern(BadRequest):
+    """A tag filter that RE2 refuses, or longer than 1024 characters."""
+
+    code = "invalid-pattern"
+    default = "Not a valid regular expression"
+
+
+class InvalidTransform(BadRequest):
+    """A tag transform whose expression cannot be used (watching.md §7.3)."""
+
+    code = "invalid-transform"
+    default = "Not a valid tag transform"
+
+
 class Unauthorized(DrydockError):
     """Nobody is signed in, or the credentials are wrong."""
 

@@ -1,0 +1,302 @@
+"""Why a container is where it is: the stored trace of the last check plus what holds now (explain.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from drydock.core import labels
+from drydock.core.model import Blocker, Container, ContainerView, UpdatePolicy
+from drydock.core.policy import maturity
+from drydock.core.policy.layers import FIELD_OF_WIRE, effective
+from drydock.core.policy.suppression import suppressed_by
+from drydock.core.tags import rules
+from drydock.core.times import to_iso
+from drydock.core.trace import Outcome, Step, TagTrace, Trace, Verdict
+from drydock.core.update import has_raw_update
+
+
+class HostUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What the last check cost at one host."""
+
+    requests: int
+    cached: int
+    quota_left: int | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer of `GET /containers/:id/explain`; the CLI and the web interface show the same object."""
+
+    container_id: str
+    name: str
+    image: str
+    checked_at: str | None
+    next_check_at: str | None
+    verdict: Verdict
+    summary: str
+    steps: list[Step]
+    requests: dict[str, HostUse]
+    tags: TagTrace | msgspec.UnsetType = msgspec.UNSET
+
+
+def explain(
+    container: Container,
+    trace: Trace | None,
+    view: ContainerView,
+    next_check_at: str | None,
+    now_ms: int,
+) -> Explanation:
+    """Explain the last check as it stands at `now_ms`. `next_check_at` is ISO 8601; nothing is asked anew."""
+    stored = trace or Trace()
+    verdict = verdict_of(container, trace, view)
+    return Explanation(
+        container_id=container.id,
+        name=container.name,
+        image=image_text(container),
+        checked_at=stored.checked_at,
+        next_check_at=next_check_at,
+        verdict=verdict,
+        summary=_summary(verdict, container, stored, view, now_ms),
+        steps=[_discovery(container), *stored.steps, *_derived(container, view, now_ms)],
+        requests={
+            use.host: HostUse(requests=use.requests, cached=use.cached, quota_left=use.quota_left)
+            for use in stored.requests
+        },
+        tags=stored.tags or msgspec.UNSET,
+    )
+
+
+def image_text(container: Container) -> str:
+    """The reference as run, with Docker Hub's defaults left out."""
+    image = container.image
+    name = (
+        image.name.removeprefix("library/")
+        if image.registry.url == "docker.io"
+        else f"{image.registry.url}/{image.name}"
+    )
+    return f"{name}@{image.tag.value}" if image.tag.value.startswith("sha256:") else f"{name}:{image.tag.value}"
+
+
+def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -> Verdict:
+    """One word. A pending update stays one when a later check fails; a failed check is never up to date."""
+    if view.update_available:
+        return "update-available"
+    if has_raw_update(container):
+        return "suppressed"
+    if container.error is not None:
+        return "unknown"
+    if container.result is not None and container.result.update_insight is not None:
+        return "newer-exists"
+    return "up-to-date" if trace is not None and _compared(trace) else "not-checked"
+
+
+def _compared(trace: Trace) -> bool:
+    """Whether anything was really compared: tags inside a family, or a digest."""
+    for step in trace.steps:
+        if step.stage == "digest" and step.outcome in ("pass", "stop"):
+            return True
+        if step.stage == "tags" and (step.details or {}).get("rule") in _COMPARING:
+            return True
+    return False
+
+
+_COMPARING = (
+    rules.NEWEST,
+    rules.RECOVERY,
+    rules.INCLUDE_ONLY,
+    rules.NOTHING_NEWER,
+    rules.OUTSIDE_FAMILY,
+    rules.PINNED_TAG,
+)
+
+
+def _summary(verdict: Verdict, container: Container, trace: Trace, view: ContainerView, now_ms: int) -> str:
+    if verdict == "update-available":
+        return f"{_newer(view)}{_what_happens(view)}{_stale(container)}"
+    if verdict == "suppressed":
+        return f"{_newer(view)}, but it is held back: {_held_back(container, view, now_ms)}{_stale(container)}"
+    if verdict == "unknown":
+        return f"The last check failed: {_failure(container)}"
+    if verdict == "newer-exists":
+        return _insight(container, trace)
+    if verdict == "up-to-date":
+        reason = container.result.no_update_reason if container.result else None
+        return reason or f"{container.image.tag.value} is up to date: {_why_up_to_date(trace)}"
+    return _why_not_checked(container, trace)
+
+
+def _failure(container: Container) -> str:
+    return container.error.message if container.error else "no reason was recorded; check again"
+
+
+def _stale(container: Container) -> str:
+    return (
+        f" The latest check failed, so this is from an earlier one: {container.error.message}"
+        if container.error
+        else ""
+    )
+
+
+def _newer(view: ContainerView) -> str:
+    kind, tag = view.update_kind, view.image.tag.value
+    if kind.kind == "tag":
+        step = f" ({kind.semver_diff})" if kind.semver_diff != "unknown" else ""
+        return f"{kind.remote_value} is newer{step} than {kind.local_value}"
+    if kind.kind == "digest":
+        return f"{tag} was published again with another image"
+    return f"{tag} was built again (another build date)"
+
+
+def _what_happens(view: ContainerView) -> str:
+    eligibility = view.update_eligibility
+    if eligibility is None:
+        return "."
+    hard = next((blocker for blocker in eligibility.blockers if blocker.severity == "hard"), None)
+    if hard is not None:
+        return f", but it cannot be installed now: {_blocker_text(hard)}"
+    policy = eligibility.action_policy
+    if policy is not None and policy.state == "auto":
+        return f"; {policy.trigger_id} installs it{' when nothing holds it back' if eligibility.blockers else ''}."
+    return ": update it by hand."
+
+
+def _blocker_text(blocker: Blocker) -> str:
+    return f"{blocker.message}. {blocker.action_hint}." if blocker.action_hint else f"{blocker.message}."
+
+
+def _held_back(container: Container, view: ContainerView, now_ms: int) -> str:
+    reason = suppressed_by(container, now_ms)
+    blockers = view.update_eligibility.blockers if view.update_eligibility else []
+    found = next((blocker for blocker in blockers if blocker.reason == reason), None)
+    return _blocker_text(found) if found else f"{reason or 'the update policy'}."
+
+
+def _insight(container: Container, trace: Trace) -> str:
+    insight = container.result.update_insight if container.result else None
+    if insight is None:
+        return "A newer version exists."
+    tag = container.image.tag.value
+    pinned = any((step.details or {}).get("rule") == rules.PINNED_TAG for step in trace.steps)
+    remedy = "dd.tag.include or dd.tag.family=loose" if pinned else "dd.tag.family=loose"
+    return f"{insight.tag} is newer ({insight.kind}), but {tag} is a {'pinned' if pinned else 'floating'} tag: set {remedy} to follow it."
+
+
+def _why_up_to_date(trace: Trace) -> str:
+    reasons = [
+        step.reason.rstrip(".") for step in trace.steps if step.stage in ("tags", "digest") and step.outcome != "skip"
+    ]
+    return "; ".join(reasons) + "."
+
+
+def _why_not_checked(container: Container, trace: Trace) -> str:
+    if trace.checked_at is None:
+        return "Not checked yet: the next check will compare it with its registry."
+    reason = container.result.no_update_reason if container.result else None
+    skipped = [step.reason.rstrip(".") for step in trace.steps if step.stage in ("tags", "digest")]
+    return f"Nothing could be compared: {reason or '; '.join(skipped)}."
+
+
+def _discovery(container: Container) -> Step:
+    own = container.labels.get(labels.WATCH, "").strip()
+    why = f"the label {labels.WATCH}={own}" if own else "its default (WATCHBYDEFAULT)"
+    return Step(
+        stage="discovery",
+        outcome="pass",
+        reason=f"Watched by {container.watcher} because of {why}",
+        details={"watcher": container.watcher, **({"agent": container.agent} if container.agent else {})},
+    )
+
+
+def _derived(container: Container, view: ContainerView, now_ms: int) -> Iterator[Step]:
+    yield _kind(container, view)
+    yield _policy(container, now_ms)
+    if has_raw_update(container):
+        yield _maturity(container, now_ms)
+    yield from _eligibility(view)
+    yield _action(view)
+
+
+def _kind(container: Container, view: ContainerView) -> Step:
+    if not has_raw_update(container):
+        return Step(stage="kind", outcome="stop", reason="The result of the last check is what runs: no update")
+    kind = view.update_kind
+    details = {
+        "kind": kind.kind,
+        "semverDiff": kind.semver_diff,
+        "local": kind.local_value,
+        "remote": kind.remote_value,
+    }
+    return Step(stage="kind", outcome="pass", reason=_newer(view), details=details)
+
+
+def _policy(container: Container, now_ms: int) -> Step:
+    found = effective(container)
+    reason = suppressed_by(container, now_ms) if has_raw_update(container) else None
+    fields = {
+        wire: {"value": getattr(found.policy, FIELD_OF_WIRE[wire]), "source": source}
+        for wire, source in found.sources.items()
+    }
+    if reason is not None:
+        text = f"The policy hides the update ({reason}): {_layers_text(found.policy, dict(found.sources))}"
+        return Step(stage="policy", outcome="stop", reason=text, details=fields)
+    if not fields:
+        return Step(stage="policy", outcome="pass", reason="No update policy is set")
+    text = f"The policy lets it pass: {_layers_text(found.policy, dict(found.sources))}"
+    return Step(stage="policy", outcome="pass", reason=text, details=fields)
+
+
+def _layers_text(policy: UpdatePolicy, sources: dict[str, str]) -> str:
+    values = (f"{wire}={getattr(policy, FIELD_OF_WIRE[wire])} from {source}" for wire, source in sources.items())
+    return ", ".join(values)
+
+
+def _maturity(container: Container, now_ms: int) -> Step:
+    policy = effective(container).policy
+    clock = maturity.clock(container, now_ms)
+    details = {"clockStartAt": to_iso(clock.start), "clockSource": clock.source} if clock else {}
+    if policy.maturity_mode != "mature":
+        return Step(
+            stage="maturity", outcome="skip", reason="No maturity policy (maturityMode is not mature)", details=details
+        )
+    days = maturity.min_age_days(policy)
+    if not maturity.is_pending(container, policy, now_ms):
+        return Step(
+            stage="maturity", outcome="pass", reason=f"The update is at least {days} day(s) old", details=details
+        )
+    lift = maturity.lift_time(container, policy, now_ms)
+    when = f"until {to_iso(lift)}" if lift is not None else "because its age is not known yet"
+    text = f"maturityMinAgeDays={days} holds the update {when}"
+    return Step(stage="maturity", outcome="stop", reason=text, details=details)
+
+
+def _eligibility(view: ContainerView) -> Iterator[Step]:
+    if view.update_eligibility is None:
+        return
+    if view.update_eligibility.eligible:
+        yield Step(stage="eligibility", outcome="pass", reason="Nothing speaks against the update")
+    for blocker in view.update_eligibility.blockers:
+        details = {"blocker": blocker.reason, "severity": blocker.severity, **(blocker.details or {})}
+        yield Step(stage="eligibility", outcome="stop", reason=_blocker_text(blocker), details=details)
+
+
+def _action(view: ContainerView) -> Step:
+    policy = view.update_eligibility.action_policy if view.update_eligibility else None
+    if policy is None:
+        return Step(
+            stage="action", outcome="skip", reason="No action applies: no update, or no trigger serves this container"
+        )
+    name = policy.trigger_id
+    outcome: Outcome = "stop" if policy.state == "blocked" else "pass"
+    text = {
+        "auto": f"{name} installs the update by itself",
+        "manual": f"{name} installs the update when a person asks for it",
+        "blocked": _blocked_text(name, policy.reason),
+    }[policy.state]
+    return Step(stage="action", outcome=outcome, reason=text, details={"triggerId": name, "state": policy.state})
+
+
+def _blocked_text(name: str | None, reason: str | None) -> str:
+    if reason == "excluded":
+        return f"dd.action.exclude keeps {name} away from this container"
+    return f"{name} does not act by itself: dd.action.include does not name it"

@@ -1,0 +1,39 @@
+"""Environment variables that look like secrets never leave the server (container-api.md §1.13)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from drydock.core.model import Details, EnvEntry
+
+REDACTED = "***"
+
+_CONTAINS = (
+    "PASSWORD",
+    "PASSWD",
+    "SECRET",
+    "TOKEN",
+    "API_KEY",
+    "APIKEY",
+    "PRIVATE_KEY",
+    "CREDENTIAL",
+    "AUTH",
+    "ACCESS_KEY",
+)
+
+
+def is_sensitive(key: str) -> bool:
+    """Whether the value of this variable is hidden: by a tell-tale word anywhere, or `PASS` as a whole segment."""
+    upper = key.upper()
+    return any(word in upper for word in _CONTAINS) or "PASS" in upper.split("_")
+
+
+def redact(details: Details) -> Details:
+    """The same details with sensitive values, also empty ones, as `***`."""
+    return msgspec.structs.replace(details, env=[_entry(entry) for entry in details.env])
+
+
+def _entry(entry: EnvEntry) -> EnvEntry:
+    if not is_sensitive(entry.key):
+        return EnvEntry(key=entry.key, value=entry.value)
+    return EnvEntry(key=entry.key, value=REDACTED, sensitive=True)
