@@ -211,6 +211,21 @@ class EngineConflict(EngineError):
     default = "Conflicts with the state of the Docker Engine"
 
 
+class EngineNotSupported(EngineError):
+    """This Engine (Podman, a restricted proxy, an old release) does not offer the call."""
+
+    status = 501
+    code = "engine-not-supported"
+    default = "This Engine does not offer the call"
+
+
+class EngineAuthBlocked(EngineError):
+    """The watcher's credentials cannot be used, so nothing is sent (watching.md §1.4)."""
+
+    code = "engine-auth-blocked"
+    default = "The credentials for the Docker API cannot be used"
+
+
 class RegistryError(DrydockError):
     """A registry check failed. `code` is the category of registries.md §4.6 and reaches `error.code` of a container."""
 

@@ -8,7 +8,7 @@ or references. Every method raises `core.errors.EngineError` or one of its child
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -58,7 +58,16 @@ class Engine(Protocol):
     async def inspect_service(self, ref: str) -> Document: ...
 
     # streams; close them by `aclose()` of the iterator
-    def events(self, *, filters: Mapping[str, Sequence[str]], since: int | None = None) -> AsyncIterator[Document]: ...
+    def events(
+        self,
+        *,
+        filters: Mapping[str, Sequence[str]],
+        since: int | None = None,
+        on_open: Callable[[], None] | None = None,
+    ) -> AsyncIterator[Document]:
+        """Events from now on, or after `since` (`timeNano`, nanoseconds). `on_open` is called once the Engine accepts."""
+        ...
+
     def logs(
         self,
         ref: str,

@@ -1,0 +1,146 @@
+"""The Engine's event stream: framing, and a listener that never gives up (watching.md §6).
+
+What an event means to a container is the watcher's business.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+import msgspec
+import structlog
+
+from drydock.clock import Clock
+from drydock.core.errors import EngineError
+from drydock.docker.api import Document, Engine
+
+log = structlog.get_logger("docker.events")
+
+LONGEST_TAIL = 1024 * 1024
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 30.0
+
+WATCHED: Mapping[str, Sequence[str]] = {
+    "type": ["container"],
+    "event": [
+        "create", "destroy", "start", "stop", "pause", "unpause", "die", "update", "rename", "health_status",
+        "remove",  # Podman's word for destroy
+    ],
+}  # fmt: skip
+
+Handler = Callable[[Document], Awaitable[None] | None]
+
+
+class EventParser:
+    """Newline-separated JSON documents, cut anywhere. `dropped` counts what was none."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self.dropped = 0
+
+    def feed(self, chunk: bytes) -> list[Document]:
+        """The documents that `chunk` completes. Raises `EngineError` when 1 MiB holds no end of line."""
+        *lines, tail = (self._tail + chunk).split(b"\n")
+        found = [document for line in lines if line.strip() and (document := self._parse(line)) is not None]
+        self._tail = self._eager(tail, found)
+        if len(self._tail) > LONGEST_TAIL:
+            self._tail = b""
+            raise EngineError("The Engine sent more than 1 MiB without an end of line")
+        return found
+
+    def _eager(self, tail: bytes, found: list[Document]) -> bytes:
+        text = tail.strip()
+        if not (text.startswith(b"{") and text.endswith(b"}")):
+            return tail
+        try:
+            document = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            if "truncated" in str(error):
+                return tail
+            self.dropped += 1
+            return b""
+        found.append(document)
+        return b""
+
+    def _parse(self, line: bytes) -> Document | None:
+        try:
+            document = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            document = None
+        if isinstance(document, dict):
+            return document
+        self.dropped += 1
+        log.debug("docker.events.dropped", size=len(line))
+        return None
+
+
+class EventListener:
+    """Keeps one event stream open and hands every event to `handler`, in order.
+
+    A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, except for the
+    first, calls `on_reconnect`, because events may have been missed. What `handler` raises ends `run`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        handler: Handler,
+        clock: Clock,
+        *,
+        on_reconnect: Callable[[], None],
+        filters: Mapping[str, Sequence[str]] = WATCHED,
+        name: str = "",
+    ) -> None:
+        self._engine, self._handler, self._clock = engine, handler, clock
+        self._on_reconnect, self._filters = on_reconnect, filters
+        self._log = log.bind(watcher=name)
+        self._last: int | None = None
+        self._opened_before = False
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            reason = await self._listen()
+            delay = min(FIRST_DELAY_S * 2**self._failures, LONGEST_DELAY_S)
+            self._failures += 1
+            tell = self._log.info if self._failures == 1 else self._log.warning
+            tell("docker.events.reconnecting", attempt=self._failures, delay_s=delay, reason=reason)
+            await self._clock.sleep(delay)
+
+    async def _listen(self) -> str:
+        """One stream to its end; why it ended."""
+        try:
+            await self._engine.version()
+        except EngineError as error:
+            return error.message
+        stream = self._engine.events(filters=self._filters, since=self._since(), on_open=self._opened)
+        async with aclosing(stream):  # type: ignore[type-var]  # the Protocol promises an iterator; members are generators
+            while True:
+                try:
+                    event = await anext(stream)
+                except StopAsyncIteration:
+                    return "the Engine closed the stream"
+                except EngineError as error:
+                    return error.message
+                await self._handle(event)
+
+    async def _handle(self, event: Document) -> None:
+        moment = event.get("timeNano")
+        if isinstance(moment, int):
+            self._last = max(self._last or 0, moment)
+        outcome = self._handler(event)
+        if inspect.isawaitable(outcome):
+            await outcome
+
+    def _opened(self) -> None:
+        self._failures = 0
+        self._log.info("docker.events.listening")
+        if self._opened_before:
+            self._on_reconnect()
+        self._opened_before = True
+
+    def _since(self) -> int | None:
+        return None if self._last is None else self._last + 1
