@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from drydock.core.model import Container
+from drydock.core.update import has_raw_update
 
 HUB_HOSTS = frozenset({"", "docker.io", "index.docker.io", "registry-1.docker.io"})
 
@@ -15,14 +16,16 @@ HUB_HOSTS = frozenset({"", "docker.io", "index.docker.io", "registry-1.docker.io
 class Subject(msgspec.Struct, frozen=True):
     """One image to look at.
 
-    `reference` is what the scanner is asked for, `digest` what the answer must be about when it is known. `watcher`
-    says on which host the image may be found when no registry has it.
+    `reference` is what the scanner is asked for, `digest` what the answer must be about when it is known. `key` names
+    the content (the digest, else the local image id): results are kept under it. `watcher` says on which host the
+    image may be found when no registry has it.
     """
 
     registry: str
     repository: str
     reference: str
     digest: str | None = None
+    key: str | None = None
     watcher: str = ""
     agent: str | None = None
 
@@ -54,7 +57,8 @@ def full_reference(container: Container, tag: str | None, digest: str | None) ->
 def running(container: Container) -> Subject:
     """The image that runs, by its current tag."""
     digest = running_digest(container)
-    return _subject(container, full_reference(container, container.image.tag.value, digest), digest)
+    reference = full_reference(container, container.image.tag.value, digest)
+    return _subject(container, reference, digest, group_key(container))
 
 
 def running_digest(container: Container) -> str | None:
@@ -70,31 +74,19 @@ def group_key(container: Container) -> str:
 def candidate(container: Container) -> Subject | None:
     """The image that an update would install; None without a candidate."""
     result = container.result
-    if result is None or not has_candidate(container):
+    if result is None or not has_raw_update(container):
         return None
     same_tag = result.tag is None or result.tag == container.image.tag.value
     tag = None if same_tag and result.digest else result.tag
-    return _subject(container, full_reference(container, tag, result.digest), result.digest)
+    return _subject(container, full_reference(container, tag, result.digest), result.digest, result.digest)
 
 
-def has_candidate(container: Container) -> bool:
-    """The last check found another tag, or another digest while digests are watched."""
-    result, image = container.result, container.image
-    if result is None:
-        return False
-    if result.tag and result.tag != image.tag.value:
-        return True
-    current = image.digest.value
-    return bool(image.digest.watch and result.digest and current and result.digest != current)
+def installing(container: Container, reference: str, digest: str | None) -> Subject:
+    """The image that an update is about to install: by digest wherever it is known, for a tag may move."""
+    meant = _subject(container, reference, digest, digest)
+    return msgspec.structs.replace(meant, reference=meant.pinned)
 
 
-def candidate_identity(container: Container) -> str | None:
-    """What tells one candidate from the next: its digest, else its tag (security.md §2)."""
-    if container.result is None or not has_candidate(container):
-        return None
-    return container.result.digest or container.result.tag
-
-
-def _subject(container: Container, reference: str, digest: str | None) -> Subject:
+def _subject(container: Container, reference: str, digest: str | None, key: str | None) -> Subject:
     registry = container.image.registry.url
-    return Subject(registry, container.image.name, reference, digest, container.watcher, container.agent)
+    return Subject(registry, container.image.name, reference, digest, key, container.watcher, container.agent)

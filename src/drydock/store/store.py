@@ -8,6 +8,7 @@ from drydock.store.database import Database, open_database
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.retention import RetentionRecords
+from drydock.store.scans import AlertRecords, ScanRecords
 
 
 class Store:
@@ -19,6 +20,8 @@ class Store:
         self.retention = RetentionRecords(database)
         self.documents = Documents(database)
         self.audit = AuditRecords(database)
+        self.scans = ScanRecords(database)
+        self.scan_alerts = AlertRecords(database)
 
     async def close(self) -> None:
         """Close the database."""

@@ -36,15 +36,16 @@ class Program:
         env: Mapping[str, str] | None = None,
         *,
         timeout_ms: int | None = None,
+        limit: int = 50 * MIB,
     ) -> bytes:
-        """Run it on `target` and return what it printed. Raises `ScanFailed`."""
+        """Run it on `target` and return what it printed, at most `limit` bytes. Raises `ScanFailed`."""
         configured = timeout_ms or self.options.timeout_ms
         command = commands.check_command(self.options.command)
         login = target.login if target else None
         with commands.signed_in(self.options.environ, target.registry if target else "", login) as child:
             if target and target.docker_host:
                 child["DOCKER_HOST"] = target.docker_host
-            limits = Limits((configured + GRACE_MS) / 1000)
+            limits = Limits((configured + GRACE_MS) / 1000, limit)
             try:
                 finished = await process.run([command, *arguments], {**child, **(env or {})}, limits)
             except ProcessTimeout as error:
