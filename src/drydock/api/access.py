@@ -46,10 +46,16 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if caller is None:
         raise Unauthorized()
     connection.scope["state"]["caller"] = caller
-    if scope and scope not in caller.scopes:
-        raise Forbidden("Permission denied", details={"requiredScope": scope})
+    if scope:
+        admit_scope(caller, scope)
     if connection.scope.get("method", "GET") not in _SAFE:
         check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+
+
+def admit_scope(caller: Caller, scope: str) -> None:
+    """`Forbidden` unless the caller may do what needs `scope`."""
+    if scope not in caller.scopes:
+        raise Forbidden("Permission denied", details={"requiredScope": scope})
 
 
 def caller_of(connection: Connection) -> Caller:

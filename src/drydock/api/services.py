@@ -63,6 +63,14 @@ class RegistriesInfo(Protocol):
     def components(self) -> Sequence[Component]: ...
 
 
+class Agents(Protocol):
+    """The agents that this controller knows."""
+
+    async def delete_container(self, agent: str, id: str) -> None:
+        """Delete a record on its agent; done as well when the agent does not know it. Raises when it cannot."""
+        ...
+
+
 class AuditLog(Protocol):
     """The audit log (platform.md §9)."""
 
@@ -100,6 +108,7 @@ class Services:
     watching: Watching
     registries: RegistriesInfo
     audit: AuditLog
+    agents: Agents | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

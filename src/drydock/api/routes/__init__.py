@@ -1,15 +1,21 @@
-"""One module per resource; `ROUTES` is the list of all of them, in the order of platform-api.md §2.
+"""One module per resource; `ROUTES` is the list of all of them.
 
 Each handler declares its scope (`opt=READ` …, see `api.access`) and describes its refusals (`api.openapi.problems`).
+Fixed words below `/containers` win over an id by themselves.
 """
 
 from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import probes, system
+from drydock.api.routes import audit, container, fleet, probes, registries, system, watchers
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
     system.router,
+    fleet.router,
+    container.router,
+    watchers.router,
+    registries.router,
+    audit.router,
 )

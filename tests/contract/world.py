@@ -1,0 +1,190 @@
+"""One application with everything that a contract test moves: clock, store, fleet, watchers, callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from drydock.api.application import build
+from drydock.api.services import Component, Services
+from drydock.api.settings import ServerSettings
+from drydock.auth.caller import AnonymousAccess, Caller, Connection
+from drydock.core.errors import DrydockError, NotFound
+from drydock.core.model import Container
+from drydock.core.policy.eligibility import EligibilityContext
+from drydock.core.view import ViewContext
+from drydock.events import Bus, Event
+from drydock.fleet.fleet import Fleet
+from drydock.observe.audit import Audit
+from drydock.store.location import StoreSettings
+from drydock.store.store import Store, open_store
+from samples import StillClock
+
+
+@dataclass
+class Watchers:
+    """Stands for the watch room: notes what it was asked, and applies the results that a test prepared."""
+
+    fleet: Fleet
+    asked: list[object] = field(default_factory=list)
+    results: dict[str, Container] = field(default_factory=dict)
+    broken: bool = False
+
+    async def watch_all(self) -> None:
+        self.asked.append("all")
+        if self.broken:
+            raise DrydockError("No watcher could run")
+        await self._apply(list(self.results))
+
+    async def watch_some(self, ids: Sequence[str]) -> None:
+        self.asked.append(tuple(ids))
+        await self._apply(ids)
+
+    async def watch_one(self, id: str) -> Container:
+        self.asked.append(id)
+        if self.fleet.get(id) is None:
+            raise NotFound("Container not found")
+        await self._apply([id])
+        return self.fleet.need(id)
+
+    async def _apply(self, ids: Sequence[str]) -> None:
+        await self.fleet.put_many([(self.results.pop(id), None) for id in ids if id in self.results])
+
+    def components(self) -> Sequence[Component]:
+        return [
+            Component(
+                id="docker.local",
+                type="docker",
+                name="local",
+                configuration={"cron": "0 */6 * * *"},
+                metadata={"lastRunAt": None, "nextRunAt": None},
+            ),
+            Component(id="edge.docker.prod", type="docker", name="prod", agent="edge", configuration={}),
+        ]
+
+    def next_check_at(self, container: Container) -> str | None:
+        return "2030-01-01T00:00:00.000Z"
+
+
+class Registries:
+    """Two registries."""
+
+    def components(self) -> Sequence[Component]:
+        return [
+            Component(id=f"{type}.public", type=type, name="public", configuration={"token": "[REDACTED]"})
+            for type in ("hub", "ghcr")
+        ]
+
+
+@dataclass
+class Door:
+    """Access that a test opens and closes: `caller` is whoever comes, None is nobody."""
+
+    caller_now: Caller | None = None
+    ready: bool = True
+
+    async def caller(self, connection: Connection) -> Caller | None:
+        return self.caller_now
+
+
+@dataclass
+class World:
+    """What a test has in hand."""
+
+    clock: StillClock
+    store: Store
+    fleet: Fleet
+    bus: Bus
+    watchers: Watchers
+    services: Services
+    events: list[Event]
+    context: dict[str, Any]
+    url: str = ""
+    api: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
+
+    async def seed(self, *containers: Container) -> None:
+        """Put containers into the fleet."""
+        await self.fleet.put_many([(container, None) for container in containers])
+
+    async def ids(self, path: str = "/containers") -> list[str]:
+        """The ids of a list answer."""
+        answer = await self.api.get(path)
+        assert answer.status_code == 200, answer.text
+        return [row["id"] for row in answer.json()["data"]]
+
+    async def names(self, path: str = "/containers") -> list[str]:
+        """The names of a list answer."""
+        answer = await self.api.get(path)
+        assert answer.status_code == 200, answer.text
+        return [row["name"] for row in answer.json()["data"]]
+
+
+async def build_world(folder: Path, **settings: Any) -> World:
+    """Everything but the server."""
+    clock, bus, context = StillClock(), Bus(), {"maturity_threshold_days": 7}
+    store = await open_store(StoreSettings(path=str(folder / "store")))
+    fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: context_of(context))
+    await fleet.load()
+    watchers = Watchers(fleet)
+    services = Services(
+        clock=clock,
+        settings=ServerSettings(version="9.9.9", **settings),
+        access=AnonymousAccess(),
+        fleet=fleet,
+        watching=watchers,
+        registries=Registries(),
+        audit=Audit(store.audit, bus),
+        started_at=clock.monotonic(),
+    )
+    events: list[Event] = []
+    publish = bus.publish
+
+    def note(event: Event) -> None:
+        events.append(event)
+        publish(event)
+
+    bus.publish = note  # type: ignore[method-assign]  # notes every event in order
+    return World(clock, store, fleet, bus, watchers, services, events, context)
+
+
+def context_of(facts: dict[str, Any]) -> ViewContext:
+    """A view's context from plain facts."""
+    return ViewContext(
+        maturity_threshold_days=facts["maturity_threshold_days"],
+        eligibility=facts.get("eligibility", EligibilityContext()),
+    )
+
+
+@asynccontextmanager
+async def serve(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """A world behind a real HTTP server on a free port of loopback."""
+    world = await build_world(folder, **settings)
+    config = uvicorn.Config(
+        build(world.services),
+        host="127.0.0.1",
+        port=0,
+        log_level="critical",
+        timeout_graceful_shutdown=3,
+        ws="websockets-sansio",
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    world.url = "http://127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+    world.api = httpx.AsyncClient(base_url=f"{world.url}/api/v1")
+    try:
+        yield world
+    finally:
+        await world.api.aclose()
+        world.services.streams.close()
+        server.should_exit = True
+        await task
+        await world.store.close()
