@@ -15,6 +15,7 @@ from lab import box
 from lab import engine as docker_lab
 from lab import podman as podman_lab
 from lab.engine import DockerEngine, EngineApi
+from lab.fleet import Fleet
 from lab.images import Pusher
 from lab.podman import PodmanEngine
 from lab.registry import RegistryServer, basic_auth
@@ -107,6 +108,14 @@ def start_engine(lab_home: pathlib.Path) -> Iterator[Callable[..., DockerEngine]
         if one.process.poll() is None:
             one.api.clear()
             one.stop()
+
+
+@pytest.fixture(scope="session")
+def demo_fleet(docker: DockerEngine, lab_home: pathlib.Path) -> Iterator[Fleet]:
+    """The demonstration fleet of `lab/fleet.py`, running in `docker`: `ids` by name, `variables()` for the product."""
+    fleet = Fleet(docker.api, lab_home / "fleet").start()
+    yield fleet
+    fleet.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,362 @@
 """The only place that builds I/O objects from the settings, starts them in order and stops them in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from drydock import __version__
+from drydock.api import application as api
+from drydock.api.asgi import App
+from drydock.api.services import Component, Services
+from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.auth.caller import AnonymousAccess
+from drydock.clock import Clock, SystemClock
+from drydock.config.load import Settings
+from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
+from drydock.core.errors import ConfigError
+from drydock.core.imgset import ImageSet
+from drydock.core.labels import WatcherDefaults
+from drydock.core.model import Container
+from drydock.core.times import to_iso
+from drydock.core.view import ViewContext
+from drydock.docker.api import Engine
+from drydock.docker.connect import EngineAddress, EngineAuth, EngineSettings, connect, resolve
+from drydock.events import Bus
+from drydock.fleet.fleet import Fleet
+from drydock.fleet.settings import FleetSettings
+from drydock.observe.audit import Audit
+from drydock.registries.instances import register
+from drydock.registries.service import Proxies, RegistryOptions, RegistryService
+from drydock.store.documents import Documents
+from drydock.store.location import StoreSettings
+from drydock.store.store import Store, open_store
+from drydock.supervisor import Supervisor
+from drydock.watch.checker import Checker
+from drydock.watch.discovery import Discovery
+from drydock.watch.ledger import FleetLedger
+from drydock.watch.record import Context
+from drydock.watch.schedule import timetable
+from drydock.watch.service import ScheduledWatcher, WatchService
+from drydock.watch.watcher import Watcher
+
+log = structlog.get_logger("app")
+
+WATCHER_STATE = "watchers"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A running Drydock: what serves HTTP, and what other commands need of it."""
+
+    http: App
+    services: Services
+    watching: WatchService
+    fleet: Fleet
+    bus: Bus
+    supervisor: Supervisor
+
+
+@asynccontextmanager
+async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> AsyncIterator[Application]:
+    """Build and start everything; leaving the context stops it in reverse.
+
+    Raises ConfigError when the store cannot be used. A watcher or registry that cannot be built is left out with a
+    warning; the process keeps running.
+    """
+    clock = clock or SystemClock()
+    zone = process_zone(environ)
+    async with AsyncExitStack() as stack:
+        store = await open_store(store_settings(settings))
+        stack.push_async_callback(store.close)
+        supervisor = await stack.enter_async_context(Supervisor(clock))
+        bus = Bus(settings.process.event_handler_timeout_ms / 1000)
+        registries = await stack.enter_async_context(build_registries(settings, environ, clock))
+        fleet = build_fleet(settings, store, bus, clock)
+        await fleet.load()
+        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
+        watching = WatchService(watchers, fleet)
+        services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        application = Application(api.build(services), services, watching, fleet, bus, supervisor)
+        supervisor.start("events", bus.run)
+        watching.start(supervisor)
+        yield application
+
+
+def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
+    """The zone of `TZ`, or UTC with a warning when it is unknown; without `TZ` the machine's own, else UTC."""
+    name = environ.get("TZ", "").strip()
+    if not name:
+        return _machine_zone()
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        log.warning("app.unknown_time_zone", tz=name, using="UTC")
+        return ZoneInfo("UTC")
+
+
+def _machine_zone() -> ZoneInfo:
+    file = Path("/etc/localtime")
+    if not file.exists():
+        return ZoneInfo("UTC")
+    with file.open("rb") as handle:
+        return ZoneInfo.from_file(handle, key="localtime")
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    """The store's part of the settings."""
+    return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
+
+
+def build_registries(
+    settings: Settings, environ: Mapping[str, str], clock: Clock, *, cache: Path | None = None
+) -> RegistryService:
+    """The registry engine with every configured instance."""
+    instances, problems = register(settings.source.values("DD_REGISTRY_"))
+    size = settings.registries.cache_mb * 1024 * 1024
+    options = RegistryOptions(
+        timeout_s=settings.process.outbound_http_timeout_ms / 1000,
+        auto=settings.registries.auto,
+        concurrency=settings.registries.concurrency,
+        cache_path=cache or (Path(settings.store.path) / "registry-cache.db" if size else None),
+        cache_bytes=size,
+        allow_private_realms=settings.registries.allow_private_realms,
+        github_max_pages=settings.ghcr.versions_max_pages,
+        dns_mode=settings.process.dns_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        proxies=Proxies.of(environ),
+    )
+    return RegistryService(instances, options, clock, problems=problems)
+
+
+def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
+    """The fleet over the store."""
+    caches, default = settings.caches, settings.caches.default_max_entries
+    fleet_settings = FleetSettings(
+        lifecycle_ttl_ms=caches.lifecycle_ttl_ms,
+        lifecycle_max=caches.lifecycle_max_entries or default,
+        policy_ttl_ms=caches.policy_ttl_ms,
+        policy_max=caches.policy_max_entries or default,
+        security_ttl_ms=caches.security_ttl_ms,
+        security_max=caches.security_max_entries or default,
+    )
+    threshold = settings.process.ui_maturity_threshold_days
+
+    def context(_container: Container) -> ViewContext:
+        return ViewContext(maturity_threshold_days=threshold)
+
+    return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
+
+
+def build_watchers(
+    settings: Settings,
+    registries: RegistryService,
+    fleet: Fleet,
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    zone: ZoneInfo,
+    stack: AsyncExitStack,
+) -> list[ScheduledWatcher]:
+    """Every watcher that can be built; the others are named in the log with the reason."""
+    made: list[ScheduledWatcher] = []
+    memory = WatcherMemory(store.documents)
+    for one in settings.watchers:
+        try:
+            address = resolve(engine_settings(one))
+            engine = connect(address)
+        except ConfigError as error:
+            log.warning("watcher.not_started", watcher=one.name, reason=error.message)
+            continue
+        stack.push_async_callback(engine.close)
+        watcher = build_watcher(one, engine, registries, fleet, bus, clock, address)
+        made.append(ScheduledWatcher(one, watcher, timetable(one, zone), clock, memory, Random()))
+    return made
+
+
+def build_watcher(
+    settings: WatcherSettings,
+    engine: Engine,
+    registries: RegistryService,
+    fleet: Fleet,
+    bus: Bus,
+    clock: Clock,
+    address: EngineAddress,
+) -> Watcher:
+    """One watcher over one Engine."""
+    for warning in address.warnings:
+        log.warning("watcher.connection", watcher=settings.name, reason=warning)
+    discovery = Discovery(
+        watch_context(settings, registries),
+        clock,
+        watch_all=settings.watch_all,
+        settle_ms=settings.discovery_settle_ms,
+    )
+    ledger = FleetLedger(fleet, bus, clock)
+    checker = Checker(registries, ledger, clock)
+    return Watcher(settings.name, engine, discovery, checker, fleet, ledger, bus, clock, blocked_reason=address.blocked)
+
+
+def watch_context(settings: WatcherSettings, registries: RegistryService) -> Context:
+    """What a watcher adds to the facts of its containers."""
+
+    def route(host: str, repository: str, lookup: str | None) -> str:
+        return registries.route(host, repository, lookup=lookup).instance_id
+
+    defaults = WatcherDefaults(
+        watch_by_default=settings.watch_by_default,
+        tag_family=settings.tag_family,
+        tag_pin_info=settings.tag_pin_info,
+        maturity_mode=settings.maturity_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        maturity_min_age_days=settings.maturity_min_age_days,
+    )
+    return Context(settings.name, tuple(map(image_set, settings.image_sets)), defaults, route)
+
+
+def image_set(settings: ImageSetSettings) -> ImageSet:
+    """An image set as the core knows it."""
+    return ImageSet(
+        name=settings.name,
+        image=settings.image or "",
+        tag_include=settings.include,
+        tag_exclude=settings.exclude,
+        tag_transform=settings.transform,
+        tag_family=settings.tag_family,
+        tag_pin_info=settings.tag_pin_info,
+        link_template=settings.link_template,
+        display_name=settings.display_name,
+        display_icon=settings.display_icon,
+        trigger_include=settings.trigger_include,
+        trigger_exclude=settings.trigger_exclude,
+        registry_lookup_image=settings.lookup_image,
+        watch_digest=settings.watch_digest,
+        inspect_tag_path=settings.inspect_tag_path,
+    )
+
+
+def engine_settings(settings: WatcherSettings) -> EngineSettings:
+    """The connection part of a watcher's settings."""
+    return EngineSettings(
+        socket=settings.socket,
+        host=settings.host,
+        port=settings.port,
+        protocol=settings.protocol,  # type: ignore[arg-type]  # the schema allows these words only
+        cafile=settings.cafile,
+        certfile=settings.certfile,
+        keyfile=settings.keyfile,
+        auth=EngineAuth(
+            type=settings.auth_type,  # type: ignore[arg-type]  # the schema allows these words only
+            user=settings.auth_user,
+            password=settings.auth_password,
+            bearer=settings.auth_bearer,
+            insecure=settings.auth_insecure,
+        ),
+    )
+
+
+class WatcherMemory:
+    """When each watcher ran last, across restarts."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    async def get(self, key: str) -> str | None:
+        return await self._documents.get(WATCHER_STATE, key, str)
+
+    async def set(self, key: str, value: str) -> None:
+        await self._documents.put(WATCHER_STATE, key, value)
+
+
+class WatchingApi:
+    """The watchers as the API asks for them."""
+
+    def __init__(self, watching: WatchService) -> None:
+        self._watching = watching
+        self.watch_all = watching.watch_all
+        self.watch_some = watching.watch_some
+        self.watch_one = watching.watch_one
+
+    def components(self) -> list[Component]:
+        return [
+            Component(
+                id=one.watcher.id,
+                type="docker",
+                name=one.watcher.name,
+                configuration=one.configuration(),
+                metadata=one.metadata(),
+            )
+            for one in self._watching.all()
+        ]
+
+    def next_check_at(self, container: Container) -> str | None:
+        watcher = self._watching.get(container.watcher)
+        moment = watcher.next_run_ms() if watcher else None
+        return to_iso(moment) if moment is not None else None
+
+
+class RegistryComponents:
+    """The registries as the API lists them."""
+
+    def __init__(self, registries: RegistryService) -> None:
+        self._registries = registries
+
+    def components(self) -> list[Component]:
+        return [Component(**item) for item in self._registries.instances()]
+
+
+def http_settings(settings: Settings) -> HttpSettings:
+    """The HTTP server's part of the settings."""
+    server, process = settings.server, settings.process
+    return HttpSettings(
+        version=process.version or __version__,
+        enabled=server.enabled,
+        host=server.host,
+        port=server.port,
+        name=server.name,
+        public_url=process.public_url,
+        tls=server.tls_enabled,
+        cors_origin=server.cors_origin if server.cors_enabled else None,
+        cors_methods=server.cors_methods,
+        compression=server.compression_enabled,
+        compression_threshold=server.compression_threshold,
+        ui=server.ui_enabled,
+        container_actions=server.feature_containeractions,
+        delete=server.feature_delete,
+        cookie_samesite=server.cookie_samesite,  # type: ignore[arg-type]  # the schema allows these words only
+        trust_proxy=server.trustproxy,
+        max_sessions=server.session_maxconcurrentsessions,
+        rate_limit_max=server.ratelimit_max,
+        identity_keying=server.ratelimit_identitykeying,
+        metrics_auth=server.metrics_auth,
+        metrics_token_configured=server.metrics_token is not None,
+        sse_max_clients=process.sse_max_clients,
+        store_path=settings.store.path,
+        store_file=settings.store.file,
+    )
+
+
+def build_services(
+    settings: Settings,
+    clock: Clock,
+    bus: Bus,
+    fleet: Fleet,
+    watching: WatchService,
+    registries: RegistryService,
+    store: Store,
+) -> Services:
+    """What the routes call."""
+    return Services(
+        clock=clock,
+        settings=http_settings(settings),
+        access=AnonymousAccess(),
+        fleet=fleet,
+        watching=WatchingApi(watching),
+        registries=RegistryComponents(registries),
+        audit=Audit(store.audit, bus),
+        started_at=clock.monotonic(),
+    )

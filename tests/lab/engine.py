@@ -5,6 +5,7 @@ Also the few synchronous Engine calls that preparing a scene needs; the product'
 
 from __future__ import annotations
 
+import base64
 import http.client
 import itertools
 import json
@@ -41,34 +42,40 @@ class EngineApi:
     def __init__(self, host: str) -> None:
         self.host = host
 
-    def raw(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    def raw(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """One request; status and body."""
         connection = self._connection()
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """One request; the decoded answer."""
-        status, data = self.raw(method, path, body)
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
+        """One request; the decoded answer (bytes where it is not one document)."""
+        status, data = self.raw(method, path, body, headers)
         if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {data.decode(errors='replace')}")
-        return json.loads(data) if data.strip().startswith((b"{", b"[")) and b"\n{" not in data else data
+        try:
+            return json.loads(data)
+        except ValueError:
+            return data
 
     def ping(self) -> bool:
         """Whether the Engine answers."""
         return self.raw("GET", "/_ping")[0] == 200
 
-    def pull(self, reference: str) -> None:
-        """Pull `repository:tag`, without credentials."""
+    def pull(self, reference: str, credentials: tuple[str, str] | None = None) -> None:
+        """Pull `repository:tag`, with user name and password where they are needed."""
         name, tag = reference.rsplit(":", 1)
-        answer = self.call("POST", f"/images/create?fromImage={name}&tag={tag}")
-        if b"errorDetail" in answer:
-            raise RuntimeError(f"pull {reference}: {answer.decode()}")
+        path = f"/images/create?fromImage={name}&tag={tag}"
+        progress = self.call("POST", path, headers=_registry_auth(credentials) if credentials else None)
+        if b"errorDetail" in (progress if isinstance(progress, bytes) else json.dumps(progress).encode()):
+            raise RuntimeError(f"pull {reference}: {progress!r}")
 
     def run(self, name: str, document: Mapping[str, Any]) -> str:
         """Create and start a container; its id."""
@@ -94,6 +101,11 @@ class EngineApi:
         return http.client.HTTPConnection(name, int(port or 2375), timeout=60)
 
 
+def _registry_auth(credentials: tuple[str, str]) -> dict[str, str]:
+    document = json.dumps({"username": credentials[0], "password": credentials[1]}).encode()
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(document).decode()}
+
+
 class DockerEngine:
     """A dockerd. `host` is its address for the product, `api` the calls for preparing scenes."""
 
@@ -111,7 +123,12 @@ class DockerEngine:
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+                self._argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,  # an interrupt from the terminal is for the tests, not for it
             )
         eventually(self.api.ping, "Docker Engine", 30, self.process)
         return self

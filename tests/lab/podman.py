@@ -42,7 +42,12 @@ class PodmanEngine:
         self._write_settings()
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+                self._argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
             )
         eventually(self.api.ping, "Podman", 30, self.process)
         return self

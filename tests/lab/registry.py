@@ -58,7 +58,11 @@ class RegistryServer:
         settings.write_text(json.dumps(self._settings()))  # JSON is YAML
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["docker-registry", "serve", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                ["docker-registry", "serve", str(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         eventually(self._answers, "docker-registry", process=self.process)
         return self

@@ -15,8 +15,6 @@ from drydock.core.errors import DrydockError, InvalidTransform, RegistryNotFound
 from drydock.core.model import CheckError, Container, ImageDigest, Result
 from drydock.core.tags import rules
 from drydock.core.tags.decide import TagDecision, TagSubject, comparison_tag, decide
-from drydock.core.tags.subject import compile_subject
-from drydock.core.tags.suggest import suggested_tag
 from drydock.core.tags.transform import compile_transform
 from drydock.core.times import to_iso
 from drydock.core.trace import HostRequests, Step, TagTrace, Trace
@@ -121,7 +119,15 @@ def plan(container: Container) -> CheckPlan:
         return CheckPlan(mode="no-registry", list_tags=False, compare=False, reason=reason)
     if image.tag.value.startswith("sha256:"):
         return CheckPlan(mode="digest", list_tags=compare, compare=compare, reason=DIGEST_ONLY_REASON)
-    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason="The tag list and the digest are compared")
+    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason=_compare_reason(container))
+
+
+def _compare_reason(container: Container) -> str:
+    if not container.image.digest.watch:
+        return "Digests are not compared: digest watching is off (dd.watch.digest=false)"
+    if not container.image.digest.repo:
+        return "Digests are not compared: the image has no digest from its registry"
+    return "The digest of the tag is compared"
 
 
 def find(container: Container, planned: CheckPlan, tags: Sequence[str] | DrydockError | None) -> Finding:
@@ -143,13 +149,8 @@ def _previous(container: Container) -> Result:
 
 
 def _by_digest(container: Container, planned: CheckPlan, names: Sequence[str]) -> Finding:
-    subject = subject_of(container)
-    compare = comparison_tag(names, subject) if planned.compare else None
-    result = Result(
-        tag=container.image.tag.value,
-        no_update_reason=DIGEST_ONLY_REASON,
-        suggested_tag=suggested_tag(names, compile_subject(subject)),
-    )
+    compare = comparison_tag(names, subject_of(container)) if planned.compare else None
+    result = Result(tag=container.image.tag.value, no_update_reason=DIGEST_ONLY_REASON)
     return Finding(plan=planned, result=result, compare_tag=compare)
 
 
@@ -339,9 +340,7 @@ def _digest_step(
 
 def _why_not_compared(finding: Finding, rejected: DrydockError | None) -> str:
     if rejected is not None:
-        return "Not compared, because the registry could not be asked"
-    if finding.plan.mode in ("local", "unknown"):
-        return finding.plan.reason
+        return "Digests are not compared, because the registry could not be asked"
     if not finding.plan.compare:
-        return "Not compared: digest watching is off (dd.watch.digest), or the image has no digest from its registry"
-    return "Not compared: the list has no tag to compare with"
+        return finding.plan.reason
+    return "Digests are not compared: the list has no tag to compare with"

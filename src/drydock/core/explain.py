@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import msgspec
 
 from drydock.core import labels
-from drydock.core.model import Blocker, Container, ContainerView, UpdatePolicy
+from drydock.core.model import Blocker, Container, ContainerView, DeclarativePolicy, UpdatePolicy
 from drydock.core.policy import maturity
 from drydock.core.policy.layers import FIELD_OF_WIRE, effective
 from drydock.core.policy.suppression import suppressed_by
 from drydock.core.tags import rules
 from drydock.core.times import to_iso
 from drydock.core.trace import Outcome, Step, TagTrace, Trace, Verdict
-from drydock.core.update import has_raw_update
+from drydock.core.update import direction, has_raw_update
 
 
 class HostUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -138,11 +138,19 @@ def _stale(container: Container) -> str:
     )
 
 
+_RELATIONS = {
+    1: ("newer", "than"),
+    -1: ("lower", "than"),
+    None: ("what dd.tag.include allows", "instead of"),
+}
+
+
 def _newer(view: ContainerView) -> str:
     kind, tag = view.update_kind, view.image.tag.value
     if kind.kind == "tag":
         step = f" ({kind.semver_diff})" if kind.semver_diff != "unknown" else ""
-        return f"{kind.remote_value} is newer{step} than {kind.local_value}"
+        relation, preposition = _RELATIONS[direction(view)]
+        return f"{kind.remote_value} is {relation}{step} {preposition} {kind.local_value}"
     if kind.kind == "digest":
         return f"{tag} was published again with another image"
     return f"{tag} was built again (another build date)"
@@ -226,6 +234,7 @@ def _kind(container: Container, view: ContainerView) -> Step:
         "semverDiff": kind.semver_diff,
         "local": kind.local_value,
         "remote": kind.remote_value,
+        "downgrade": direction(view) == -1,
     }
     return Step(stage="kind", outcome="pass", reason=_newer(view), details=details)
 
@@ -233,17 +242,20 @@ def _kind(container: Container, view: ContainerView) -> Step:
 def _policy(container: Container, now_ms: int) -> Step:
     found = effective(container)
     reason = suppressed_by(container, now_ms) if has_raw_update(container) else None
-    fields = {
-        wire: {"value": getattr(found.policy, FIELD_OF_WIRE[wire]), "source": source}
-        for wire, source in found.sources.items()
-    }
+    text = _layers_text(found.policy, dict(found.sources))
     if reason is not None:
-        text = f"The policy hides the update ({reason}): {_layers_text(found.policy, dict(found.sources))}"
-        return Step(stage="policy", outcome="stop", reason=text, details=fields)
-    if not fields:
+        return Step(stage="policy", outcome="stop", reason=f"Held back ({reason}): {text}", details=_layers(container))
+    if not found.sources:
         return Step(stage="policy", outcome="pass", reason="No update policy is set")
-    text = f"The policy lets it pass: {_layers_text(found.policy, dict(found.sources))}"
-    return Step(stage="policy", outcome="pass", reason=text, details=fields)
+    return Step(stage="policy", outcome="pass", reason=f"The policy lets it pass: {text}", details=_layers(container))
+
+
+def _layers(container: Container) -> dict[str, object]:
+    """Each layer's own values, highest first, and which layer every field comes from."""
+    declared = container.update_policy_declarative or DeclarativePolicy()
+    layers = {"override": container.update_policy_overrides, "label": declared.label, "env": declared.env}
+    values = {name: msgspec.to_builtins(layer) for name, layer in layers.items() if layer is not None}
+    return {**values, "sources": dict(effective(container).sources)}
 
 
 def _layers_text(policy: UpdatePolicy, sources: dict[str, str]) -> str:

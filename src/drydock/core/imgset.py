@@ -30,9 +30,19 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def best_match(sets: Iterable[ImageSet], image: Reference) -> ImageSet | None:
-    """The most specific set for an image; ties go to the alphabetically first name, None when none matches."""
-    ranked = [(-length, item.name, item) for item in sets if (length := specificity(item.image, image))]
-    return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
+    """The most specific set for an image, None when none matches.
+
+    Of equally specific ones a set that names the registry wins, then the alphabetically first name.
+    """
+    ranked = [(-length, item) for item in sets if (length := specificity(item.image, image))]
+    return min(ranked, key=lambda entry: (entry[0], not _has_domain(entry[1].image), entry[1].name), default=(0, None))[
+        1
+    ]
+
+
+def _has_domain(pattern: str) -> bool:
+    wanted = try_parse(pattern.lower())
+    return wanted is not None and wanted.domain is not None
 
 
 def specificity(pattern: str, image: Reference) -> int:

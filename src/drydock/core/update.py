@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from drydock.core.model import Container, Result, SemverDiff, UpdateKind
-from drydock.core.tags.family import severity
+from drydock.core.tags.family import natural_compare, severity
+from drydock.core.tags.shape import parse as parse_shape
 from drydock.core.tags.transform import transformed
+from drydock.core.tags.version import compare
+from drydock.core.tags.version import parse as parse_version
 from drydock.core.times import from_iso
 
 Identity = tuple[str | None, str | None, str | None]
@@ -85,6 +88,19 @@ def semver_diff(container: Container, result: Result) -> SemverDiff:
     formula = container.transform_tags
     step = severity(transformed(container.image.tag.value, formula), transformed(result.tag, formula))
     return _DIFFS.get(step, "unknown")
+
+
+def direction(container: Container) -> int | None:
+    """1 for a tag update that goes up, -1 for one that an include filter forces down (B17), None if not comparable."""
+    if container.result is None or not tags_differ(container, container.result):
+        return None
+    formula = container.transform_tags
+    local, remote = (transformed(tag or "", formula) for tag in (container.image.tag.value, container.result.tag))
+    natural = natural_compare(parse_shape(remote), parse_shape(local))
+    if natural is not None:
+        return natural or None
+    old, new = parse_version(local), parse_version(remote)
+    return compare(new, old) or None if old is not None and new is not None else None
 
 
 def candidate_identity(container: Container) -> Identity | None:

@@ -26,7 +26,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
     "type": ["container"],
     "event": [
         "create", "destroy", "start", "stop", "pause", "unpause", "die", "update", "rename", "health_status",
-        "remove",  # Podman's word for destroy
+        "remove", "died",  # Podman filters by words of its own: destroy is remove, and die is asked for as died
     ],
 }  # fmt: skip
 

@@ -58,9 +58,7 @@ class Transport:
     async def probe(self) -> None:
         """Ask `/version` and pin what it says. No usable answer means no pin; no answer means ask again later."""
         with contextlib.suppress(EngineError):
-            document = await self._probe_document()
-            found = document.get("ApiVersion")
-            self._prefix = f"/v{found}" if isinstance(found, str) and _VERSION.match(found) else ""
+            self.pin(await self._probe_document())
 
     def pin(self, document: Mapping[str, Any]) -> None:
         """Take the version of a `/version` document that was read anyway, as after a reconnect."""
@@ -156,18 +154,25 @@ class Transport:
                     await self.probe()
 
     async def _probe_document(self) -> dict[str, Any]:
-        hops = {"allow_redirects": True, "max_redirects": 1} if self._socket else {"allow_redirects": False}
         with translated(self.label, PROBE_LIMIT_S):
-            async with self._open().get(
-                self._url("/version", None), headers=self._headers(None, False), timeout=_limits(PROBE_LIMIT_S), **hops
-            ) as response:
-                data = await response.content.read(PROBE_BYTES)
-                while len(data) < PROBE_BYTES and (more := await response.content.read(PROBE_BYTES)):
-                    data += more
-        with contextlib.suppress(msgspec.DecodeError):
-            document = msgspec.json.decode(data)
-            return document if isinstance(document, dict) else {}
-        return {}
+            try:
+                return _object(await self._probe_bytes())
+            except aiohttp.TooManyRedirects:
+                return {}
+
+    async def _probe_bytes(self) -> bytes:
+        # aiohttp counts the redirect that it refuses: 2 follows one.
+        async with self._open().get(
+            self._url("/version", None),
+            headers=self._headers(None, False),
+            timeout=_limits(PROBE_LIMIT_S),
+            allow_redirects=self._socket is not None,
+            max_redirects=2,
+        ) as response:
+            data = b""
+            while len(data) < PROBE_BYTES and (more := await response.content.read(PROBE_BYTES - len(data))):
+                data += more
+            return data
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -191,6 +196,14 @@ class Transport:
         if self._authorization is not None:
             headers["Authorization"] = self._authorization.reveal()
         return headers
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _text(value: str | int | bool | None) -> str:

@@ -188,6 +188,27 @@ class Fleet:
             await self._write(done)
             return [container for container, _ in done]
 
+    async def merge_many(
+        self,
+        changes: Sequence[tuple[Container, Callable[[Container, Container], Container], Trace | None]],
+        *,
+        check_started_ms: int | None = None,
+    ) -> None:
+        """Write what somebody learned about several containers without undoing what others wrote meanwhile.
+
+        Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`; an unknown container is
+        inserted as it came.
+        """
+        async with self._turn:
+            now_ms = self._clock.now_ms()
+            merged = [(self._merged(incoming, merge), trace) for incoming, merge, trace in changes]
+            done = [(await self._prepare(c, check_started_ms, now_ms), t) for c, t in merged]
+            await self._write(done)
+
+    def _merged(self, incoming: Container, merge: Callable[[Container, Container], Container]) -> Container:
+        current = self.get(incoming.id)
+        return incoming if current is None else merge(current, incoming)
+
     async def change(self, id: str, alter: Callable[[Container], Container]) -> Container:
         """Replace a record by `alter(record)`; nothing comes between reading and writing. `NotFound`."""
         async with self._turn:

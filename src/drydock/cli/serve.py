@@ -1,0 +1,124 @@
+"""`drydock serve`: the server, from the `DD_*` variables alone. SIGTERM stops it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+import structlog
+import uvicorn
+import uvloop
+
+from drydock import app, log_setup
+from drydock.cli.config import report
+from drydock.config.load import Settings, load
+from drydock.core.errors import ConfigError
+
+log = structlog.get_logger("server")
+
+LOOPBACK = "127.0.0.1"
+GRACE_S = 3
+BACKLOG = 2048
+
+
+def run() -> int:
+    """Run until a signal; 0 after a clean stop, 1 when the configuration or the store cannot be used."""
+    loaded = load(os.environ)
+    if loaded.settings is None:
+        report(loaded.problems)
+        return 1
+    settings = loaded.settings
+    log_setup.configure(settings.log.level, settings.log.format)
+    for problem in loaded.problems:
+        log.warning("config.problem", variable=problem.variable, reason=problem.message)
+    try:
+        uvloop.run(_serve(settings))
+    except ConfigError as error:
+        print(f"error: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    listener = listen(settings) if settings.server.enabled else None
+    async with app.run(settings, os.environ) as application:
+        if listener is None:
+            await _until_signal()
+            return
+        log.info("server.listening", address=_address(listener), tls=settings.server.tls_enabled)
+        server = _Server(_uvicorn(settings, application), application)
+        await server.serve(sockets=[listener])
+    log.info("server.stopped")
+
+
+def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        application.http,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_keyfile=server.tls_key if server.tls_enabled else None,
+        ssl_certfile=server.tls_cert if server.tls_enabled else None,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Ends event streams and sockets first when it is told to stop: they would hold it back otherwise."""
+
+    def __init__(self, config: uvicorn.Config, application: app.Application) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.services.streams.close()
+        await super().shutdown(sockets)
+
+
+async def _until_signal() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket. Without confirmed anonymous access it is on loopback only.
+
+    Raises ConfigError when the address cannot be used.
+    """
+    host, port = settings.server.host, settings.server.port
+    if not settings.process.anonymous_auth_confirm:
+        host = host if host in ("127.0.0.1", "::1", "localhost") else _confined(host)
+    try:
+        if host is None and socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+        family = socket.AF_INET6 if host and ":" in host else socket.AF_INET
+        return socket.create_server((host or "", port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {host or 'all interfaces'} port {port}: {error.strerror}",
+            hint="Set DD_SERVER_PORT or DD_SERVER_HOST, or stop what uses the port.",
+        ) from error
+
+
+def _confined(host: str | None) -> str:
+    log.warning(
+        "server.loopback_only",
+        wanted=host or "all interfaces",
+        reason="nobody has to sign in yet; DD_ANONYMOUS_AUTH_CONFIRM=true serves other machines all the same",
+    )
+    return LOOPBACK
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{'[' + host + ']' if ':' in host else host}:{port}"

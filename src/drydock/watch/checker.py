@@ -1,0 +1,204 @@
+"""Asks the registries about containers, and lets `core.check` decide (watching.md §7.9, §7.12, §13, §15)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from drydock.clock import Clock
+from drydock.core import check as decisions
+from drydock.core.errors import DrydockError, RegistryError
+from drydock.core.labels import WATCH
+from drydock.core.model import CheckError, Container, Result
+from drydock.core.policy.lifecycle import candidate_identity
+from drydock.core.trace import Step, Trace
+from drydock.core.update import has_raw_update
+from drydock.events import ContainerChecked
+from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
+
+log = structlog.get_logger("watcher")
+
+Cause = Literal["cron", "start", "event", "api", "cli"]
+LONG_LIST = 2000
+"""A tag list of this length is decided in a thread, so that the loop goes on."""
+
+
+class Ledger(Protocol):
+    """Where the outcome of a check is written; gives the container as stored, None when it is gone."""
+
+    async def checked(
+        self, reports: Sequence[tuple[Container, Trace]], started_ms: int
+    ) -> Sequence[Container | None]: ...
+
+
+class Checker:
+    """Checks containers with one poll for all of them, so that a repository is asked once."""
+
+    def __init__(self, registries: RegistryService, ledger: Ledger, clock: Clock) -> None:
+        self._registries = registries
+        self._ledger = ledger
+        self._clock = clock
+
+    async def check(self, containers: Sequence[Container], cause: Cause) -> tuple[ContainerChecked, ...]:
+        """Check, store and report every container; one that fails carries its error. Never raises for a registry.
+
+        A check that somebody asked for takes no answer that arrived before it was asked for.
+        """
+        asked = cause in ("api", "cli")
+        started_ms = self._clock.now_ms()
+        not_before = self._clock.monotonic() if asked else None
+        async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
+            await poll.prefetch(*self._questions(containers))
+            outcomes = await asyncio.gather(*(self._one(container, poll) for container in containers))
+        stored = await self._ledger.checked(outcomes, started_ms)
+        return tuple(
+            ContainerChecked(container=after, changed=_changed(before, after))
+            for before, after in zip(containers, stored, strict=True)
+            if after is not None
+        )
+
+    def _questions(self, containers: Sequence[Container]) -> tuple[list[Route], list[tuple[Route, str]]]:
+        """Lists and digests that will surely be wanted."""
+        lists: list[Route] = []
+        heads: list[tuple[Route, str]] = []
+        for container in containers:
+            planned, route = decisions.plan(container), self._route(container)
+            if planned.list_tags:
+                lists.append(route)
+            if planned.compare and planned.mode == "tags":
+                heads.append((route, container.image.tag.value))
+        return lists, heads
+
+    def _route(self, container: Container) -> Route:
+        registry = container.image.registry
+        return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
+
+    async def _one(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
+        try:
+            return await self._checked(container, poll)
+        except Exception as error:
+            if isinstance(error, DrydockError):
+                raise
+            log.exception("watcher.check_failed", container=container.name)
+            return _crashed(container, error)
+
+    async def _checked(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
+        route = self._route(container)
+        planned = decisions.plan(container)
+        finding = await self._find(container, planned, route, poll)
+        digest = await self._digest(container, finding, route, poll)
+        published = await self._published(container, finding, digest, route, poll)
+        outcome = decisions.assemble(
+            container,
+            finding,
+            digest=digest,
+            published=published,
+            requests=poll.requests(route),
+            checked_at_ms=self._clock.now_ms(),
+        )
+        for warning in outcome.warnings:
+            log.warning("watcher.tags", container=container.name, reason=warning)
+        if outcome.error is not None:
+            log.warning("watcher.check", container=container.name, reason=outcome.error.message)
+        trace = msgspec.structs.replace(outcome.trace, steps=[_discovery_step(container), *outcome.trace.steps])
+        return outcome.applied_to(container), trace
+
+    async def _find(
+        self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll
+    ) -> decisions.Finding:
+        tags: Sequence[str] | DrydockError | None = None
+        if planned.list_tags:
+            try:
+                tags = (await poll.tags(route)).names
+            except RegistryError as error:
+                tags = error
+        if isinstance(tags, tuple) and len(tags) > LONG_LIST:
+            return await asyncio.to_thread(decisions.find, container, planned, tags)
+        return decisions.find(container, planned, tags)
+
+    async def _digest(
+        self, container: Container, finding: decisions.Finding, route: Route, poll: Poll
+    ) -> decisions.DigestComparison | DrydockError | None:
+        if finding.compare_tag is None or finding.rejected is not None:
+            return None
+        image = container.image
+        own = image.digest.repo_digests or ([image.digest.repo] if image.digest.repo else [])
+        try:
+            head = await poll.head_digest(route, finding.compare_tag)
+            compared = decisions.compare_digest(own, image.id, head)
+            if compared.state != "needs-resolve":
+                return compared
+            resolved = await poll.resolve(route, head, _platform(container))
+            return decisions.compare_digest(own, image.id, head, _known(resolved))
+        except RegistryError as error:
+            return error
+
+    async def _published(
+        self,
+        container: Container,
+        finding: decisions.Finding,
+        digest: decisions.DigestComparison | DrydockError | None,
+        route: Route,
+        poll: Poll,
+    ) -> decisions.Published | None:
+        """Asked for candidates only: another tag, or another image under the same tag."""
+        if finding.rejected is not None or not isinstance(digest, decisions.DigestComparison | None):
+            return None
+        changed = digest is not None and digest.state == "changed"
+        tag = finding.result.tag
+        if tag is None or not (changed or tag != container.image.tag.value) or finding.plan.mode != "tags":
+            return None
+        try:
+            head = await poll.head_digest(route, tag)
+            found = await poll.published_at(route, tag, head, _platform(container))
+        except RegistryError as error:
+            log.warning("watcher.no_publish_date", container=container.name, tag=tag, reason=error.message)
+            return None
+        return decisions.Published(found.at, found.trusted) if found else None
+
+
+def _platform(container: Container) -> Platform:
+    image = container.image
+    return Platform(image.os, image.architecture, image.variant)
+
+
+def _known(resolved: Resolved) -> decisions.Resolved:
+    return decisions.Resolved(
+        platform_digest=None if resolved.schema1 else resolved.platform_digest,
+        config_digest=resolved.config_digest,
+        created=resolved.created,
+    )
+
+
+def _discovery_step(container: Container) -> Step:
+    label = container.labels.get(WATCH)
+    rule = f"label {WATCH}={label}" if label else "it has no label dd.watch, and the watcher watches by default"
+    return Step(
+        stage="discovery",
+        outcome="pass",
+        reason=f"Watcher {container.watcher} watches {container.name}: {rule}",
+        details={"watcher": container.watcher, "status": container.status},
+    )
+
+
+def _crashed(container: Container, error: Exception) -> tuple[Container, Trace]:
+    """A fault of our own: the container says so, and keeps its last result."""
+    reason = f"The check failed unexpectedly ({type(error).__name__}); the log has the details"
+    trace = Trace(steps=[_discovery_step(container), Step(stage="registry", outcome="fail", reason=reason)])
+    failed = msgspec.structs.replace(
+        container,
+        error=CheckError(message=reason, code="check-crashed"),
+        result=container.result or Result(tag=container.image.tag.value),
+    )
+    return failed, trace
+
+
+def _changed(before: Container, after: Container) -> bool:
+    """First check of this container, or another candidate than the one stored (watching.md §13)."""
+    if before.result is None:
+        return True
+    return has_raw_update(after) and candidate_identity(before) != candidate_identity(after)

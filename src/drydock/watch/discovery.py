@@ -1,0 +1,224 @@
+"""One enumeration of a Docker host: which containers run here, as records (watching.md §5). Asks the Engine only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from drydock.clock import Clock
+from drydock.core import labels as label_names
+from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.model import Container
+from drydock.docker.api import Document, Engine
+from drydock.watch.names import AliasFilter, display_name, raw_names
+from drydock.watch.record import Context, Facts, refresh, register, settings_of
+from drydock.watch.settling import Settling
+from drydock.watch.swarm import ServiceLabels
+
+log = structlog.get_logger("watcher")
+
+PARALLEL = 10
+
+
+class Known(Protocol):
+    """What is already stored of this watcher."""
+
+    def get(self, id: str) -> Container | None: ...
+    def has_name(self, name: str) -> bool: ...
+
+
+@dataclass
+class Enumeration:
+    """The outcome. `present` are the records of what was listed; `fresh` the ids that are new or run another image."""
+
+    present: list[Container] = field(default_factory=list)
+    fresh: set[str] = field(default_factory=set)
+    skipped: set[str] = field(default_factory=set)
+    """Ids of passing aliases: to be removed from the store."""
+    pending: set[str] = field(default_factory=set)
+    """Ids that must settle first."""
+    unwatched: set[str] = field(default_factory=set)
+    """Listed, but excluded by label or default."""
+    failures: int = 0
+    """Containers that could not be inspected: they are neither registered nor removed."""
+    failed: set[str] = field(default_factory=set)
+
+
+class Discovery:
+    """Enumerates one host. Keeps what must be remembered between scans: settling and alias decisions."""
+
+    def __init__(self, context: Context, clock: Clock, *, watch_all: bool, settle_ms: int) -> None:
+        self.context = context
+        self.aliases = AliasFilter()
+        self.settling = Settling(settle_ms)
+        self._clock = clock
+        self._watch_all = watch_all
+
+    async def enumerate(self, engine: Engine, known: Known, *, settled: bool, light: bool = False) -> Enumeration:
+        """List, select and inspect. `settled` registers new containers at once (first scan of an empty store).
+
+        `light` inspects only containers that are new or run another image; the others are refreshed from the list.
+        Raises EngineError when the list itself fails: nothing may be pruned then.
+        """
+        entries = await engine.list_containers(all=self._watch_all)
+        scan = _Scan(self, engine, known, light=light)
+        await scan.select(entries, settled=settled)
+        await scan.inspect()
+        return scan.outcome
+
+    async def look_at(self, engine: Engine, inspected: Document, stored: Container) -> Container:
+        """One known container from its inspect document: everything but the registry's side."""
+        entry = entry_of(inspected)
+        labels = await ServiceLabels(engine).effective(entry["Labels"])
+        image = None
+        if entry["ImageID"] != stored.image.id:
+            image = await engine.inspect_image(entry["ImageID"])
+        return refresh(stored, Facts(entry, labels, inspected, image), self.context)
+
+    @property
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+
+def entry_of(inspected: Document) -> Document:
+    """The list entry that an inspect document stands for."""
+    config = inspected.get("Config") or {}
+    return {
+        "Id": inspected["Id"],
+        "Names": [inspected.get("Name", "")],
+        "Image": config.get("Image") or inspected.get("Image", ""),
+        "ImageID": inspected.get("Image", ""),
+        "State": (inspected.get("State") or {}).get("Status"),
+        "Labels": config.get("Labels") or {},
+    }
+
+
+class _Scan:
+    """The state of one enumeration."""
+
+    def __init__(self, discovery: Discovery, engine: Engine, known: Known, *, light: bool) -> None:
+        self._light = light
+        self.outcome = Enumeration()
+        self._discovery = discovery
+        self._engine = engine
+        self._known = known
+        self._services = ServiceLabels(engine)
+        self._images: dict[str, asyncio.Task[Document]] = {}
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._selected: list[tuple[Document, dict[str, str]]] = []
+
+    async def select(self, entries: Sequence[Document], *, settled: bool) -> None:
+        """Label filter, alias filter, settling; in this order."""
+        usable = [entry for entry in entries if entry.get("Id") and entry.get("Image")]
+        labels = await asyncio.gather(*(self._labels(entry) for entry in usable))
+        watched = [pair for pair in zip(usable, labels, strict=True) if self._is_watched(*pair)]
+        self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
+        kept = [pair for pair in watched if self._is_no_alias(pair[0], usable)]
+        self.outcome.skipped = {e["Id"] for e, _ in watched} - {e["Id"] for e, _ in kept}
+        self.outcome.pending = set() if settled else self._pending(kept)
+        self._selected = [pair for pair in kept if pair[0]["Id"] not in self.outcome.pending]
+
+    async def inspect(self) -> None:
+        """Inspect every selected container and turn it into a record."""
+        records = await asyncio.gather(*(self._record(entry, labels) for entry, labels in self._selected))
+        self.outcome.present = [record for record in records if record is not None]
+
+    async def _labels(self, entry: Document) -> dict[str, str]:
+        async with self._slots:
+            return await self._services.effective(entry.get("Labels"))
+
+    def _is_watched(self, entry: Document, labels: Mapping[str, str]) -> bool:
+        del entry
+        return label_names.read(labels, None, self._discovery.context.defaults).watched
+
+    def _is_no_alias(self, entry: Document, entries: Sequence[Document]) -> bool:
+        others = {name for other in entries if other is not entry for name in raw_names(other)}
+        return self._discovery.aliases.keep(entry, others, self._known.has_name, self._discovery.now_ms)
+
+    def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
+        unknown = {e["Id"]: display_name(e) for e, _ in kept if self._known.get(e["Id"]) is None}
+        return self._discovery.settling.pending(unknown, self._discovery.now_ms)
+
+    async def _record(self, entry: Document, labels: dict[str, str]) -> Container | None:
+        stored = self._known.get(entry["Id"])
+        if self._light and stored is not None and entry.get("ImageID") == stored.image.id:
+            return refresh(stored, Facts(entry, labels, None, None), self._discovery.context)
+        inspected, image = await asyncio.gather(self._inspected(entry["Id"]), self._image(entry))
+        facts = Facts(entry, labels, inspected, image if isinstance(image, dict) else None)
+        if stored is not None:
+            return self._refreshed(stored, facts)
+        if facts.image is None:
+            self._not_registered(entry, image)
+            return None
+        record = register(facts, self._discovery.context)
+        if record is None:
+            self._not_registered(entry, f"{entry.get('Image')!r} is no image reference")
+            return None
+        self._warn(record, facts)
+        self.outcome.fresh.add(record.id)
+        return record
+
+    def _refreshed(self, stored: Container, facts: Facts) -> Container:
+        record = refresh(stored, facts, self._discovery.context)
+        if record.image.id != stored.image.id:
+            self.outcome.fresh.add(record.id)
+        return record
+
+    def _not_registered(self, entry: Document, why: object) -> None:
+        self.outcome.failures += 1
+        self.outcome.failed.add(entry["Id"])
+        log.warning("watcher.container_not_registered", container=display_name(entry), reason=str(why))
+
+    async def _inspected(self, container_id: str) -> Document | None:
+        async with self._slots:
+            try:
+                return await self._engine.inspect_container(container_id)
+            except EngineError as error:
+                log.debug("watcher.container_unreadable", container=container_id, reason=error.message)
+                return None
+
+    async def _image(self, entry: Document) -> Document | EngineError:
+        """The image document, asked for once per image and scan; the error instead of raising it."""
+        ref = str(entry.get("ImageID") or entry.get("Image"))
+        task = self._images.get(ref)
+        if task is None:
+            task = self._images[ref] = asyncio.ensure_future(self._inspect_image(ref))
+        try:
+            return await task
+        except EngineError as error:
+            return error
+
+    async def _inspect_image(self, ref: str) -> Document:
+        async with self._slots:
+            return await self._engine.inspect_image(ref)
+
+    def _warn(self, record: Container, facts: Facts) -> None:
+        settings = settings_of(facts.labels, None, self._discovery.context)
+        for warning in settings.warnings:
+            log.warning("watcher.label", container=record.name, reason=warning)
+        if not record.image.digest.watch and record.image.tag.tag_precision == "floating":
+            log.warning("watcher.blind", container=record.name, reason=_blindness(record))
+
+
+def _blindness(record: Container) -> str:
+    if record.image.tag.semver:
+        return "digest watching is off: in-place updates of this floating tag will not be noticed"
+    return "digest watching is off and the tag is no version: no update can be reported"
+
+
+async def still_exists(engine: Engine, container: Container) -> tuple[bool, dict[str, Any] | None]:
+    """Whether a container that is no longer listed still exists; its inspect document when it does.
+
+    Only a clear 404 counts as gone: any other failure keeps the record.
+    """
+    try:
+        return True, await engine.inspect_container(container.id)
+    except EngineNotFound:
+        return False, None
+    except EngineError as error:
+        log.debug("watcher.container_unreadable", container=container.name, reason=error.message)
+        return True, None

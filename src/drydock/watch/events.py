@@ -1,0 +1,121 @@
+"""What a Docker event means: refresh one container, or look again soon (watching.md §6)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from drydock.clock import Clock
+from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.model import Container
+from drydock.docker.api import Document, Engine
+from drydock.fleet.fleet import Fleet
+from drydock.watch.debounce import Debounce
+from drydock.watch.discovery import Discovery
+from drydock.watch.ledger import FleetLedger
+from drydock.watch.names import canonical_name, is_own_alias
+
+log = structlog.get_logger("watcher")
+
+HISTORY = 1000
+LOOK_AGAIN = frozenset({"create", "destroy", "remove"})
+NOISE = ("exec_",)
+
+
+@dataclass(frozen=True)
+class SeenEvent:
+    """One event, kept for the debug dump."""
+
+    timestamp_ms: int
+    action: str
+    type: str
+    id: str
+    actor_id: str
+
+
+class EventHandler:
+    """Handles the events of one Engine, one by one, in order. `seen` holds the last thousand."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        discovery: Discovery,
+        fleet: Fleet,
+        ledger: FleetLedger,
+        rescan: Debounce,
+        clock: Clock,
+    ) -> None:
+        self.seen: deque[SeenEvent] = deque(maxlen=HISTORY)
+        self._engine = engine
+        self._discovery = discovery
+        self._fleet = fleet
+        self._ledger = ledger
+        self._rescan = rescan
+        self._clock = clock
+
+    async def handle(self, event: Document) -> None:
+        """Refresh the container the event names; a new, vanished or nameless one asks for an enumeration."""
+        action, container_id = str(event.get("Action") or ""), _container_id(event)
+        if action.startswith(NOISE):
+            return
+        self._remember(event, action)
+        stored = self._fleet.get(container_id) if container_id else None
+        if stored is None or action in LOOK_AGAIN:
+            self._rescan.signal()
+            return
+        await self._refresh(stored)
+
+    async def _refresh(self, stored: Container) -> None:
+        try:
+            inspected = await self._engine.inspect_container(stored.id)
+            name = str(inspected.get("Name") or "").removeprefix("/")
+            if is_own_alias(stored.id, name):
+                self._rescan.signal()
+                return
+            record = await self._discovery.look_at(self._engine, inspected, stored)
+        except EngineNotFound:
+            self._rescan.signal()
+            return
+        except EngineError as error:
+            log.debug("watcher.event_ignored", container=stored.name, reason=error.message)
+            return
+        await self._store(stored, record, name)
+
+    async def _store(self, stored: Container, record: Container, name: str) -> None:
+        if canonical_name(name) == stored.name and name != stored.name:
+            return  # Drydock's own renaming of the container it is replacing
+        if record == stored:
+            return
+        for field in ("status", "health", "name"):
+            before, after = getattr(stored, field), getattr(record, field)
+            if before != after:
+                log.info("watcher.container_changed", container=record.name, field=field, before=before, after=after)
+        await self._ledger.seen([record])
+
+    def _remember(self, event: Document, action: str) -> None:
+        actor: dict[str, Any] = event.get("Actor") or {}
+        self.seen.append(
+            SeenEvent(
+                timestamp_ms=_time_ms(event) or self._clock.now_ms(),
+                action=action,
+                type=str(event.get("Type") or ""),
+                id=str(event.get("id") or ""),
+                actor_id=str(actor.get("ID") or ""),
+            )
+        )
+
+
+def _container_id(event: Document) -> str:
+    actor: dict[str, Any] = event.get("Actor") or {}
+    return str(event.get("id") or actor.get("ID") or "")
+
+
+def _time_ms(event: Document) -> int | None:
+    nano = event.get("timeNano")
+    if isinstance(nano, int) and nano > 0:
+        return nano // 1_000_000
+    seconds = event.get("time")
+    return seconds * 1000 if isinstance(seconds, int) and seconds > 0 else None

@@ -1,0 +1,78 @@
+"""Which image a container runs, from the Engine's documents (watching.md §4, §5.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from drydock.core.reference import DEFAULT_TAG, UNKNOWN_TAG, Reference, try_parse
+from drydock.core.times import from_iso, to_iso
+
+DIGEST_MARK = "sha256:"
+OWN_TAG_PREFIX = "drydock-backup/"
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunningImage:
+    """The repository a container runs from and the tag in use; `tag` may be a digest or `unknown`.
+
+    `how` says in words which text was read, for the trace.
+    """
+
+    reference: Reference
+    tag: str
+    how: str
+
+
+def running_image(entry: Document, inspected: Document | None, image: Document) -> RunningImage | None:
+    """Resolve the image of a list entry; None when its text is no reference at all."""
+    text = str(entry.get("Image") or "")
+    if DIGEST_MARK in text:
+        text = _configured(inspected) or text
+    if DIGEST_MARK in text and not _is_hybrid(text):
+        return _by_digest(text, image)
+    reference = try_parse(text)
+    if reference is None:
+        return None
+    return RunningImage(reference, reference.tag or DEFAULT_TAG, f"the container was created from {text}")
+
+
+def _configured(inspected: Document | None) -> str | None:
+    text = ((inspected or {}).get("Config") or {}).get("Image")
+    return text.strip() or None if isinstance(text, str) else None
+
+
+def _is_hybrid(text: str) -> bool:
+    reference = try_parse(text)
+    return reference is not None and bool(reference.tag) and bool(reference.digest)
+
+
+def _by_digest(text: str, image: Document) -> RunningImage:
+    tagged = next((t for t in image.get("RepoTags") or [] if not str(t).startswith(OWN_TAG_PREFIX)), None)
+    reference = try_parse(str(tagged)) if tagged else None
+    if reference is not None and reference.tag:
+        return RunningImage(reference, reference.tag, f"{text} is tagged {tagged} on this host")
+    for entry in image.get("RepoDigests") or []:
+        found = try_parse(str(entry))
+        if found is not None and found.digest:
+            return RunningImage(found, found.digest, f"{text} has no tag on this host, only {entry}")
+    return RunningImage(Reference(path=text), UNKNOWN_TAG, f"{text} has neither tag nor repository digest on this host")
+
+
+def walk(document: Document, path: str) -> str | None:
+    """The value at a `/`-separated path (label `dd.inspect.tag.path`) as trimmed text; None if there is none."""
+    node: Any = document
+    for key in path.strip("/").split("/"):
+        if not isinstance(node, Mapping) or key not in node:
+            return None
+        node = node[key]
+    return str(node).strip() or None if isinstance(node, str | int | float) else None
+
+
+def created(image: Document) -> str | None:
+    """Build date of an image; None when it is no valid date."""
+    instant = from_iso(str(image.get("Created") or ""))
+    return to_iso(instant) if instant is not None and instant > 0 else None

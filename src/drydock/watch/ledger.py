@@ -1,0 +1,77 @@
+"""Writes what a watcher learned into the fleet, field by field (`merge`), and tells when a maturity gate opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from drydock.clock import Clock
+from drydock.core.model import Container
+from drydock.core.policy import maturity
+from drydock.core.policy.layers import effective
+from drydock.core.times import to_iso
+from drydock.core.trace import Trace
+from drydock.core.update import has_raw_update
+from drydock.events import Bus, MaturityCleared
+from drydock.fleet.fleet import Fleet
+from drydock.watch.merge import checked, observed
+
+
+class FleetLedger:
+    """The fleet as a watcher writes to it."""
+
+    def __init__(self, fleet: Fleet, bus: Bus, clock: Clock) -> None:
+        self._fleet = fleet
+        self._bus = bus
+        self._clock = clock
+
+    async def seen(self, records: Sequence[Container]) -> list[Container]:
+        """Store what the Engine said; records that did not change cost nothing. Gives them as stored."""
+        changed = {record.id: record for record in records if not self._is_known(record)}
+        if changed:
+            await self._fleet.merge_many([(record, observed, None) for record in changed.values()])
+        return [stored for record in records if (stored := self._fleet.get(record.id)) is not None]
+
+    async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> list[Container | None]:
+        """Store outcomes of checks; None for containers that left meanwhile. Opens maturity gates."""
+        known = [(report, checked, trace) for report, trace in reports if self._fleet.get(report.id) is not None]
+        await self._fleet.merge_many(known, check_started_ms=started_ms)
+        for report, _ in reports:
+            await self.open_gate(report.id)
+        return [self._fleet.get(report.id) for report, _ in reports]
+
+    async def open_gate(self, id: str) -> None:
+        """Tell, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
+        container, now_ms = self._fleet.get(id), self._clock.now_ms()
+        if container is None or container.maturity_gate_pending_since is None or not has_raw_update(container):
+            return
+        if not self._fleet.view_of(container).update_available:
+            return
+        since = container.maturity_gate_pending_since
+        policy = effective(container).policy
+        started = maturity.clock(container, now_ms)
+        await self._fleet.change(id, _cleared)
+        self._bus.publish(
+            MaturityCleared(
+                container=container,
+                cleared_at=to_iso(now_ms),
+                pending_since=since,
+                min_age_days=maturity.min_age_days(policy),
+                clock_source=started.source if started else None,
+            )
+        )
+
+    async def sweep(self) -> None:
+        """Look at every container whose gate was closed; no registry is asked."""
+        for container in self._fleet.all():
+            if container.maturity_gate_pending_since is not None:
+                await self.open_gate(container.id)
+
+    def _is_known(self, record: Container) -> bool:
+        stored = self._fleet.get(record.id)
+        return stored is not None and observed(stored, record) == stored
+
+
+def _cleared(container: Container) -> Container:
+    return msgspec.structs.replace(container, maturity_gate_pending_since=None)

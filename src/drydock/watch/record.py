@@ -1,0 +1,278 @@
+"""From the Engine's documents to the record of a container (watching.md §5.6, §5.7). Pure.
+
+`register` builds the record of a container seen for the first time, `refresh` brings a known one up to date. Label and
+image-set fields are derived anew each time, so a changed setting reaches every container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from drydock.core import labels as label_names
+from drydock.core.imgset import ImageSet, best_match
+from drydock.core.labels import LabelSettings, WatcherDefaults, shown
+from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag, Result
+from drydock.core.reference import UNKNOWN_TAG, Reference, own_digests, try_parse
+from drydock.core.tags import shape, version
+from drydock.core.tags.transform import transformed
+from drydock.watch.details import details, health
+from drydock.watch.image import RunningImage, created, running_image, walk
+from drydock.watch.names import display_name
+
+Document = Mapping[str, Any]
+Router = Callable[[str, str, str | None], str]
+"""host, repository, lookup override → id of the registry component that serves it (`unknown` when none does)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the Engine said about one container. `inspected` is None when its inspection failed."""
+
+    entry: Document
+    labels: dict[str, str]
+    inspected: Document | None
+    image: Document | None
+
+    @property
+    def id(self) -> str:
+        return str(self.entry["Id"])
+
+    @property
+    def name(self) -> str:
+        return display_name(self.entry)
+
+    @property
+    def status(self) -> str:
+        return str(self.entry.get("State") or "unknown")
+
+    @property
+    def image_id(self) -> str:
+        return str((self.image or {}).get("Id") or self.entry.get("ImageID") or "")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a watcher adds: its name, its presets, and who serves which registry."""
+
+    watcher: str
+    image_sets: tuple[ImageSet, ...]
+    defaults: WatcherDefaults
+    route: Router
+    agent: str | None = None
+
+
+def settings_of(labels: Mapping[str, str], image: Reference | None, context: Context) -> LabelSettings:
+    """Label settings of a container whose image is known (or not yet: then no image set applies)."""
+    preset = best_match(context.image_sets, image) if image is not None else None
+    return label_names.read(labels, preset, context.defaults)
+
+
+def register(facts: Facts, context: Context) -> Container | None:
+    """The record of a new container; None when its image text is no reference. Needs `facts.image`."""
+    assert facts.image is not None, "a new container is registered from its image"
+    running = running_image(facts.entry, facts.inspected, facts.image)
+    if running is None:
+        return None
+    settings = settings_of(facts.labels, running.reference, context)
+    image = image_block(running, facts.image, settings, facts.labels, context)
+    record = Container(
+        id=facts.id,
+        name=facts.name,
+        display_name=facts.name,
+        display_icon=settings.display_icon,
+        status=facts.status,
+        watcher=context.watcher,
+        agent=context.agent,
+        image=image,
+        labels={},
+        result=Result(tag=image.tag.value),
+    )
+    return _live(
+        _labelled(record, facts.labels, settings), facts, source_repo(facts.labels, facts.image, running.reference)
+    )
+
+
+def refresh(stored: Container, facts: Facts, context: Context) -> Container:
+    """A known container with what the Engine says now. Without image facts the cached image block stays."""
+    record = msgspec.structs.replace(stored, name=facts.name, status=facts.status)
+    reference = _stored_reference(stored)
+    repo = stored.source_repo
+    if facts.image is not None:
+        record = msgspec.structs.replace(record, image=_refreshed_image(stored, facts, context))
+        reference = _stored_reference(record)
+        repo = repo or source_repo(facts.labels, facts.image, reference)
+    settings = settings_of(facts.labels, reference, context)
+    return _live(_labelled(record, facts.labels, settings), facts, repo)
+
+
+def relabel(stored: Container, labels: Mapping[str, str], context: Context) -> Container:
+    """The same container with other labels: every field derived from labels anew."""
+    return _labelled(stored, labels, settings_of(labels, _stored_reference(stored), context))
+
+
+def _labelled(record: Container, labels: Mapping[str, str], settings: LabelSettings) -> Container:
+    image = record.image
+    return msgspec.structs.replace(
+        record,
+        labels=shown(labels),
+        display_name=settings.display_name or record.name,
+        display_icon=settings.display_icon,
+        include_tags=settings.include_tags,
+        exclude_tags=settings.exclude_tags,
+        transform_tags=settings.transform_tags,
+        tag_family=settings.tag_family,
+        tag_pin_info=settings.tag_pin_info,
+        link_template=settings.link_template,
+        port_label=settings.port_label,
+        action_trigger_include=settings.action_trigger_include,
+        action_trigger_exclude=settings.action_trigger_exclude,
+        action_trigger_auto=settings.action_trigger_auto,
+        notification_trigger_include=settings.notification_trigger_include,
+        notification_trigger_exclude=settings.notification_trigger_exclude,
+        trigger_include=settings.trigger_include,
+        trigger_exclude=settings.trigger_exclude,
+        update_policy_declarative=settings.declarative,
+        image=msgspec.structs.replace(
+            image,
+            tag=tag_block(image.tag.value, settings),
+            digest=msgspec.structs.replace(image.digest, watch=watches_digest(image.tag.value, settings)),
+        ),
+    )
+
+
+def _live(record: Container, facts: Facts, repo: str | None) -> Container:
+    inspected = facts.inspected
+    return msgspec.structs.replace(
+        record,
+        health=health(inspected) if inspected is not None else record.health,
+        details=details(facts.entry, inspected, record.details),
+        source_repo=repo,
+    )
+
+
+def image_block(
+    running: RunningImage, image: Document, settings: LabelSettings, labels: Mapping[str, str], context: Context
+) -> Image:
+    """The `image` part of a record (§5.6)."""
+    reference = running.reference
+    digests = own_digests(reference, map(str, image.get("RepoDigests") or []))
+    inspected_version = _inspected_version(image, settings)
+    tag = inspected_version if inspected_version and not settings.inspect_version_only else running.tag
+    return Image(
+        id=str(image.get("Id") or ""),
+        registry=ImageRegistry(
+            name=context.route(reference.registry_host, reference.repository, settings.lookup_image),
+            url=reference.registry_host,
+            lookup_image=settings.lookup_image,
+        ),
+        name=reference.repository,
+        tag=tag_block(tag, settings),
+        digest=ImageDigest(
+            watch=watches_digest(tag, settings),
+            repo=digests[0] if digests else None,
+            value=digests[0] if digests else None,
+            repo_digests=digests or None,
+        ),
+        architecture=str(image.get("Architecture") or "unknown"),
+        os=str(image.get("Os") or "unknown"),
+        variant=str(image.get("Variant") or "") or None,
+        created=created(image),
+        software_version=inspected_version or _oci_version(image, labels),
+        is_local_image=not digests,
+    )
+
+
+def tag_block(tag: str, settings: LabelSettings) -> ImageTag:
+    """The tag with what follows from it under the transform in force."""
+    text = transformed(tag, settings.transform_tags)
+    return ImageTag(value=tag, semver=version.parse(text) is not None, tag_precision=shape.precision(text))
+
+
+def watches_digest(tag: str, settings: LabelSettings) -> bool:
+    """An explicit setting wins; otherwise every tag but an unknown one is watched (§7.9)."""
+    if settings.watch_digest is not None:
+        return settings.watch_digest
+    return bool(tag) and tag != UNKNOWN_TAG
+
+
+def _inspected_version(image: Document, settings: LabelSettings) -> str | None:
+    """The normalised version found at `dd.inspect.tag.path`, if any."""
+    text = walk(image, settings.inspect_tag_path) if settings.inspect_tag_path else None
+    parsed = version.parse(transformed(text, settings.transform_tags)) if text else None
+    return str(parsed) if parsed is not None else None
+
+
+def _oci_version(image: Document, labels: Mapping[str, str]) -> str | None:
+    on_image = (image.get("Config") or {}).get("Labels") or {}
+    found = (source.get(label_names.OCI_VERSION, "") for source in (on_image, labels))
+    return next((text.strip() for text in found if text.strip()), None)
+
+
+def _refreshed_image(stored: Container, facts: Facts, context: Context) -> Image:
+    """The image block after a look at the Engine: another image, or only fresh repository digests (§5.7)."""
+    assert facts.image is not None, "called with image facts only"
+    settings = settings_of(facts.labels, _stored_reference(stored), context)
+    running = running_image(facts.entry, facts.inspected, facts.image)
+    old = stored.image
+    unresolved = old.tag.value == UNKNOWN_TAG or old.tag.value.startswith("sha256:")
+    if running is not None and (unresolved or facts.image_id != old.id or _lookup_changed(old, settings)):
+        return image_block(running, facts.image, settings, facts.labels, context)
+    fresh = own_digests(_stored_reference(stored), map(str, facts.image.get("RepoDigests") or []))
+    digest = old.digest
+    if fresh and digest.repo not in fresh:
+        digest = msgspec.structs.replace(digest, repo=fresh[0], value=fresh[0])
+    elif fresh and digest.value is None:
+        digest = msgspec.structs.replace(digest, value=fresh[0])
+    return msgspec.structs.replace(
+        old,
+        digest=msgspec.structs.replace(digest, repo_digests=fresh or None),
+        is_local_image=not fresh,
+        created=old.created or created(facts.image),
+        registry=_rerouted(old, settings, context),
+    )
+
+
+def _lookup_changed(image: Image, settings: LabelSettings) -> bool:
+    return bool(image.registry.lookup_image != settings.lookup_image)
+
+
+def _rerouted(image: Image, settings: LabelSettings, context: Context) -> ImageRegistry:
+    name = context.route(image.registry.url, image.name, settings.lookup_image)
+    return msgspec.structs.replace(image.registry, name=name)
+
+
+def _stored_reference(container: Container) -> Reference:
+    image = container.image
+    return try_parse(f"{image.registry.url}/{image.name}") or Reference(path=image.name, domain=image.registry.url)
+
+
+def source_repo(labels: Mapping[str, str], image: Document, reference: Reference) -> str | None:
+    """Where the source lives, as `host/owner/repo` (§5.6): labels first, then the path of a GitHub package."""
+    on_image = (image.get("Config") or {}).get("Labels") or {}
+    named = (
+        labels.get(label_names.SOURCE_REPO),
+        on_image.get(label_names.SOURCE_REPO),
+        on_image.get(label_names.OCI_SOURCE),
+        on_image.get(label_names.OCI_URL),
+    )
+    found = next((repo for text in named if text and (repo := normalised_repo(text))), None)
+    if found is None and reference.registry_host == "ghcr.io" and "/" in reference.path:
+        found = "github.com/" + "/".join(reference.path.split("/")[:2])
+    return found
+
+
+def normalised_repo(text: str) -> str | None:
+    """`https://github.com/Owner/Repo.git` → `github.com/Owner/Repo`; `owner/repo` counts as GitHub's."""
+    bare = text.strip().removeprefix("git+").removeprefix("git@").partition("://")[2] or text.strip().removeprefix(
+        "git@"
+    )
+    parts = [part for part in bare.split("#")[0].split("?")[0].replace(":", "/", 1).split("/") if part]
+    if len(parts) == 2 and "." not in parts[0]:
+        parts.insert(0, "github.com")
+    if len(parts) < 3 or "." not in parts[0]:
+        return None
+    return "/".join([parts[0].lower(), parts[1], parts[2].removesuffix(".git")])
