@@ -47,7 +47,7 @@ class Sboms:
         Never raises: a failure is a record with status `error`.
         """
         try:
-            refs = {form: await self._make(subject, form) for form in formats}
+            refs: dict[str, DocumentRef] = {form: await self._make(subject, form) for form in formats}
         except DrydockError as error:
             log.warning("security.sbom_failed", image=subject.reference, error=error.message)
             return self._entry(subject, {}, error.message)

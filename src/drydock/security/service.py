@@ -239,4 +239,3 @@ def tidy(container: Container) -> Container:
     if security and candidate(container) is None:
         security = {name: value for name, value in security.items() if name not in CANDIDATE} or None
     return msgspec.structs.replace(container, security=security)
-
