@@ -190,6 +190,7 @@ class Bus:
     async def run(self) -> None:
         """Serve all subscribers until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.Event().wait(), name="events:idle")
             for subscription in self._subscriptions:
                 group.create_task(subscription.run(self._timeout), name=f"events:{subscription.name}")
 

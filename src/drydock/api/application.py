@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -34,6 +35,15 @@ def build(services: Services) -> App:
 
 def litestar_app(services: Services) -> Litestar:
     """The framework's part, without the edge; tests read its route table."""
+    return _framework(services.settings.version, {"services": services, "limiters": {}})
+
+
+def schema(version: str) -> dict[str, Any]:
+    """The OpenAPI document, without a server."""
+    return _framework(version, {}).openapi_schema.to_schema()
+
+
+def _framework(version: str, state: dict[str, Any]) -> Litestar:
     return Litestar(
         route_handlers=list(ROUTES),
         guards=[admit],
@@ -41,8 +51,8 @@ def litestar_app(services: Services) -> Litestar:
         request_max_body_size=API_LIMIT,
         exception_handlers={Exception: envelope.handle},
         after_exception=[remember],
-        openapi_config=openapi.config(services.settings.version),
-        state=State({"services": services, "limiters": {}}),
+        openapi_config=openapi.config(version),
+        state=State(state),
         logging_config=None,
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 
 import structlog
 import uvicorn
@@ -22,6 +24,7 @@ log = structlog.get_logger("server")
 LOOPBACK = "127.0.0.1"
 GRACE_S = 3
 BACKLOG = 2048
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run() -> int:
@@ -78,6 +81,18 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._application = application
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal ends the server, not the process: what stands around it stops in order, then the status is 0."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.services.streams.close()
         await super().shutdown(sockets)
@@ -85,7 +100,7 @@ class _Server(uvicorn.Server):
 
 async def _until_signal() -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drydock.core.trace import HostRequests
+from drydock.registries.hosts import HUB
 
 Observer = Callable[[str, str, float], None]
 """Called with type, name and seconds of every registry API request, failed ones too (`dd_registry_response`)."""
@@ -41,6 +42,8 @@ class Ledger:
         self._cached: defaultdict[Label, Counter[str]] = defaultdict(Counter)
         self.kinds: Counter[str] = Counter()
         self.retries = 0
+        self.pulls = 0
+        """Requests that count against a pull quota: manifests read at Docker Hub."""
         self.hits = 0
         self.misses = 0
 
@@ -48,6 +51,7 @@ class Ledger:
         """One request left for `host` on behalf of `label`."""
         self._requests[label][host] += 1
         self.kinds[kind] += 1
+        self.pulls += kind == "manifest" and label[0] == HUB
 
     def served(self, label: Label) -> None:
         """One question of `label` was answered without a request."""

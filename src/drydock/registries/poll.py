@@ -182,6 +182,10 @@ class Poll:
         label = (route.host, route.repository) if route is not None else None
         return self._ledger.by_host(self._shared.metrics.remaining, label)
 
+    def counted_pulls(self) -> int:
+        """Requests of this pass that Docker Hub counts as pulls."""
+        return self._ledger.pulls
+
     # how a question is asked once
 
     async def _once(

@@ -12,9 +12,9 @@ import structlog
 from drydock.clock import Clock
 from drydock.core import check as decisions
 from drydock.core.errors import DrydockError, RegistryError
-from drydock.core.labels import WATCH
 from drydock.core.model import CheckError, Container, Result
 from drydock.core.policy.lifecycle import candidate_identity
+from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.core.update import has_raw_update
 from drydock.events import ContainerChecked
@@ -35,10 +35,21 @@ class Ledger(Protocol):
     ) -> Sequence[Container | None]: ...
 
 
+class Progress(Protocol):
+    """Somebody who looks on while containers are checked."""
+
+    def began(self, poll: Poll) -> None: ...
+
+    def checked(self, container: Container, trace: Trace) -> None: ...
+
+
 class Checker:
     """Checks containers with one poll for all of them, so that a repository is asked once."""
 
-    def __init__(self, registries: RegistryService, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, registries: RegistryService, ledger: Ledger, clock: Clock, progress: Progress | None = None
+    ) -> None:
+        self._progress = progress
         self._registries = registries
         self._ledger = ledger
         self._clock = clock
@@ -52,6 +63,8 @@ class Checker:
         started_ms = self._clock.now_ms()
         not_before = self._clock.monotonic() if asked else None
         async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
+            if self._progress is not None:
+                self._progress.began(poll)
             await poll.prefetch(*self._questions(containers))
             outcomes = await asyncio.gather(*(self._one(container, poll) for container in containers))
         stored = await self._ledger.checked(outcomes, started_ms)
@@ -62,14 +75,14 @@ class Checker:
         )
 
     def _questions(self, containers: Sequence[Container]) -> tuple[list[Route], list[tuple[Route, str]]]:
-        """Lists and digests that will surely be wanted."""
+        """Lists and digests that will surely be wanted; a tag that may climb waits for its list."""
         lists: list[Route] = []
         heads: list[tuple[Route, str]] = []
         for container in containers:
             planned, route = decisions.plan(container), self._route(container)
             if planned.list_tags:
                 lists.append(route)
-            if planned.compare and planned.mode == "tags":
+            if planned.compare and planned.mode == "tags" and not _may_climb(container):
                 heads.append((route, container.image.tag.value))
         return lists, heads
 
@@ -79,12 +92,13 @@ class Checker:
 
     async def _one(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
         try:
-            return await self._checked(container, poll)
+            outcome = await self._checked(container, poll)
         except Exception as error:
-            if isinstance(error, DrydockError):
-                raise
             log.exception("watcher.check_failed", container=container.name)
-            return _crashed(container, error)
+            outcome = _crashed(container, error)
+        if self._progress is not None:
+            self._progress.checked(*outcome)
+        return outcome
 
     async def _checked(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
         route = self._route(container)
@@ -104,8 +118,7 @@ class Checker:
             log.warning("watcher.tags", container=container.name, reason=warning)
         if outcome.error is not None:
             log.warning("watcher.check", container=container.name, reason=outcome.error.message)
-        trace = msgspec.structs.replace(outcome.trace, steps=[_discovery_step(container), *outcome.trace.steps])
-        return outcome.applied_to(container), trace
+        return outcome.applied_to(container), outcome.trace
 
     async def _find(
         self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll
@@ -158,7 +171,15 @@ class Checker:
         except RegistryError as error:
             log.warning("watcher.no_publish_date", container=container.name, tag=tag, reason=error.message)
             return None
-        return decisions.Published(found.at, found.trusted) if found else None
+        at = _iso(found.at) if found else None
+        return decisions.Published(at, found.trusted) if found and at else None
+
+
+def _may_climb(container: Container) -> bool:
+    """Whether the tag list may offer another tag, whose digest is then wanted instead of the running one's."""
+    if container.image.tag.tag_precision == "floating":
+        return container.tag_family == "loose" or (not container.image.tag.semver and bool(container.include_tags))
+    return container.tag_family == "loose" or bool(container.include_tags)
 
 
 def _platform(container: Container) -> Platform:
@@ -170,25 +191,20 @@ def _known(resolved: Resolved) -> decisions.Resolved:
     return decisions.Resolved(
         platform_digest=None if resolved.schema1 else resolved.platform_digest,
         config_digest=resolved.config_digest,
-        created=resolved.created,
+        created=_iso(resolved.created),
     )
 
 
-def _discovery_step(container: Container) -> Step:
-    label = container.labels.get(WATCH)
-    rule = f"label {WATCH}={label}" if label else "it has no label dd.watch, and the watcher watches by default"
-    return Step(
-        stage="discovery",
-        outcome="pass",
-        reason=f"Watcher {container.watcher} watches {container.name}: {rule}",
-        details={"watcher": container.watcher, "status": container.status},
-    )
+def _iso(text: str | None) -> str | None:
+    """A registry's instant as the API shows it; None for what is none."""
+    instant = from_iso(text)
+    return to_iso(instant) if instant is not None else None
 
 
 def _crashed(container: Container, error: Exception) -> tuple[Container, Trace]:
     """A fault of our own: the container says so, and keeps its last result."""
     reason = f"The check failed unexpectedly ({type(error).__name__}); the log has the details"
-    trace = Trace(steps=[_discovery_step(container), Step(stage="registry", outcome="fail", reason=reason)])
+    trace = Trace(steps=[Step(stage="registry", outcome="fail", reason=reason)])
     failed = msgspec.structs.replace(
         container,
         error=CheckError(message=reason, code="check-crashed"),

@@ -1,0 +1,75 @@
+"""A thin client of a running server, for commands that need one."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 60
+
+
+class ClientError(Exception):
+    """The server refused or did not answer; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks one server. `token` is an API key or token, sent as a bearer credential to this server only."""
+
+    server: str
+    token: str | None = None
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON document at `path`. Raises ClientError."""
+        return self.call("GET", path, query)
+
+    def call(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None) -> Any:
+        """One request. Raises ClientError with the server's own words."""
+        url = f"{self.server.rstrip('/')}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, self._headers(data is not None), method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ClientError(_refusal(error)) from error
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise ClientError(
+                f"No Drydock answers at {self.server} ({reason}). Is it running? See --server."
+            ) from error
+
+    def _headers(self, has_body: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return headers
+
+
+def client(server: str, token: str | None, token_file: str | None) -> Client:
+    """A client with the token given, or the one in the file."""
+    if token is None and token_file is not None:
+        try:
+            token = Path(token_file).read_text("utf-8").strip()
+        except OSError as error:
+            raise ClientError(f"The token file {token_file} cannot be read: {error.strerror}") from error
+    return Client(server, token)
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    try:
+        document = json.load(error)
+    except ValueError:
+        document = {}
+    text = document.get("error", error.reason)
+    scope = (document.get("details") or {}).get("requiredScope")
+    if error.code == 401:
+        return f"{text}: give a token with --token, --token-file or DD_CLIENT_TOKEN"
+    return f"{text} (the token lacks the scope {scope!r})" if scope else str(text)
