@@ -133,7 +133,11 @@ class Proxy:
 
     def _fault(self, request: web.Request) -> Fault:
         for fault in self.faults:
-            if fault.times > 0 and re.fullmatch(fault.method, request.method) and re.search(fault.path, request.path_qs):
+            if (
+                fault.times > 0
+                and re.fullmatch(fault.method, request.method)
+                and re.search(fault.path, request.path_qs)
+            ):
                 fault.times -= 1
                 return fault
         return Fault("")

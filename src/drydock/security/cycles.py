@@ -119,8 +119,9 @@ class Runner:
         groups = asyncio.Queue[list[Container]]()
         for group in grouped(cycle.plan.containers):
             groups.put_nowait(group)
-        workers = [self._work(cycle, groups) for _ in range(max(1, cycle.plan.concurrency))]
-        await asyncio.gather(*workers)
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(max(1, cycle.plan.concurrency)):
+                workers.create_task(self._work(cycle, groups))
 
     async def _work(self, cycle: Cycle, groups: asyncio.Queue[list[Container]]) -> None:
         while not groups.empty() and not cycle.stop.is_set():

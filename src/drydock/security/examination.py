@@ -49,10 +49,11 @@ class Examiner:
             return slots
 
     async def _image(self, subject: Subject, names: tuple[str, ...], known: model.Sbom | None) -> Slots:
-        scan, signature, sbom = await asyncio.gather(
-            self._inspector.scan(subject, cached=False), self._signature(subject), self._sbom(subject, known)
-        )
-        found: tuple[Any, ...] = (scan, signature, sbom)
+        async with asyncio.TaskGroup() as group:
+            scan = group.create_task(self._inspector.scan(subject, cached=False))
+            signature = group.create_task(self._signature(subject))
+            sbom = group.create_task(self._sbom(subject, known))
+        found: tuple[Any, ...] = (scan.result(), signature.result(), sbom.result())
         return {name: value for name, value in zip(names, found, strict=True) if value is not None}
 
     async def _signature(self, subject: Subject) -> model.Signature | None:

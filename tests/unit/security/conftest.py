@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+
+from drydock.core.audit import AuditEntry
+from drydock.core.view import ViewContext
+from drydock.events import Bus, Event
+from drydock.fleet.fleet import Fleet
+from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
+from drydock.security.gate import Gate
+from drydock.security.scanners.trivy import TrivyOptions
+from drydock.security.service import SecurityService
+from drydock.security.settings import Policy, ScanSettings
+from drydock.store.location import StoreSettings
+from drydock.store.store import Store, open_store
+from drydock.supervisor import Supervisor
 
 PROGRAM = """#!{python}
 import json, os, pathlib, sys, time
@@ -80,3 +95,113 @@ class ManualClock:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+class Audits:
+    """Remembers audit entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+    @property
+    def actions(self) -> list[str]:
+        return [entry.action for entry in self.entries]
+
+
+@dataclasses.dataclass
+class Room:
+    """A security room over a real fleet and store, with a fake scanner program."""
+
+    trivy: FakeProgram
+    fleet: Fleet
+    store: Store
+    bus: Bus
+    clock: ManualClock
+    supervisor: Supervisor
+    audits: Audits
+    folder: pathlib.Path
+    events: list[Event] = dataclasses.field(default_factory=list)
+    made: SecurityRoom | None = None
+
+    def build(self, **settings: Any) -> SecurityRoom:
+        """Build it (again) with these settings; `policy_…` go to the policy, `scanner=None` switches it off."""
+        policy = Policy(**{k.removeprefix("policy_"): settings.pop(k) for k in list(settings) if k[:7] == "policy_"})
+        program = ProgramSettings(
+            scanner=settings.pop("scanner", "trivy"),
+            programs={"trivy": TrivyOptions(self.trivy.path, 60_000, environ={"PATH": os.environ["PATH"]})},
+            signatures=settings.pop("signatures", None),
+        )
+        parts = Parts(
+            fleet=self.fleet,
+            bus=self.bus,
+            clock=self.clock,
+            supervisor=self.supervisor,
+            audit=self.audits,
+            scan_rows=self.store.scans,
+            alert_memory=self.store.scan_alerts,
+            sbom_folder=self.folder / "sbom",
+            signature_source=settings.pop("source", None),
+        )
+        self.made = assemble(parts, ScanSettings(policy=policy, **settings), program)
+        return self.made
+
+    @property
+    def security(self) -> SecurityService:
+        assert self.made is not None
+        return self.made.service
+
+    @property
+    def gate(self) -> Gate:
+        assert self.made is not None
+        return self.made.gate
+
+    def scans(self) -> list[str]:
+        """References that the scanner was called with, in order."""
+        return [argv[-1] for argv in self.trivy.argvs("--scanners")]
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def report(*severities: str, digests: tuple[str, ...] = (), start: int = 1) -> str:
+    """What Trivy prints for findings of these severities."""
+    found = [
+        {"VulnerabilityID": f"CVE-{start + n}", "PkgName": "p", "InstalledVersion": "1", "Severity": severity}
+        for n, severity in enumerate(severities)
+    ]
+    return json.dumps(
+        {
+            "Metadata": {"RepoDigests": [f"r@{digest}" for digest in digests]},
+            "Results": [{"Target": "app", "Vulnerabilities": found}],
+        }
+    )
+
+
+def prints(text: str, **other: str) -> str:
+    """Body of a fake Trivy: this report for every image, or another one for an image whose reference has the word."""
+    lines = ["if '--help' in argv or 'version' in argv or '--download-db-only' in argv: sys.exit(0)"]
+    lines += [f"if {word!r} in argv[-1]: out({answer!r}); sys.exit(0)" for word, answer in other.items()]
+    return "\n".join([*lines, f"out({text!r})"])
+
+
+@pytest.fixture
+async def room(tmp_path: pathlib.Path, fake: Callable[..., FakeProgram]) -> AsyncIterator[Room]:
+    clock, bus = ManualClock(), Bus()
+    store = await open_store(StoreSettings(path=str(tmp_path / "store")))
+    fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext())
+    async with Supervisor(clock) as supervisor:
+        program = fake("trivy", prints(report("CRITICAL", "LOW")))
+        made = Room(program, fleet, store, bus, clock, supervisor, Audits(), tmp_path)
+        publish = bus.publish
+
+        def note(event: Event) -> None:
+            made.events.append(event)
+            publish(event)
+
+        bus.publish = note
+        made.build()
+        yield made
+    await store.close()

@@ -20,7 +20,9 @@ class Both:
 
     async def scan(self, target: Target) -> Found:
         """The merged findings. Raises `ScanFailed` only when every member failed."""
-        answers = await asyncio.gather(*(_attempt(member, target) for member in self.members))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_attempt(member, target)) for member in self.members]
+        answers = [task.result() for task in tasks]
         good = [found for found in answers if isinstance(found, Found)]
         bad = [failed for failed in answers if isinstance(failed, ScanFailed)]
         errors = [failed.message for failed in bad]
