@@ -16,24 +16,22 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.assemble import build_registries, engine_settings, watch_context
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
-from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
+from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import ConfigError
-from drydock.core.imgset import ImageSet
-from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Container
 from drydock.core.times import to_iso
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
-from drydock.docker.connect import EngineAddress, EngineAuth, EngineSettings, connect, resolve
+from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
-from drydock.registries.instances import register
-from drydock.registries.service import Proxies, RegistryOptions, RegistryService
+from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
@@ -41,14 +39,15 @@ from drydock.supervisor import Supervisor
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
-from drydock.watch.record import Context
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
+from drydock.watch.sweep import MaturitySweep
 from drydock.watch.watcher import Watcher
 
 log = structlog.get_logger("app")
 
 WATCHER_STATE = "watchers"
+REGISTRY_CACHE = "registry-cache.db"
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,22 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         bus = Bus(settings.process.event_handler_timeout_ms / 1000)
-        registries = await stack.enter_async_context(build_registries(settings, environ, clock))
+        registries = await stack.enter_async_context(
+            build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
+        )
         fleet = build_fleet(settings, store, bus, clock)
         await fleet.load()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
+        await watching.forget_strangers()
         services = build_services(settings, clock, bus, fleet, watching, registries, store)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
+        if settings.watching.maturity_sweep_cron:
+            ledger = FleetLedger(fleet, bus, clock)
+            sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
+            supervisor.start("maturity-sweep", sweep.run)
         yield application
 
 
@@ -112,26 +118,6 @@ def _machine_zone() -> ZoneInfo:
 def store_settings(settings: Settings) -> StoreSettings:
     """The store's part of the settings."""
     return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
-
-
-def build_registries(
-    settings: Settings, environ: Mapping[str, str], clock: Clock, *, cache: Path | None = None
-) -> RegistryService:
-    """The registry engine with every configured instance."""
-    instances, problems = register(settings.source.values("DD_REGISTRY_"))
-    size = settings.registries.cache_mb * 1024 * 1024
-    options = RegistryOptions(
-        timeout_s=settings.process.outbound_http_timeout_ms / 1000,
-        auto=settings.registries.auto,
-        concurrency=settings.registries.concurrency,
-        cache_path=cache or (Path(settings.store.path) / "registry-cache.db" if size else None),
-        cache_bytes=size,
-        allow_private_realms=settings.registries.allow_private_realms,
-        github_max_pages=settings.ghcr.versions_max_pages,
-        dns_mode=settings.process.dns_mode,  # type: ignore[arg-type]  # the schema allows these words only
-        proxies=Proxies.of(environ),
-    )
-    return RegistryService(instances, options, clock, problems=problems)
 
 
 def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
@@ -200,63 +186,6 @@ def build_watcher(
     ledger = FleetLedger(fleet, bus, clock)
     checker = Checker(registries, ledger, clock)
     return Watcher(settings.name, engine, discovery, checker, fleet, ledger, bus, clock, blocked_reason=address.blocked)
-
-
-def watch_context(settings: WatcherSettings, registries: RegistryService) -> Context:
-    """What a watcher adds to the facts of its containers."""
-
-    def route(host: str, repository: str, lookup: str | None) -> str:
-        return registries.route(host, repository, lookup=lookup).instance_id
-
-    defaults = WatcherDefaults(
-        watch_by_default=settings.watch_by_default,
-        tag_family=settings.tag_family,
-        tag_pin_info=settings.tag_pin_info,
-        maturity_mode=settings.maturity_mode,  # type: ignore[arg-type]  # the schema allows these words only
-        maturity_min_age_days=settings.maturity_min_age_days,
-    )
-    return Context(settings.name, tuple(map(image_set, settings.image_sets)), defaults, route)
-
-
-def image_set(settings: ImageSetSettings) -> ImageSet:
-    """An image set as the core knows it."""
-    return ImageSet(
-        name=settings.name,
-        image=settings.image or "",
-        tag_include=settings.include,
-        tag_exclude=settings.exclude,
-        tag_transform=settings.transform,
-        tag_family=settings.tag_family,
-        tag_pin_info=settings.tag_pin_info,
-        link_template=settings.link_template,
-        display_name=settings.display_name,
-        display_icon=settings.display_icon,
-        trigger_include=settings.trigger_include,
-        trigger_exclude=settings.trigger_exclude,
-        registry_lookup_image=settings.lookup_image,
-        watch_digest=settings.watch_digest,
-        inspect_tag_path=settings.inspect_tag_path,
-    )
-
-
-def engine_settings(settings: WatcherSettings) -> EngineSettings:
-    """The connection part of a watcher's settings."""
-    return EngineSettings(
-        socket=settings.socket,
-        host=settings.host,
-        port=settings.port,
-        protocol=settings.protocol,  # type: ignore[arg-type]  # the schema allows these words only
-        cafile=settings.cafile,
-        certfile=settings.certfile,
-        keyfile=settings.keyfile,
-        auth=EngineAuth(
-            type=settings.auth_type,  # type: ignore[arg-type]  # the schema allows these words only
-            user=settings.auth_user,
-            password=settings.auth_password,
-            bearer=settings.auth_bearer,
-            insecure=settings.auth_insecure,
-        ),
-    )
 
 
 class WatcherMemory:

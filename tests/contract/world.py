@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
+from drydock.api import server as http
 from drydock.api.application import build
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings
@@ -166,25 +166,17 @@ def context_of(facts: dict[str, Any]) -> ViewContext:
 async def serve(folder: Path, **settings: Any) -> AsyncIterator[World]:
     """A world behind a real HTTP server on a free port of loopback."""
     world = await build_world(folder, **settings)
-    config = uvicorn.Config(
-        build(world.services),
-        host="127.0.0.1",
-        port=0,
-        log_level="critical",
-        timeout_graceful_shutdown=3,
-        ws="websockets-sansio",
-    )
-    server = uvicorn.Server(config)
+    server = http.server(build(world.services), world.services.streams, host="127.0.0.1", port=0)
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-    world.url = "http://127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+    async with asyncio.timeout(20):
+        while not server.started:  # noqa: ASYNC110  # the server offers no event for it
+            await asyncio.sleep(0.005)
+    world.url = f"http://127.0.0.1:{server.port}"
     world.api = httpx.AsyncClient(base_url=f"{world.url}/api/v1")
     try:
         yield world
     finally:
         await world.api.aclose()
-        world.services.streams.close()
-        server.should_exit = True
+        server.stop()
         await task
         await world.store.close()

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -56,14 +57,21 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Box:
     """One box; with no command it idles until `stop`. Start it from the main thread: the death signal follows the thread."""
 
-    def __init__(self, command: Sequence[str] = ("sleep", "infinity"), env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = ("sleep", "infinity"),
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self._command = list(command)
-        self._env = {**os.environ, **(env or {}), INSIDE: str(os.getpid())}
+        self._env = {**os.environ, **(env or {}), INSIDE: _owner()}
+        self._pass_fds = pass_fds
 
     def start(self) -> Box:
         """Make the namespaces and start the command as the child of a small init."""
         argv = [*_UNSHARE, "sh", "-c", _BOOT, "sh", *self._command]
-        self.outer = subprocess.Popen(argv, env=self._env)
+        self.outer = subprocess.Popen(argv, env=self._env, pass_fds=self._pass_fds)
         self.init = eventually(lambda: child_of(self.outer.pid, b"docker-init"), "the box", process=self.outer)
         return self
 
@@ -125,13 +133,20 @@ def inside() -> bool:
     return INSIDE in os.environ
 
 
+def _owner() -> str:
+    # A box in a box belongs to the launcher of the outer one: only that number means something outside.
+    return os.environ.get(INSIDE) or str(os.getpid())
+
+
 def cgroup_name(part: str) -> str:
-    """Name of a control group that `sweep` recognises after its launcher has gone."""
-    return f"drydock-lab-{os.environ.get(INSIDE) or os.getpid()}-{part}"
+    """A new name of a control group, which `sweep` recognises after its launcher has gone."""
+    return f"drydock-lab-{_owner()}-{part}-{uuid.uuid4().hex[:8]}"
 
 
 def sweep() -> None:
-    """Remove the empty control groups of boxes that are gone: the only thing a box leaves. Call it outside of boxes."""
+    """Remove the empty control groups of boxes that are gone: the only thing a box leaves. Does nothing inside of one."""
+    if inside():
+        return
     groups = pathlib.Path("/sys/fs/cgroup")
     for top in groups.glob("*/drydock-lab-*"):
         owner = top.name.split("-")[2]
@@ -147,10 +162,10 @@ def _remove_empty(top: pathlib.Path) -> None:
             group.rmdir()
 
 
-def main(command: Sequence[str]) -> int:
-    """Run `command` in a box; TERM, INT and HUP reach it; its exit status is returned."""
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()) -> int:
+    """Run `command` in a box; TERM, INT and HUP reach it; its exit status is returned. `pass_fds` stay open inside."""
     sweep()
-    box = Box(command).start()
+    box = Box(command, env=env, pass_fds=pass_fds).start()
     for number in _FORWARDED:
         signal.signal(number, lambda received, _: box.signal(received))
     try:
@@ -160,4 +175,4 @@ def main(command: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))

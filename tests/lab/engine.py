@@ -116,7 +116,7 @@ class DockerEngine:
         self.socket = home / "d.sock"
         self.host = f"unix://{self.socket}"
         self.api = EngineApi(self.host)
-        self._flags = flags
+        self._flags = [f"--cgroup-parent=/{cgroup_name(home.name)}", *flags]
 
     def start(self) -> DockerEngine:
         """Start it and wait until it answers."""
@@ -158,7 +158,7 @@ class DockerEngine:
     def _argv(self) -> list[str]:
         home = self.home
         folders = ["--data-root", f"{home}/data", "--exec-root", f"{home}/x", "--pidfile", f"{home}/pid"]
-        return ["dockerd", "-H", self.host, *folders, "--cgroup-parent", f"/{cgroup_name(home.name)}", *self._flags]
+        return ["dockerd", "-H", self.host, *folders, *self._flags]
 
     def _environment(self) -> dict[str, str]:
         # Proxy settings of the machine must not divert pulls from the loopback.

@@ -104,7 +104,7 @@ class Proxy:
         return [seen.headers["Authorization"] for seen in self.seen if "Authorization" in seen.headers]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.path, request.query_string, dict(request.headers)))
+        self.seen.append(Seen(request.method, request.path, request.rel_url.raw_query_string, dict(request.headers)))
         fault = self._fault(request)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)

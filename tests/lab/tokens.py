@@ -26,7 +26,7 @@ class TokenServer:
     """Issues RS256 tokens. Without credentials only `public/…` may be pulled; `users` may pull everything.
 
     `first_scope_only`: grants the first scope whatever is asked. `life`: what `expires_in` says (None: absent).
-    `field_name`: where the token is. `raw`: answers this body instead. `asked`: scopes and header of every request.
+    `unbound`: repositories that every token opens, asked for or not. `field_name`: where the token is. `raw`: answers this body instead. `asked`: scopes and header of every request.
     """
 
     users: dict[str, str] = field(default_factory=lambda: {"alice": "s3cret"})
@@ -35,6 +35,7 @@ class TokenServer:
     field_name: str = "token"
     raw: bytes | None = None
     open_to_all: bool = False
+    unbound: tuple[str, ...] = ()
     redirect: str | None = None
     asked: list[tuple[tuple[str, ...], str | None]] = field(default_factory=list)
 
@@ -104,11 +105,15 @@ class TokenServer:
             "nbf": now - 10,
             "exp": now + 300,
             "jti": secrets.token_hex(8),
-            "access": [self._grant(scope, user) for scope in (scopes[:1] if self.first_scope_only else scopes)],
+            "access": [self._grant(scope, user) for scope in self._granted(scopes)],
         }
         der = self._certificate.public_bytes(serialization.Encoding.DER)
         token = jwt.encode(claims, self._key, algorithm="RS256", headers={"x5c": [base64.b64encode(der).decode()]})
         return {self.field_name: token, **({"expires_in": self.life} if self.life is not None else {})}
+
+    def _granted(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        asked = scopes[:1] if self.first_scope_only else scopes
+        return asked + tuple(f"repository:{name}:pull" for name in self.unbound)
 
     def _grant(self, scope: str, user: str | None) -> dict[str, Any]:
         rest, _, actions = scope.rpartition(":")

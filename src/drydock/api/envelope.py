@@ -102,7 +102,10 @@ _BY_STATUS: dict[int, type[errors.DrydockError]] = {
 
 def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     """Litestar's exception handler for everything."""
-    error = translate(exc, request.scope["path"])
+    path = request.scope["path"]
+    error = translate(exc, path)
+    if isinstance(error, errors.Gone) and unversioned(path):
+        request.app.state.services.legacy.count("api", "unmatched")
     return Response(
         content=msgspec.json.encode(body(error)),
         status_code=error.status,

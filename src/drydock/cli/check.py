@@ -31,6 +31,7 @@ RANK = {"error": 0, "major": 1, "minor": 2, "patch": 3, "prerelease": 4, "digest
 STYLES = {"error": "red", "major": "bold yellow", "minor": "yellow", "patch": "green", "digest": "cyan"}
 OK, UPDATES, UNCHECKED, NO_ENGINE = 0, 1, 2, 3
 NOTE_LENGTH = 70
+PIPED_WIDTH = 500
 
 
 @dataclass(frozen=True)
@@ -174,19 +175,19 @@ def _print(options: CheckOptions, views: list[ContainerView], progress: Progress
         }
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         return
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     shown = [v for v in views if kind_of(v) or options.everything]
     if shown:
-        console.print(_table(shown, plain=not console.is_terminal))
+        console.print(_table(shown))
     if hidden := len(views) - len(shown):
         console.print(f"{hidden} up to date (--all lists them)", style="dim")
     console.print(_last_line(views, progress, took_ms))
 
 
-def _table(views: list[ContainerView], *, plain: bool) -> Table:
+def _table(views: list[ContainerView]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     for column in ("name", "current", "newer", "kind", "published", "note"):
-        table.add_column(column, overflow="fold" if not plain else "ignore", no_wrap=plain or column != "note")
+        table.add_column(column, no_wrap=column != "note")
     for container in views:
         table.add_row(*_row(container), style=STYLES.get(kind_of(container), ""))
     return table

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 
 from drydock import log_setup
-from drydock.cli.check import CheckOptions, Progress, chosen
+from drydock.cli.check import PIPED_WIDTH, CheckOptions, Progress, chosen
 from drydock.cli.client import ClientError, client
 from drydock.cli.config import report
 from drydock.cli.oneshot import NoEngine, look
@@ -92,7 +92,7 @@ async def _check(settings: Settings, options: ExplainOptions, progress: Progress
 
 
 def _print(document: dict[str, Any], *, everything: bool) -> None:
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(f"[bold]{document['name']}[/bold] · {document['image']} · {document['verdict']}")
     console.print(document["summary"], markup=False)
     console.print()

@@ -123,6 +123,14 @@ def cron() -> Kind[str]:
     return Kind("cron", "a cron expression of 5 fields, or 6 with leading seconds", read)
 
 
+def optional_cron() -> Kind[str | None]:
+    """A cron expression; empty switches the schedule off."""
+    schedule = cron()
+    return Kind(
+        "cron", f"{schedule.allowed}; empty = off", lambda value: schedule.read(value) if value.strip() else None
+    )
+
+
 def zone() -> Kind[str]:
     """An IANA time zone."""
 

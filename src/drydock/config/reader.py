@@ -75,15 +75,15 @@ def _value(reading: Reading[Any], variable: str, spec: Option, entry: Entry) -> 
         value = spec.kind.read(entry.value)
     except ValueError:
         reading.problems.append(_bad(variable, spec, entry))
-        reading.effective.append(Effective(variable, show(spec, None), "default"))
-        return spec.default
+        reading.effective.append(Effective(variable, show_default(spec.fallback), "default"))
+        return spec.fallback
     reading.effective.append(Effective(variable, show(spec, entry), entry.origin))
     return value
 
 
 def _bad(variable: str, spec: Option, entry: Entry) -> Problem:
     shown = MASK if spec.kind.secret else repr(entry.value[:SHOWN])
-    consequence = f"; using {show(spec, None)}" if spec.lenient else ""
+    consequence = f"; using {show_default(spec.fallback) or 'none'}" if spec.lenient else ""
     return Problem(variable, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
 
 

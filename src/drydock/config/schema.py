@@ -19,6 +19,9 @@ from drydock.config.kinds import Kind
 
 T = TypeVar("T")
 
+DEFAULT: Any = object()
+"""Stands for "the default itself"."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -31,6 +34,8 @@ class Option:
     lenient: bool = False
     """A bad value becomes the default with a warning, instead of an error."""
     deprecated: str | None = None
+    fallback: Any = None
+    """What a bad value of a lenient option becomes; the default unless it says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,11 @@ def option(
     also: tuple[str, ...] = (),
     lenient: bool = False,
     deprecated: str | None = None,
+    fallback: Any = DEFAULT,
 ) -> Any:
     """Declare a field of a section. Use `default=None` where absence has a meaning of its own."""
-    spec = Option((name, *also), kind, default, help, lenient, deprecated)
+    instead = default if fallback is DEFAULT else fallback
+    spec = Option((name, *also), kind, default, help, lenient, deprecated, instead)
     return dataclasses.field(default=default, metadata={"option": spec})
 
 

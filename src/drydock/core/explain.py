@@ -79,7 +79,9 @@ def image_text(container: Container) -> str:
 
 
 def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -> Verdict:
-    """One word. A pending update stays one when a later check fails; a failed check is never up to date."""
+    """One word. A check that failed as a whole is `unknown`, whatever an earlier one found (explain.md)."""
+    if container.error is not None and _rejected(trace):
+        return "unknown"
     if view.update_available:
         return "update-available"
     if has_raw_update(container):
@@ -89,6 +91,11 @@ def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -
     if container.result is not None and container.result.update_insight is not None:
         return "newer-exists"
     return "up-to-date" if trace is not None and _compared(trace) else "not-checked"
+
+
+def _rejected(trace: Trace | None) -> bool:
+    """Whether the last check ended before the tags could be decided."""
+    return trace is None or any(step.stage == "registry" and step.outcome == "fail" for step in trace.steps)
 
 
 def _compared(trace: Trace) -> bool:
@@ -117,7 +124,7 @@ def _summary(verdict: Verdict, container: Container, trace: Trace, view: Contain
     if verdict == "suppressed":
         return f"{_newer(view)}, but it is held back: {_held_back(container, view, now_ms)}{_stale(container)}"
     if verdict == "unknown":
-        return f"The last check failed: {_failure(container)}"
+        return f"The last check failed: {_failure(container)}{_earlier(container, view)}"
     if verdict == "newer-exists":
         return _insight(container, trace)
     if verdict == "up-to-date":
@@ -128,6 +135,10 @@ def _summary(verdict: Verdict, container: Container, trace: Trace, view: Contain
 
 def _failure(container: Container) -> str:
     return container.error.message if container.error else "no reason was recorded; check again"
+
+
+def _earlier(container: Container, view: ContainerView) -> str:
+    return f". An earlier check found: {_newer(view)}" if has_raw_update(container) else ""
 
 
 def _stale(container: Container) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from drydock.core.model import Details, EnvEntry
@@ -22,6 +24,7 @@ _CONTAINS = (
 )
 
 
+@lru_cache(maxsize=4096)
 def is_sensitive(key: str) -> bool:
     """Whether the value of this variable is hidden: by a tell-tale word anywhere, or `PASS` as a whole segment."""
     upper = key.upper()

@@ -5,6 +5,7 @@ What an event means to a container is the watcher's business.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -81,6 +82,7 @@ class EventListener:
 
     A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, except for the
     first, calls `on_reconnect`, because events may have been missed. What `handler` raises ends `run`.
+    `listening` is set while a stream is open.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class EventListener:
         self._engine, self._handler, self._clock = engine, handler, clock
         self._on_reconnect, self._filters = on_reconnect, filters
         self._log = log.bind(watcher=name)
+        self.listening = asyncio.Event()
         self._last: int | None = None
         self._opened_before = False
         self._failures = 0
@@ -104,6 +107,7 @@ class EventListener:
         """Listen until cancelled."""
         while True:
             reason = await self._listen()
+            self.listening.clear()
             delay = min(FIRST_DELAY_S * 2**self._failures, LONGEST_DELAY_S)
             self._failures += 1
             tell = self._log.info if self._failures == 1 else self._log.warning
@@ -137,6 +141,7 @@ class EventListener:
 
     def _opened(self) -> None:
         self._failures = 0
+        self.listening.set()
         self._log.info("docker.events.listening")
         if self._opened_before:
             self._on_reconnect()

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from drydock.core.reference import DOCKER_HUB
 from drydock.core.trace import HostRequests
-from drydock.registries.hosts import HUB
 
 Observer = Callable[[str, str, float], None]
 """Called with type, name and seconds of every registry API request, failed ones too (`dd_registry_response`)."""
@@ -51,7 +51,7 @@ class Ledger:
         """One request left for `host` on behalf of `label`."""
         self._requests[label][host] += 1
         self.kinds[kind] += 1
-        self.pulls += kind == "manifest" and label[0] == HUB
+        self.pulls += kind == "manifest" and label[0] == DOCKER_HUB
 
     def served(self, label: Label) -> None:
         """One question of `label` was answered without a request."""

@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -172,10 +173,10 @@ class Poll:
         self._batches.update({key: tuple(sorted(names)) for key, names in groups.items()})
         for route, tag in heads:
             if route.known:
-                self._warm(("head", *_key(route, self._call(route)), tag), self.head_digest(route, tag))
+                self._warm(("head", *_key(route, self._call(route)), tag), partial(self.head_digest, route, tag))
         for route in lists:
             if route.known:
-                self._warm(("tags", *_key(route, self._call(route))), self.tags(route))
+                self._warm(("tags", *_key(route, self._call(route))), partial(self.tags, route))
 
     def requests(self, route: Route | None = None) -> list[HostRequests]:
         """Requests of this pass per host, of everything or on behalf of one repository."""
@@ -238,10 +239,10 @@ class Poll:
             self._ledger.hits += hit
             self._ledger.misses += not hit
 
-    def _warm(self, key: Hashable, question: Coroutine[Any, Any, Any]) -> None:
+    def _warm(self, key: Hashable, question: Callable[[], Awaitable[object]]) -> None:
         async def ask() -> None:
             try:
-                await question
+                await question()
             except RegistryError:
                 return  # kept in `_failed` for whoever asks
 

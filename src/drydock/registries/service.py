@@ -65,7 +65,7 @@ class RegistryOptions:
     `timeout_s`: DD_OUTBOUND_HTTP_TIMEOUT_MS / 1000. `auto`: DD_REGISTRIES_AUTO. `concurrency`: DD_REGISTRIES_CONCURRENCY
     for hosts without a value of their own. `cache_path` and `cache_bytes`: the file beside the store (None: in memory)
     and DD_REGISTRIES_CACHE_MB in bytes. `allow_private_realms`: DD_REGISTRIES_ALLOW_PRIVATE_REALMS. `github_max_pages`:
-    DD_GHCR_VERSIONS_MAX_PAGES. `dns_mode`: DD_DNS_MODE. `proxies`: `Proxies.of(os.environ)`. `backoff_s`: first back-off.
+    DD_GHCR_VERSIONS_MAX_PAGES. `dns_mode`: DD_DNS_MODE. `proxies`: `Proxies.of(environ)`. `backoff_s`: first back-off.
     `paces`: start values by host instead of the built-in ones. `public_address`: the address rule of §6.6.
     """
 

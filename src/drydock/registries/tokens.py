@@ -93,6 +93,8 @@ class TokenBroker:
             return kept, False
         self._raise_if_rejected(want, call)
         key = self._flight_key(want)
+        if not self._flights.flying(key):  # announced at once: the task itself starts later
+            self._flying.setdefault(want.server, []).append((want, key))
         return await self._flights.run(key, lambda: self._ask(want, call, key)), True
 
     def drop(self, want: Want, token: Token) -> None:
@@ -116,13 +118,11 @@ class TokenBroker:
         return *want.server, want.scopes, want.shared, want.exact
 
     async def _ask(self, want: Want, call: Call, key: tuple[object, ...]) -> Token:
-        entry = (want, key)
-        self._flying.setdefault(want.server, []).append(entry)
         try:
             answer = await self._transport.send(_request(want), call)
             token = self._read(answer, want, call)
         finally:
-            self._flying[want.server].remove(entry)
+            self._flying[want.server].remove((want, key))
         self._tokens.setdefault(want.server, []).append(token)
         return token
 

@@ -7,6 +7,7 @@ exist: one for hosts that the operator named, one guarded pool whose sockets ref
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -143,7 +144,7 @@ class Wire:
         """Called with the very address that will be connected to, so a name cannot change its mind in between."""
         family, kind, protocol, _, address = info
         if not self._public(address[0]):
-            raise OSError(f"{_FORBIDDEN}: {address[0]}")
+            raise OSError(errno.EACCES, f"{_FORBIDDEN}: {address[0]}")
         return socket.socket(family=family, type=kind, proto=protocol)
 
     def _check_port_and_name(self, hop: Hop, *, by_proxy: bool) -> None:
@@ -170,7 +171,7 @@ async def _read(response: aiohttp.ClientResponse, cap: int, *, fail: bool) -> by
 
 def _no_answer(error: Exception) -> NoAnswer:
     if _FORBIDDEN in str(error):
-        return NoAnswer("address", str(getattr(error, "os_error", error)), transient=False)
+        return NoAnswer("address", _FORBIDDEN, transient=False)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return _dns(error)
     if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError)):

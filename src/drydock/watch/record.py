@@ -19,6 +19,7 @@ from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, Ima
 from drydock.core.reference import UNKNOWN_TAG, Reference, own_digests, try_parse
 from drydock.core.tags import shape, version
 from drydock.core.tags.transform import transformed
+from drydock.watch.dependencies import from_labels
 from drydock.watch.details import details, health
 from drydock.watch.image import RunningImage, created, running_image, walk
 from drydock.watch.names import display_name
@@ -136,6 +137,7 @@ def _labelled(record: Container, labels: Mapping[str, str], settings: LabelSetti
         trigger_include=settings.trigger_include,
         trigger_exclude=settings.trigger_exclude,
         update_policy_declarative=settings.declarative,
+        **from_labels(labels, record.name),
         image=msgspec.structs.replace(
             image,
             tag=tag_block(image.tag.value, settings),

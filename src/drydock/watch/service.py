@@ -221,6 +221,15 @@ class WatchService:
         for watcher in self._watchers.values():
             watcher.start(supervisor)
 
+    async def forget_strangers(self) -> None:
+        """Drop stored containers of local watchers that are not configured any more (platform.md §3)."""
+        if not self._watchers:
+            return
+        for container in self._fleet.all():
+            if container.agent is None and container.watcher not in self._watchers:
+                log.info("watcher.record_dropped", container=container.name, watcher=container.watcher)
+                await self._fleet.remove(container.id)
+
     def all(self) -> list[ScheduledWatcher]:
         """Every watcher by name."""
         return [self._watchers[name] for name in sorted(self._watchers)]

@@ -158,8 +158,9 @@ def test_a_failed_listing_keeps_the_previous_result() -> None:
     assert outcome.error == CheckError(message=LIMITED.message, code="registry-rate-limited")
     assert has_raw_update(outcome.applied_to(record))
     story = explained(record, outcome)
-    assert story.verdict == "update-available"
+    assert story.verdict == "unknown"
     assert LIMITED.message in story.summary
+    assert "1.5.0" in story.summary
 
 
 def test_a_first_failure_is_unknown_never_up_to_date() -> None:

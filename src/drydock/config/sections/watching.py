@@ -192,10 +192,11 @@ class WatchingSettings:
     )
     maturity_sweep_cron: str | None = option(
         "MATURITY_SWEEP_CRON",
-        kinds.cron(),
+        kinds.optional_cron(),
         default="*/5 * * * *",
         help="When to look for updates whose maturity gate opened.",
         lenient=True,
+        fallback=None,
     )
 
 

@@ -37,6 +37,7 @@ def is_prerelease_suffix(suffix: str) -> bool:
     return _PRERELEASE.fullmatch(suffix) is not None
 
 
+@lru_cache(maxsize=8192)
 def suffixes_match(current: str, candidate: str, *, widened: bool = False) -> bool:
     """Whether a candidate's suffix stays in the family: the same words in the same order (B2).
 

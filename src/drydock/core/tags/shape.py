@@ -43,7 +43,7 @@ _DIGITS = re.compile(r"[0-9]+")
 _FIRST_TOKEN = re.compile(r"[-_.]")
 
 
-class Shape(msgspec.Struct, frozen=True):
+class Shape(msgspec.Struct, frozen=True, gc=False):
     """Text before the first digit, the dotted numbers from there, and the rest."""
 
     prefix: str

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from drydock.core.tags import rules
 from drydock.core.tags import shape as shapes
 from drydock.core.tags import version as versions
@@ -29,8 +31,7 @@ class Removals:
         self.by_rule.setdefault(rule, []).append(tag)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, gc=False):
     """A tag of the running tag's family: raw name, transformed text, shape."""
 
     tag: str
@@ -70,8 +71,10 @@ def members(tags: Iterable[str], current: Current, test: Test, removals: Removal
     """Step 6: the tags that may follow the running one, in no order. The rest is noted in `removals`."""
     kept = []
     for tag in tags:
-        member = _parsed(tag, current)
-        rule = _objection(member, current, test)
+        rule = _raw_objection(tag, current, test)
+        if rule is None:
+            member = _parsed(tag, current)
+            rule = _objection(member, current, test)
         if rule is None:
             kept.append(member)
         else:
@@ -84,11 +87,14 @@ def _parsed(tag: str, current: Current) -> Member:
     return Member(tag, text, shapes.parse(text))
 
 
-def _objection(member: Member, current: Current, test: Test) -> str | None:
-    if member.tag == current.subject.tag and not test.any_order:
+def _raw_objection(tag: str, current: Current, test: Test) -> str | None:
+    """What the raw tag alone decides, before anything is parsed."""
+    if tag == current.subject.tag and not test.any_order:
         return rules.RUNNING_TAG
-    if test.prefix and not has_prefix(member.tag, current.prefix):
-        return rules.PREFIX
+    return rules.PREFIX if test.prefix and not has_prefix(tag, current.prefix) else None
+
+
+def _objection(member: Member, current: Current, test: Test) -> str | None:
     rule = _family_objection(member, current, test)
     if rule is not None:
         return rule

@@ -1,0 +1,96 @@
+"""Builds the parts that both the server and the one-shot commands need, from the settings.
+
+Kept apart from `app.py`, so that a command imports neither the HTTP framework nor the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from drydock.clock import Clock
+from drydock.config.load import Settings
+from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
+from drydock.core.imgset import ImageSet
+from drydock.core.labels import WatcherDefaults
+from drydock.docker.connect import EngineAuth, EngineSettings
+from drydock.registries.instances import register
+from drydock.registries.service import Proxies, RegistryOptions, RegistryService
+from drydock.watch.record import Context
+
+
+def build_registries(
+    settings: Settings, environ: Mapping[str, str], clock: Clock, *, cache: Path | None
+) -> RegistryService:
+    """The registry engine with every configured instance; `cache` is the file of the content-addressed cache."""
+    instances, problems = register(settings.source.values("DD_REGISTRY_"))
+    size = settings.registries.cache_mb * 1024 * 1024
+    options = RegistryOptions(
+        timeout_s=settings.process.outbound_http_timeout_ms / 1000,
+        auto=settings.registries.auto,
+        concurrency=settings.registries.concurrency,
+        cache_path=cache if size else None,
+        cache_bytes=size,
+        allow_private_realms=settings.registries.allow_private_realms,
+        github_max_pages=settings.ghcr.versions_max_pages,
+        dns_mode=settings.process.dns_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        proxies=Proxies.of(environ),
+    )
+    return RegistryService(instances, options, clock, problems=problems)
+
+
+def watch_context(settings: WatcherSettings, registries: RegistryService) -> Context:
+    """What a watcher adds to the facts of its containers."""
+
+    def route(host: str, repository: str, lookup: str | None) -> str:
+        return registries.route(host, repository, lookup=lookup).instance_id
+
+    defaults = WatcherDefaults(
+        watch_by_default=settings.watch_by_default,
+        tag_family=settings.tag_family,
+        tag_pin_info=settings.tag_pin_info,
+        maturity_mode=settings.maturity_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        maturity_min_age_days=settings.maturity_min_age_days,
+    )
+    return Context(settings.name, tuple(map(image_set, settings.image_sets)), defaults, route)
+
+
+def image_set(settings: ImageSetSettings) -> ImageSet:
+    """An image set as the core knows it."""
+    return ImageSet(
+        name=settings.name,
+        image=settings.image or "",
+        tag_include=settings.include,
+        tag_exclude=settings.exclude,
+        tag_transform=settings.transform,
+        tag_family=settings.tag_family,
+        tag_pin_info=settings.tag_pin_info,
+        link_template=settings.link_template,
+        display_name=settings.display_name,
+        display_icon=settings.display_icon,
+        trigger_include=settings.trigger_include,
+        trigger_exclude=settings.trigger_exclude,
+        registry_lookup_image=settings.lookup_image,
+        watch_digest=settings.watch_digest,
+        inspect_tag_path=settings.inspect_tag_path,
+    )
+
+
+def engine_settings(settings: WatcherSettings) -> EngineSettings:
+    """The connection part of a watcher's settings."""
+    return EngineSettings(
+        socket=settings.socket,
+        host=settings.host,
+        port=settings.port,
+        protocol=settings.protocol,  # type: ignore[arg-type]  # the schema allows these words only
+        cafile=settings.cafile,
+        certfile=settings.certfile,
+        keyfile=settings.keyfile,
+        auth=EngineAuth(
+            type=settings.auth_type,  # type: ignore[arg-type]  # the schema allows these words only
+            user=settings.auth_user,
+            password=settings.auth_password,
+            bearer=settings.auth_bearer,
+            insecure=settings.auth_insecure,
+        ),
+    )
