@@ -20,6 +20,8 @@ from drydock.clock import Clock
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
+from drydock.notes.service import ReleaseNotesService
+from drydock.security.build import SecurityRoom
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,6 +111,8 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
+    security: SecurityRoom | None = None
+    notes: ReleaseNotesService | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

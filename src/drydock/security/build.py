@@ -80,8 +80,9 @@ class SecurityRoom:
 
     def start(self, supervisor: Supervisor) -> None:
         """Start what runs in the background."""
-        if not self.service.enabled:
+        if self.service.tools is None:
             return
+        supervisor.spawn("security:warm-up", self.service.tools.inspector.scanner.prepare())
         if self.service.settings.cron:
             supervisor.start("security:schedule", self.schedule.run)
         supervisor.start("security:sbom-sweep", self.sweep.run)

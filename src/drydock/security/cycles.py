@@ -6,7 +6,7 @@ Every started container is completed and every cycle ends with exactly one cycle
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from drydock.clock import Clock
 from drydock.core.errors import NotFound
 from drydock.core.model import Container
 from drydock.core.times import to_iso
-from drydock.events import Bus, ScanCompleted, ScanCycleCompleted, ScanStarted
+from drydock.events import Bus, Event, ScanCompleted, ScanCycleCompleted, ScanStarted
 from drydock.fleet.fleet import Fleet
 from drydock.security.alerts import Alerts, Level
 from drydock.security.inspector import Inspector
@@ -53,6 +53,8 @@ class Cycle:
     scanned: int = 0
     alerted: int = 0
     aborted: bool = False
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
+    """Told every event of this cycle, its end last."""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,9 +100,14 @@ class Runner:
         """Tell that it ended, once."""
         if not cycle.finished.is_set():
             summary = cycle.summary(self._clock.now_ms())
-            self._bus.publish(ScanCycleCompleted(summary=summary))
+            self._tell(cycle, ScanCycleCompleted(summary=summary))
             cycle.finished.set()
             log.info("security.cycle_complete", **summary)
+
+    def _tell(self, cycle: Cycle, event: Event) -> None:
+        self._bus.publish(event)
+        for listener in cycle.listeners:
+            listener(event)
 
     async def _until_stopped(self, cycle: Cycle) -> None:
         """All groups, unless somebody aborts or the time is over."""
@@ -130,7 +137,7 @@ class Runner:
     async def _group(self, cycle: Cycle, members: list[Container]) -> None:
         """Scan one image and tell each container that runs it."""
         for member in members:
-            self._bus.publish(ScanStarted(container_id=member.id))
+            self._tell(cycle, ScanStarted(container_id=member.id))
         status = dict.fromkeys((member.id for member in members), "error")
         try:
             scan = await self._inspector.scan(running(members[0]), cached=True)
@@ -142,7 +149,7 @@ class Runner:
             log.exception("security.scan_crashed", image=members[0].image.name)
         finally:
             for member in members:
-                self._bus.publish(ScanCompleted(container_id=member.id, status=status[member.id]))
+                self._tell(cycle, ScanCompleted(container_id=member.id, status=status[member.id]))
 
     async def _settle(self, cycle: Cycle, member: Container, scan: Scan) -> None:
         """Write the result back, and alert. A container that is gone by now is no error."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, fleet, probes, registries, system, watchers
+from drydock.api.routes import audit, container, fleet, probes, registries, release_notes, security, system, watchers
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
@@ -18,4 +18,6 @@ ROUTES: tuple[Router, ...] = (
     watchers.router,
     registries.router,
     audit.router,
+    security.router,
+    release_notes.router,
 )

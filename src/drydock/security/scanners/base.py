@@ -41,6 +41,10 @@ class Scanner(Protocol):
         """Everything found. Raises `ScanFailed` with a text for people, scrubbed of secrets."""
         ...
 
+    async def prepare(self) -> None:
+        """Do ahead what the first scan would wait for. Never raises."""
+        ...
+
     async def database(self) -> str | None:
         """When its vulnerability database was built (ISO); None when there is none or it does not say."""
         ...

@@ -36,6 +36,11 @@ class Both:
             errors=errors,
         )
 
+    async def prepare(self) -> None:
+        """All members, one after the other."""
+        for member in self.members:
+            await member.prepare()
+
     async def database(self) -> str | None:
         """Every member's database time, so that a change of any one counts."""
         times = await asyncio.gather(*(member.database() for member in self.members))

@@ -43,6 +43,9 @@ class Grype:
         )
         return await asyncio.to_thread(self._parse, output)
 
+    async def prepare(self) -> None:
+        """Nothing: Grype keeps its database fresh by itself."""
+
     async def version(self) -> str | None:
         return await self._program.version()
 

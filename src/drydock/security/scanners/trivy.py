@@ -71,6 +71,11 @@ class Trivy:
         async with self._turn() as cache:
             return await self._image(FORMAT_NAMES[form], cache, target)
 
+    async def prepare(self) -> None:
+        """Load the vulnerability database ahead of the first scan."""
+        async with self._turn():
+            await self._warm_up()
+
     async def version(self) -> str | None:
         return await self._program.version()
 
