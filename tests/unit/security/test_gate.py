@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.security.conftest import Room, prints, report
 
 from drydock.core.errors import EngineConflict
 from drydock.core.model import Container, ImageDigest, Result
@@ -15,6 +14,7 @@ from drydock.core.policy.eligibility import EligibilityContext, evaluate
 from drydock.events import SecurityAlert
 from drydock.security.signatures import SignatureSettings
 from samples import container, container_id, image
+from security_room import Room, prints, report
 
 OLD, NEW = f"sha256:{1:064x}", f"sha256:{2:064x}"
 REFERENCE = "nginx:1.1.0"

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.security.conftest import Room, prints, report
 
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.events import ContainerUpdated, ScanCompleted, ScanCycleCompleted, ScanStarted, SecurityAlert
 from samples import container, container_id, image
+from security_room import Room, prints, report
 
 
 def digest(number: int) -> str:

@@ -155,7 +155,7 @@ async def scan_all(request: ApiRequest) -> Response[Any]:
     await _spend_bulk(request)
     cycle = service.scan_many(containers, level, aborted=await _gone(request))  # type: ignore[arg-type]  # one of LEVELS
     if "text/event-stream" in request.headers.get("accept", ""):
-        return _progress(request, service, cycle)
+        return _progress(request, cycle)
     return Response(Started(cycle.id, len(containers)), status_code=202)
 
 
@@ -207,7 +207,7 @@ async def _gone(request: ApiRequest) -> bool:
 _NAMES: dict[type[Event], str] = {ScanStarted: "dd:scan-started", ScanCompleted: "dd:scan-completed"}
 
 
-def _progress(request: ApiRequest, service: SecurityService, cycle: Cycle) -> Response[Any]:
+def _progress(request: ApiRequest, cycle: Cycle) -> Response[Any]:
     """The cycle as a stream that ends with it; the client's leaving stops the cycle."""
     channel = request.services.streams.open(capacity=10_000)
     cycle.listeners.append(lambda event: _offer(channel, event))
