@@ -20,9 +20,11 @@ from drydock.clock import Clock
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
+from drydock.notes.service import ReleaseNotesService
 from drydock.observe.logs.service import LogService
 from drydock.observe.stats.hosts import HostStats
 from drydock.observe.stats.service import StatsService
+from drydock.security.build import SecurityRoom
 from drydock.updates.room import Updates
 
 
@@ -117,6 +119,8 @@ class Services:
     stats: StatsService | None = None
     host_stats: HostStats | None = None
     updates: Updates | None = None
+    security: SecurityRoom | None = None
+    notes: ReleaseNotesService | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

@@ -20,6 +20,8 @@ from drydock.api.routes import (
     operations,
     probes,
     registries,
+    release_notes,
+    security,
     stats,
     system,
     watchers,
@@ -42,4 +44,6 @@ ROUTES: tuple[Router, ...] = (
     operations.router,
     backups.router,
     dependencies.router,
+    security.router,
+    release_notes.router,
 )
