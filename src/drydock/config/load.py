@@ -9,6 +9,7 @@ from typing import Any
 
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
+from drydock.config.sections.auth import AuthSettings, SessionSettings
 from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
@@ -25,6 +26,8 @@ from drydock.config.source import Problem, Source
 SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("server", ServerSettings),
     ("process", ProcessSettings),
+    ("auth", AuthSettings),
+    ("session", SessionSettings),
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
@@ -53,6 +56,8 @@ class Settings:
 
     server: ServerSettings
     process: ProcessSettings
+    auth: AuthSettings
+    session: SessionSettings
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
