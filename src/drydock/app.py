@@ -33,6 +33,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
+from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
@@ -89,11 +90,15 @@ async def run(
         watching = WatchService(watchers, fleet)
         await watching.forget_strangers()
         services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
+        services.logs, services.stats = observation.logs, observation.stats
+        services.host_stats = observation.host_stats
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
+        await observation.start(supervisor)
         if settings.watching.maturity_sweep_cron:
             ledger = FleetLedger(fleet, bus, clock)
             sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)

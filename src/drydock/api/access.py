@@ -34,7 +34,7 @@ Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 def services_of(connection: Connection) -> Services:
     """The services of the application that serves `connection`."""
-    found: Services = connection.app.state.services
+    found: Services = connection.scope["state"]["services"]
     return found
 
 
@@ -59,7 +59,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if upgrade:
         await spend(connection, "websocket-upgrades", UPGRADES, UPGRADES_WINDOW_S)
     if caller is None:
-        raise Unauthorized()
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
     if scope:
         admit_scope(caller, scope)
     if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":

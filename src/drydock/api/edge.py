@@ -51,7 +51,7 @@ class Edge:
             await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         answer = Answer(self, scope, send)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
@@ -81,7 +81,7 @@ class Edge:
         return self.outer if path.startswith(_API) else None
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         await self.app(scope, receive, Upgrade(scope, send).send)
 
 
@@ -171,7 +171,7 @@ class Answer:
             self.limiter.give_back(self.key)
         if verdict is None or b"ratelimit-policy" in given:
             return []
-        return [(name.lower().encode(), value.encode()) for name, value in verdict.headers().items()]
+        return verdict.encoded()
 
     def _excused(self, status: int) -> bool:
         """Reads of an admitted caller do not count (platform-api.md §1.7)."""
@@ -180,15 +180,15 @@ class Answer:
 
     def _compressible(self, found: list[headers.Header]) -> bool:
         settings = self.edge.services.settings
+        if not settings.compression or not headers.offers_gzip(header(self.scope, b"accept-encoding")):
+            return False
         given = dict(found)
         length = given.get(b"content-length", b"")
         return (
-            settings.compression
-            and length.isdigit()
+            length.isdigit()
             and int(length) >= max(settings.compression_threshold, 1)
             and b"content-encoding" not in given
             and given.get(b"content-type", b"").startswith((b"application/", b"text/"))
-            and "gzip" in (header(self.scope, b"accept-encoding") or "")
         )
 
     def preflight(self) -> bool:

@@ -23,11 +23,17 @@ from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
+from drydock.notes.service import ReleaseNotesService
 from drydock.observe.acks import Acknowledgements
 from drydock.observe.eventstream import EventStream
+from drydock.observe.logs.service import LogService
 from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.preferences import Preferences
 from drydock.observe.serverlog import LogBuffer
+from drydock.observe.stats.hosts import HostStats
+from drydock.observe.stats.service import StatsService
+from drydock.security.build import SecurityRoom
+from drydock.updates.room import Updates
 
 T = TypeVar("T")
 
@@ -126,6 +132,12 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
+    logs: LogService | None = None
+    stats: StatsService | None = None
+    host_stats: HostStats | None = None
+    updates: Updates | None = None
+    security: SecurityRoom | None = None
+    notes: ReleaseNotesService | None = None
     auth: Authentication | None = None
     events: EventStream | None = None
     acks: Acknowledgements | None = None
