@@ -267,6 +267,18 @@ async def test_concurrent_puts_share_transactions_and_keep_their_order(world: Wo
     assert {one.status for one in world.fleet.all()} == {"exited"}
 
 
+async def test_a_check_does_not_bring_back_a_container_that_left(world: World) -> None:
+    def take(stored: Container, incoming: Container) -> Container:
+        return msgspec.structs.replace(stored, result=incoming.result)
+
+    await world.seed(container(1, labels={"kept": "x"}))
+    changes = [(container(1, update="1.1.0"), take, None), (container(2), take, None)]
+    stored = await world.fleet.merge_many(changes, insert=False)
+    assert [one.id for one in stored] == [one.id for one in world.fleet.all()] == [ONE]
+    assert (stored[0].labels, stored[0].result) == ({"kept": "x"}, Result(tag="1.1.0"))
+    assert len(await world.fleet.merge_many(changes)) == 2
+
+
 async def test_one_bad_record_fails_alone(world: World) -> None:
     bad = container(1, labels={"a": object()})
     results = await asyncio.gather(
