@@ -12,7 +12,18 @@ from typing import Any
 from litestar import Router
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, Operation, Parameter, Reference, Schema, SecurityScheme, Server, Tag
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Server,
+    Tag,
+)
 from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.envelope import Problem
@@ -113,15 +124,32 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter) -> type[Operation]:
-    """`operation_class=` of a handler that reads these parameters by itself."""
+def reads(*parameters: Parameter, body: Schema | None = None) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters, and a JSON body, by itself."""
+    content = {"application/json": OpenAPIMediaType(schema=body)} if body else None
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
             self.parameters = [*(self.parameters or []), *parameters]
+            self.request_body = RequestBody(content=content) if content else self.request_body
 
     return Described
+
+
+def fields(*required: str, **properties: Schema) -> Schema:
+    """The schema of an object with these properties."""
+    return Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=list(required) or None)
+
+
+TEXT = Schema(type=OpenAPIType.STRING)
+NUMBER = Schema(type=OpenAPIType.NUMBER)
+TEXTS = Schema(type=OpenAPIType.ARRAY, items=TEXT)
+
+
+def one_of(*values: str) -> Schema:
+    """A text out of a list."""
+    return Schema(type=OpenAPIType.STRING, enum=list(values))
 
 
 def confirmation(token: str) -> Parameter:
