@@ -124,25 +124,28 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter, body: Schema | None = None) -> type[Operation]:
-    """`operation_class=` of a handler that reads these parameters, and a JSON body, by itself."""
-    content = {"application/json": OpenAPIMediaType(schema=body)} if body else None
+def reads(*parameters: Parameter, body: RequestBody | None = None) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters, or its body, by itself."""
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
-            self.parameters = [*(self.parameters or []), *parameters]
-            self.request_body = RequestBody(content=content) if content else self.request_body
+            self.parameters = [*(self.parameters or []), *parameters] or None
+            self.request_body = body or self.request_body
 
     return Described
 
 
-def fields(*required: str, **properties: Schema) -> Schema:
-    """The schema of an object with these properties."""
-    return Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=list(required) or None)
+def fields(*required: str, **properties: Schema) -> RequestBody:
+    """A JSON object with these properties; the whole body may be absent when none is `required`."""
+    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=list(required) or None)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema)}, required=bool(required))
 
 
 TEXT = Schema(type=OpenAPIType.STRING)
+FLAG = Schema(type=OpenAPIType.BOOLEAN)
+WHOLE = Schema(type=OpenAPIType.INTEGER)
+OBJECT = Schema(type=OpenAPIType.OBJECT)
 NUMBER = Schema(type=OpenAPIType.NUMBER)
 TEXTS = Schema(type=OpenAPIType.ARRAY, items=TEXT)
 
