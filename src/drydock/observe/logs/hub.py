@@ -48,17 +48,21 @@ def is_precise(line: LogLine) -> bool:
 
 
 class Seam:
-    """Where a viewer's backlog meets the live stream: tells which live lines were in the backlog already."""
+    """Where a viewer's backlog meets the live stream: tells which live lines were in the backlog already.
+
+    Timestamps rise within each of the two streams; between them they may be a few microseconds out of order.
+    """
 
     def __init__(self) -> None:
-        self._first = self._last = ""
+        self._first: dict[str, str] = {}
+        self._last = ""
         self._seen: deque[int] = deque(maxlen=REMEMBERED)
         self._known: frozenset[int] = frozenset()
         self.open = True
 
     def remember(self, line: LogLine) -> None:
         """A line of the backlog."""
-        self._first = self._first or line.ts
+        self._first.setdefault(line.type, line.ts)
         self._last = max(self._last, line.ts)
         self._seen.append(hash((line.type, line.ts, line.line)))
 
@@ -75,7 +79,8 @@ class Seam:
         if line.ts > self._last:
             self.open = False
             return False
-        return line.ts < self._first or hash((line.type, line.ts, line.line)) in self._known
+        first = self._first.get(line.type) or min(self._first.values())
+        return line.ts < first or hash((line.type, line.ts, line.line)) in self._known
 
 
 class Seat:
