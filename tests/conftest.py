@@ -151,7 +151,7 @@ def _need(missing: str | None) -> None:
     """Skip where the machine cannot start an Engine; inside a box that would be a fault of the set-up, so fail."""
     if missing is None and box.inside():
         return
-    why = missing or f"needs a box (run tests/run as root) or {OFFERED}"
+    why = missing or f"needs a box: run tests/run as root, without {OFFERED}"
     if box.inside():
         pytest.fail(why)
     pytest.skip(why)

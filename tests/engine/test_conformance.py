@@ -20,6 +20,8 @@ from lab.images import SERVE
 pytestmark = pytest.mark.engine
 
 EXITS = {"Cmd": ["/bin/sh", "-c", "exit 3"]}
+SAYS_UP = {"Cmd": ["/bin/sh", "-c", SERVE[2].replace(";", "; echo up;", 1)]}
+"""Says so once it can be stopped in an orderly way: before that, a shell as process 1 ignores SIGTERM."""
 
 
 @pytest.fixture(params=MEMBERS)
@@ -69,12 +71,21 @@ async def test_create_start_stop_remove(bench: Bench) -> None:
     assert document["Config"]["Labels"]["a"] == "1"
     await bench.engine.start_container(made)
     assert await running(bench, made)
-    await bench.engine.stop_container(made, grace=10)
+    await bench.engine.stop_container(made, grace=5)
     state = (await bench.engine.inspect_container(made))["State"]
-    assert (state["Running"], state["Status"], state["ExitCode"]) == (False, "exited", 0)
+    assert (state["Running"], state["Status"]) == (False, "exited")
     await bench.engine.remove_container(made)
     with pytest.raises(EngineNotFound):
         await bench.engine.inspect_container(made)
+
+
+@pytest.mark.usefixtures("programs")
+async def test_an_orderly_stop_has_the_programs_own_exit_code(bench: Bench) -> None:
+    made = await bench.run("conf-orderly", bench.provide("conf/app"), **SAYS_UP)
+    async with aclosing(bench.engine.logs(made, follow=True)) as chunks:
+        assert b"up" in await asyncio.wait_for(anext(chunks), 20)
+    await bench.engine.stop_container(made, grace=20)
+    assert (await bench.engine.inspect_container(made))["State"]["ExitCode"] == 0
 
 
 async def test_start_and_stop_are_idempotent(bench: Bench) -> None:
@@ -117,13 +128,15 @@ async def test_wait_gives_the_exit_code(bench: Bench) -> None:
     assert await bench.engine.wait_container(made) == 3
 
 
+@pytest.mark.usefixtures("programs")
 async def test_wait_for_the_next_exit(bench: Bench) -> None:
-    made = await bench.run("conf-next", bench.provide("conf/app"))
+    made = await bench.create("conf-next", bench.provide("conf/app"), **EXITS)
     waiting = asyncio.create_task(bench.engine.wait_container(made, condition="next-exit"))
     async with asyncio.timeout(30):
         while not waiting.done():  # whether the Engine already waits cannot be seen, so there is more than one exit
-            await bench.engine.restart_container(made, grace=5)
-    assert await waiting == 0
+            await bench.engine.start_container(made)
+            await bench.engine.wait_container(made)
+    assert await waiting == 3
 
 
 async def test_auto_remove(bench: Bench) -> None:
@@ -310,10 +323,14 @@ async def test_a_line_longer_than_the_log_drivers_pieces_stays_one_line(bench: B
 
 @pytest.mark.usefixtures("programs")
 async def test_followed_logs_end_with_the_container(bench: Bench) -> None:
-    made = await bench.run("conf-follow", bench.provide("conf/app"), Cmd=["/bin/sh", "-c", f"echo up; {SERVE[2]}"])
-    following = asyncio.create_task(printed(bench, made, follow=True))
-    await bench.engine.stop_container(made, grace=5)
-    assert ("stdout", "up") in await asyncio.wait_for(following, 20)
+    made = await bench.run("conf-follow", bench.provide("conf/app"), **SAYS_UP)
+    reader = LogReader(tty=False)
+    async with aclosing(bench.engine.logs(made, follow=True)) as chunks:
+        lines = reader.feed(await asyncio.wait_for(anext(chunks), 20))
+        await bench.engine.stop_container(made, grace=5)
+        async with asyncio.timeout(20):
+            lines += [line async for chunk in chunks for line in reader.feed(chunk)]
+    assert [line.line for line in lines] == ["up"]
 
 
 @pytest.mark.usefixtures("programs")

@@ -112,7 +112,7 @@ def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     path = request.scope["path"]
     error = translate(exc, path)
     if isinstance(error, errors.Gone) and unversioned(path):
-        request.app.state.services.legacy.count("api", "unmatched")
+        request.scope["state"]["services"].legacy.count("api", "unmatched")
     return Response(
         content=msgspec.json.encode(body(error)),
         status_code=error.status,

@@ -33,6 +33,10 @@ class Verdict(NamedTuple):
         }
         return found if self.allowed else {**found, "Retry-After": str(self.reset_s)}
 
+    def encoded(self) -> list[tuple[bytes, bytes]]:
+        """The same as ASGI wants it."""
+        return [(name.lower().encode(), value.encode()) for name, value in self.headers().items()]
+
 
 class FixedWindow:
     """At most `maximum` requests per key in a window of `window_s` seconds that opens at the key's first request.
