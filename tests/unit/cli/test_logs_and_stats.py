@@ -51,10 +51,7 @@ def test_finding_a_container() -> None:
             logs.find(server, text)
 
 
-def test_asking_again_prints_each_line_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "POLL_S", 0)
+def test_asking_again_prints_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
     stamps = [f"2026-01-01T00:00:0{number}.000000001Z" for number in range(3)]
     server: Any = Scripted(
         logs=[
@@ -65,7 +62,7 @@ def test_asking_again_prints_each_line_once(
         ],
         x=[{"status": "running"}, {"status": "running"}, {"status": "running"}, {"status": "exited"}],
     )
-    assert logs._poll(server, "/api/v1/containers/x/logs", logs.LogsOptions("x", "http://s", tail=5)) == 0
+    assert logs._poll(server, "/api/v1/containers/x/logs", logs.LogsOptions("x", "http://s", tail=5), 0) == 0
     assert capsys.readouterr().out == "one\ntwo\nthree\n\nlast one\n"
     queries = [query for path, query in server.asked if path.endswith("logs")]
     assert [query.get("since") for query in queries] == [None, *[f"2026-01-01T00:00:0{n}Z" for n in (1, 1, 2)]]
