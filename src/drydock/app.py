@@ -31,6 +31,7 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
+from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
@@ -85,9 +86,13 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         watching = WatchService(watchers, fleet)
         await watching.forget_strangers()
         services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
+        services.logs, services.stats = observation.logs, observation.stats
+        services.host_stats = observation.host_stats
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
+        await observation.start(supervisor)
         if settings.watching.maturity_sweep_cron:
             ledger = FleetLedger(fleet, bus, clock)
             sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)

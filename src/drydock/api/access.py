@@ -12,7 +12,7 @@ from typing import Any, Final
 from litestar.handlers.base import BaseRouteHandler
 
 from drydock.api.limits import FixedWindow
-from drydock.api.network import check_same_origin, client_address
+from drydock.api.network import check_same_origin, check_websocket_origin, client_address
 from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
 from drydock.core.errors import ConfirmationRequired, Forbidden, NotFound, TooManyRequests, Unauthorized
@@ -29,12 +29,15 @@ Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 def services_of(connection: Connection) -> Services:
     """The services of the application that serves `connection`."""
-    found: Services = connection.app.state.services
+    found: Services = connection.scope["state"]["services"]
     return found
 
 
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order."""
+    """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order.
+
+    A WebSocket upgrade from a foreign page is refused first.
+    """
     connection.scope["state"]["guarded"] = True
     scope = handler.opt.get("scope")
     if scope == "public":
@@ -42,9 +45,11 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope is None and connection.scope.get("method") != "OPTIONS":
         raise NotFound("Route not found")
     services = services_of(connection)
+    if "method" not in connection.scope:
+        check_websocket_origin(connection.scope, services.proxies)
     caller = await services.access.caller(connection)
     if caller is None:
-        raise Unauthorized()
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
     connection.scope["state"]["caller"] = caller
     if scope:
         admit_scope(caller, scope)

@@ -48,7 +48,7 @@ class Edge:
             await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         answer = Answer(self, scope, send)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
@@ -71,7 +71,7 @@ class Edge:
                 raise TooManyRequests(headers=answer.verdict.headers())
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         await self.app(scope, receive, Upgrade(scope, send).send)
 
 
@@ -97,7 +97,7 @@ class Answer:
             await self._body(message)
 
     async def _start(self, message: Any) -> None:
-        if await self._stranger(message["status"]):
+        if message["status"] in (404, 405) and await self._stranger():
             self._muted = True
             await self.refuse(Unauthorized())
             return
@@ -116,9 +116,9 @@ class Answer:
             await self._send(start)
         await self._send({**message, "body": b""} if self.head else message)
 
-    async def _stranger(self, status: int) -> bool:
+    async def _stranger(self) -> bool:
         """A 404 or 405 that no guard has seen, below the API, to somebody who is not signed in."""
-        if status not in (404, 405) or self.scope["state"].get("guarded") or not self.path.startswith(_API):
+        if self.scope["state"].get("guarded") or not self.path.startswith(_API):
             return False
         scope: Any = self.scope
         return await self.edge.services.access.caller(ASGIConnection(scope)) is None
@@ -155,7 +155,7 @@ class Answer:
             self.edge.outer.give_back(self.key)
         if verdict is None or b"ratelimit-policy" in given:
             return []
-        return [(name.lower().encode(), value.encode()) for name, value in verdict.headers().items()]
+        return verdict.encoded()
 
     def _excused(self, status: int) -> bool:
         """Reads of an admitted caller do not count (platform-api.md §1.7)."""
@@ -164,15 +164,15 @@ class Answer:
 
     def _compressible(self, found: list[headers.Header]) -> bool:
         settings = self.edge.services.settings
+        if not settings.compression or not headers.offers_gzip(header(self.scope, b"accept-encoding")):
+            return False
         given = dict(found)
         length = given.get(b"content-length", b"")
         return (
-            settings.compression
-            and length.isdigit()
+            length.isdigit()
             and int(length) >= max(settings.compression_threshold, 1)
             and b"content-encoding" not in given
             and given.get(b"content-type", b"").startswith((b"application/", b"text/"))
-            and "gzip" in (header(self.scope, b"accept-encoding") or "")
         )
 
     def preflight(self) -> bool:

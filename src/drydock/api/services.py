@@ -21,6 +21,9 @@ from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
 from drydock.notes.service import ReleaseNotesService
+from drydock.observe.logs.service import LogService
+from drydock.observe.stats.hosts import HostStats
+from drydock.observe.stats.service import StatsService
 from drydock.security.build import SecurityRoom
 
 
@@ -113,6 +116,9 @@ class Services:
     agents: Agents | None = None
     security: SecurityRoom | None = None
     notes: ReleaseNotesService | None = None
+    logs: LogService | None = None
+    stats: StatsService | None = None
+    host_stats: HostStats | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

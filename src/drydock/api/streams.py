@@ -16,6 +16,8 @@ from litestar.connection import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.response import Stream
 
+from drydock.clock import Clock
+
 HEARTBEAT_S = 15.0
 SHUTDOWN_CODE = 1001
 SLOW_CODE = 1013
@@ -125,6 +127,15 @@ async def pump(
         if item_or_end is None:
             return
         yield item_or_end
+
+
+async def beat(channel: Channel, clock: Clock, every_s: float = HEARTBEAT_S) -> None:
+    """Offer `channel` a heartbeat every `every_s` seconds from now on, whatever else it carries. Cancel it at the end."""
+    due = clock.monotonic()
+    while True:
+        due += every_s
+        await clock.sleep(due - clock.monotonic())
+        channel.offer(HEARTBEAT)
 
 
 def sse(source: AsyncIterator[bytes]) -> Stream:

@@ -140,6 +140,14 @@ class Unprocessable(DrydockError):
     default = "Unprocessable"
 
 
+class UpgradeRequired(DrydockError):
+    """A plain request for what is a WebSocket."""
+
+    status = 426
+    code = "upgrade-required"
+    default = "Use a WebSocket"
+
+
 class ConfirmationRequired(DrydockError):
     """A destructive request without its confirmation header (container-api.md §1.10)."""
 

@@ -8,16 +8,33 @@ from __future__ import annotations
 
 from litestar import Router
 
-from drydock.api.routes import audit, container, fleet, probes, registries, release_notes, security, system, watchers
+from drydock.api.routes import (
+    audit,
+    container,
+    dockhand,
+    fleet,
+    logs,
+    probes,
+    registries,
+    release_notes,
+    security,
+    stats,
+    system,
+    watchers,
+)
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
     system.router,
     fleet.router,
     container.router,
+    logs.router,
+    stats.router,
+    dockhand.versioned,
     watchers.router,
     registries.router,
     audit.router,
     security.router,
     release_notes.router,
+    dockhand.router,
 )
