@@ -18,6 +18,7 @@ from drydock.api.asgi import App
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.assemble import build_registries, engine_settings, watch_context
+from drydock.assemble_observe import observe
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -33,6 +34,7 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
+from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
 from drydock.securing import build_notes, build_security, gate_facts
@@ -67,7 +69,9 @@ class Application:
 
 
 @asynccontextmanager
-async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> AsyncIterator[Application]:
+async def run(
+    settings: Settings, environ: Mapping[str, str], clock: Clock | None = None, log_buffer: LogBuffer | None = None
+) -> AsyncIterator[Application]:
     """Build and start everything; leaving the context stops it in reverse.
 
     Raises ConfigError when the store cannot be used. A watcher or registry that cannot be built is left out with a
@@ -97,6 +101,8 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
         services.notes = await build_notes(settings, environ, registries, session, clock)
+        services.log = log_buffer
+        await observe(services, settings, store, bus, supervisor, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
 from drydock.api.limits import FixedWindow
@@ -23,6 +24,10 @@ UPDATE: Final = {"scope": "update"}
 ADMIN: Final = {"scope": "admin"}
 PUBLIC: Final = {"scope": "public"}
 
+UPGRADES = 1000
+UPGRADES_WINDOW_S = 900
+"""WebSocket upgrades of one client: container logs and server log share this budget (platform-api.md §1.7)."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
@@ -36,7 +41,7 @@ def services_of(connection: Connection) -> Services:
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order.
 
-    A WebSocket upgrade from a foreign page is refused first.
+    A WebSocket upgrade is checked for its origin first, and counted before a stranger is refused (platform-api §11.4).
     """
     connection.scope["state"]["guarded"] = True
     scope = handler.opt.get("scope")
@@ -45,15 +50,19 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope is None and connection.scope.get("method") != "OPTIONS":
         raise NotFound("Route not found")
     services = services_of(connection)
-    if "method" not in connection.scope:
+    upgrade = connection.scope["type"] == ScopeType.WEBSOCKET
+    if upgrade:
         check_websocket_origin(connection.scope, services.proxies)
     caller = await services.access.caller(connection)
+    if caller is not None:
+        connection.scope["state"]["caller"] = caller
+    if upgrade:
+        await spend(connection, "websocket-upgrades", UPGRADES, UPGRADES_WINDOW_S)
     if caller is None:
         raise Unauthorized(siblings=handler.opt.get("unauthorized"))
-    connection.scope["state"]["caller"] = caller
     if scope:
         admit_scope(caller, scope)
-    if connection.scope.get("method", "GET") not in _SAFE:
+    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
         check_same_origin(connection.scope, services.proxies, services.settings.public_url)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
+from drydock.config.sections.auth import AuthSettings, SessionSettings
 from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
+from drydock.config.sections.updates import HooksSettings, UpdatesSettings
 from drydock.config.sections.watching import (
     GhcrSettings,
     ImageSetSettings,
@@ -24,6 +26,8 @@ from drydock.config.source import Problem, Source
 SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("server", ServerSettings),
     ("process", ProcessSettings),
+    ("auth", AuthSettings),
+    ("session", SessionSettings),
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
@@ -32,6 +36,8 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("watching", WatchingSettings),
     ("registries", RegistriesSettings),
     ("ghcr", GhcrSettings),
+    ("updates", UpdatesSettings),
+    ("hooks", HooksSettings),
     ("security", SecuritySettings),
     ("notes", ReleaseNotesSettings),
 )
@@ -50,6 +56,8 @@ class Settings:
 
     server: ServerSettings
     process: ProcessSettings
+    auth: AuthSettings
+    session: SessionSettings
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
@@ -58,6 +66,8 @@ class Settings:
     watching: WatchingSettings
     registries: RegistriesSettings
     ghcr: GhcrSettings
+    updates: UpdatesSettings
+    hooks: HooksSettings
     security: SecuritySettings
     notes: ReleaseNotesSettings
     watchers: tuple[WatcherSettings, ...]
