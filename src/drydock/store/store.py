@@ -10,6 +10,7 @@ from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.operations import OperationRecords
 from drydock.store.retention import RetentionRecords
+from drydock.store.scans import AlertRecords, ScanRecords
 
 
 class Store:
@@ -23,6 +24,8 @@ class Store:
         self.audit = AuditRecords(database)
         self.operations = OperationRecords(database)
         self.backups = BackupRecords(database)
+        self.scans = ScanRecords(database)
+        self.scan_alerts = AlertRecords(database)
 
     async def close(self) -> None:
         """Close the database."""
