@@ -151,6 +151,13 @@ TEXT = Schema(type=OpenAPIType.STRING)
 FLAG = Schema(type=OpenAPIType.BOOLEAN)
 WHOLE = Schema(type=OpenAPIType.INTEGER)
 OBJECT = Schema(type=OpenAPIType.OBJECT)
+NUMBER = Schema(type=OpenAPIType.NUMBER)
+TEXTS = Schema(type=OpenAPIType.ARRAY, items=TEXT)
+
+
+def one_of(*values: str) -> Schema:
+    """A text out of a list."""
+    return Schema(type=OpenAPIType.STRING, enum=list(values))
 
 
 def confirmation(token: str) -> Parameter:
