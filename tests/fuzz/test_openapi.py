@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from contract.served import Served, served, user
 from drydock.api.application import schema
+from fuzz.conftest import SENT
 from samples import container
 
 EXAMPLES = int(os.environ.get("DRYDOCK_FUZZ_EXAMPLES", "4"))
@@ -100,6 +101,7 @@ def test_operation(running: Running, label: str, who: str) -> None:
         max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     def check(case: Case) -> None:
+        SENT.append(label)
         answer = case.call(base_url=running.url, headers=headers)
         switched_off = [not_a_server_error] if answer.status_code == 503 else []
         case.validate_response(answer, excluded_checks=[*LEFT_OUT, *switched_off])
