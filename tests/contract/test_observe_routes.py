@@ -256,6 +256,8 @@ async def test_canary_secrets_appear_nowhere(tmp_path: Path, capfd: pytest.Captu
 
 
 class _Sink:
+    congested = False
+
     def __init__(self, frames: list[bytes]) -> None:
         self._frames = frames
 
