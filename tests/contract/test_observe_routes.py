@@ -76,6 +76,12 @@ async def test_every_query_of_the_dashboard_finds_what_it_asks_for(server: Serve
             assert wanted <= series[name] | optional, (expression, wanted - series[name])
 
 
+async def test_every_metric_is_documented_and_every_documented_one_exists(server: Served) -> None:
+    rows = [line for line in (ROOT / "docs" / "metrics.md").read_text().splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert documented == set(server.services.metrics.registry.names())
+
+
 async def test_metrics_are_well_formed(server: Served) -> None:
     text = await exercised(server)
     assert 'dd_containers{id="' in text
