@@ -102,6 +102,7 @@ _TEXTS = {
     413: "Too large",
     415: "Not JSON",
     422: "Cannot be done",
+    426: "A WebSocket is needed",
     428: "Confirmation header missing",
     429: "Rate limit reached",
     500: "Internal error",
