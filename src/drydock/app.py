@@ -153,8 +153,7 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
     )
     threshold = settings.process.ui_maturity_threshold_days
 
-    gate = gate_facts(settings)
-    eligibility = EligibilityContext(gate_enabled=gate.enabled, block_severities=gate.block_severities)
+    eligibility = EligibilityContext(**gate_facts(settings))
 
     def context(_container: Container) -> ViewContext:
         return ViewContext(maturity_threshold_days=threshold, eligibility=eligibility)
