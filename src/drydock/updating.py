@@ -70,6 +70,13 @@ class OperationGate:
         self._engines = engines
         self._enabled = enabled
 
+    async def verify(self, operation: Operation, reference: str) -> Any:
+        """Whether the signature of the image behind `reference` is good, as far as signatures are asked for."""
+        container = self._fleet.get(operation.container_id or "")
+        if container is None:
+            return Refused("The container left the fleet before the signature of its new image was verified")
+        return await self._gate.verify(container, reference, None)
+
     async def check(self, operation: Operation, reference: str, image_id: str) -> Any:
         """The gate's verdict. An image of a container that left the fleet is not let through while the gate is on."""
         container = self._fleet.get(operation.container_id or "")
@@ -119,8 +126,8 @@ async def build_updates(
         look_again=LookAgain(watching),
         environ=environ,
         mode=lambda: preferences.latest.update_mode,
-        gate=OperationGate(services.security.gate, fleet, engines, facts.enabled),
-        gate_facts=lambda _container: {"gate_enabled": facts.enabled, "block_severities": facts.block_severities},
+        gate=OperationGate(services.security.gate, fleet, engines, facts["gate_enabled"]),
+        gate_facts=lambda _container: dict(facts),
         window_open=window_open,
     )
     room = build_room(ports, update_settings(settings), actions)

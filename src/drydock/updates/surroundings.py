@@ -31,7 +31,11 @@ class Verdict(Protocol):
 
 
 class Gate(Protocol):
-    """The security gate (security.md §4)."""
+    """The security gate (security.md §4, §5)."""
+
+    async def verify(self, operation: Operation, reference: str) -> Verdict:
+        """Verify the signature of an image before it is pulled."""
+        ...
 
     async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
         """Scan a pulled image and judge it by the policy in force."""
@@ -44,11 +48,22 @@ class ScanBlocked(StepFailed):
     code = "security-scan-blocked"
 
 
+class SignatureRefused(StepFailed):
+    """The image is not signed as the operator wants it."""
+
+    code = "security-signature-refused"
+
+
 class NoGate:
     """No scanner is configured: everything passes."""
 
     allowed = True
     reason = "not configured"
+
+    async def verify(self, operation: Operation, reference: str) -> Verdict:
+        """Always passes."""
+        del operation, reference
+        return self
 
     async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
         """Always passes."""
@@ -79,8 +94,14 @@ class PlanSurroundings:
         return await self._pull_auth(reference)
 
     async def pre_hook(self, operation: Operation, container: Document) -> None:
-        """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery."""
+        """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery.
+
+        The signature comes first: raises `SignatureRefused` before anything of the new image runs or is pulled.
+        """
         if operation.kind == "container-update" and operation.source != "dependent" and not operation.recovered_at:
+            verdict = await self._gate.verify(operation, operation.wanted.reference)
+            if not verdict.allowed:
+                raise SignatureRefused(verdict.reason)
             await self._hooks.pre(operation, container["Config"].get("Labels") or {})
 
     async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
