@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from lab import box
@@ -20,6 +21,9 @@ from lab.images import Pusher
 from lab.podman import PodmanEngine
 from lab.registry import RegistryServer, basic_auth
 from lab.server import ProductServer
+
+hypothesis.settings.register_profile("drydock", deadline=None)  # machines are noisy: no timings in tests
+hypothesis.settings.load_profile("drydock")
 
 OFFERED = "DRYDOCK_TEST_DOCKER_HOST"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+import aiohttp
 import structlog
 
 from drydock import __version__
@@ -24,6 +25,7 @@ from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
+from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.times import to_iso
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
@@ -35,6 +37,7 @@ from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
+from drydock.securing import build_notes, build_security, gate_facts
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
@@ -93,12 +96,18 @@ async def run(
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
+        room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
+        await room.load()
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        services.security = room
+        services.notes = await build_notes(settings, environ, registries, session, clock)
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
         await observation.start(supervisor)
+        room.start(supervisor)
         if settings.watching.maturity_sweep_cron:
             ledger = FleetLedger(fleet, bus, clock)
             sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
@@ -144,8 +153,11 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
     )
     threshold = settings.process.ui_maturity_threshold_days
 
+    gate = gate_facts(settings)
+    eligibility = EligibilityContext(gate_enabled=gate.enabled, block_severities=gate.block_severities)
+
     def context(_container: Container) -> ViewContext:
-        return ViewContext(maturity_threshold_days=threshold)
+        return ViewContext(maturity_threshold_days=threshold, eligibility=eligibility)
 
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 

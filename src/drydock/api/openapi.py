@@ -12,7 +12,18 @@ from typing import Any
 from litestar import Router
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, Operation, Parameter, Reference, Schema, SecurityScheme, Server, Tag
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Server,
+    Tag,
+)
 from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.envelope import Problem
@@ -113,15 +124,35 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter) -> type[Operation]:
-    """`operation_class=` of a handler that reads these parameters by itself."""
+def reads(*parameters: Parameter, body: RequestBody | None = None) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters, or its body, by itself."""
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
-            self.parameters = [*(self.parameters or []), *parameters]
+            self.parameters = [*(self.parameters or []), *parameters] or None
+            self.request_body = body or self.request_body
 
     return Described
+
+
+def fields(*required: str, **properties: Schema) -> RequestBody:
+    """A JSON object with these properties; the whole body may be absent when none is `required`."""
+    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=list(required) or None)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema)}, required=bool(required))
+
+
+TEXT = Schema(type=OpenAPIType.STRING)
+FLAG = Schema(type=OpenAPIType.BOOLEAN)
+WHOLE = Schema(type=OpenAPIType.INTEGER)
+OBJECT = Schema(type=OpenAPIType.OBJECT)
+NUMBER = Schema(type=OpenAPIType.NUMBER)
+TEXTS = Schema(type=OpenAPIType.ARRAY, items=TEXT)
+
+
+def one_of(*values: str) -> Schema:
+    """A text out of a list."""
+    return Schema(type=OpenAPIType.STRING, enum=list(values))
 
 
 def confirmation(token: str) -> Parameter:

@@ -36,7 +36,7 @@ class FleetLedger:
     async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> list[Container | None]:
         """Store outcomes of checks; None for containers that left meanwhile. Opens maturity gates."""
         known = [(report, checked, trace) for report, trace in reports if self._fleet.get(report.id) is not None]
-        await self._fleet.merge_many(known, check_started_ms=started_ms)
+        await self._fleet.merge_many(known, check_started_ms=started_ms, insert=False)
         for report, _ in reports:
             await self.open_gate(report.id)
         return [self._fleet.get(report.id) for report, _ in reports]
