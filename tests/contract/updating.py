@@ -52,7 +52,10 @@ class Gate:
     allowed: bool = True
     reason: str = "not configured"
 
-    async def check(self, operation: Any, reference: str, image_id: str) -> Gate:
+    async def verify(self, operation: Any, reference: str) -> Gate:
+        return Gate()
+
+    async def check(self, operation: Any, reference: str, image_id: str, on_phase: Any) -> Gate:
         return self
 
 

@@ -19,6 +19,7 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.store.location import StoreSettings
 from drydock.store.store import open_store
+from drydock.updates.executor import OnPhase
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
 from drydock.updates.worker import Worker
@@ -50,7 +51,10 @@ class Around:
     async def pre_hook(self, operation: Operation, container: dict[str, Any]) -> None:
         return None
 
-    async def scan(self, operation: Operation, reference: str, image_id: str, container: dict[str, Any]) -> None:
+    async def verify(self, operation: Operation, reference: str) -> None:
+        return None
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
         return None
 
     async def save_backup(self, operation: Operation, container: dict[str, Any], image: dict[str, Any]) -> str | None:
