@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -42,6 +43,7 @@ from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from drydock.updating import Late, build_updates
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
@@ -87,7 +89,8 @@ async def run(
         registries = await stack.enter_async_context(
             build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
         )
-        fleet = build_fleet(settings, store, bus, clock)
+        late = Late()
+        fleet = build_fleet(settings, store, bus, clock, late)
         await fleet.load()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
@@ -103,8 +106,12 @@ async def run(
         services.notes = await build_notes(settings, environ, registries, session, clock)
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
+        late.updates = build_updates(
+            settings, environ, services, registries, watching, store, room.gate, gate_context(settings), bus, supervisor
+        )
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await late.updates.start()
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
@@ -140,8 +147,14 @@ def store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
 
 
-def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
-    """The fleet over the store."""
+def gate_context(settings: Settings) -> dict[str, Any]:
+    """The gate's part of `EligibilityContext`."""
+    gate = gate_facts(settings)
+    return {"gate_enabled": gate.enabled, "block_severities": gate.block_severities}
+
+
+def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, late: Late) -> Fleet:
+    """The fleet over the store. Until `late` is filled, views know of no action and no operation."""
     caches, default = settings.caches, settings.caches.default_max_entries
     fleet_settings = FleetSettings(
         lifecycle_ttl_ms=caches.lifecycle_ttl_ms,
@@ -153,10 +166,10 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
     )
     threshold = settings.process.ui_maturity_threshold_days
 
-    gate = gate_facts(settings)
-    eligibility = EligibilityContext(gate_enabled=gate.enabled, block_severities=gate.block_severities)
+    plain = EligibilityContext(**gate_context(settings))
 
-    def context(_container: Container) -> ViewContext:
+    def context(container: Container) -> ViewContext:
+        eligibility = late.updates.service.eligibility(container) if late.updates else plain
         return ViewContext(maturity_threshold_days=threshold, eligibility=eligibility)
 
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
