@@ -35,7 +35,7 @@ from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
-from drydock.securing import build_notes, build_security
+from drydock.securing import build_notes, build_security, gate_facts
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
@@ -103,12 +103,22 @@ async def run(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
         services.notes = await build_notes(settings, environ, registries, session, clock)
-        services.updates = await build_updates(
-            settings, environ, services, context, watchers, watching, registries, store, bus, supervisor
+        updates = build_updates(
+            settings,
+            environ,
+            services,
+            registries,
+            watching,
+            store,
+            room.gate,
+            gate_facts(settings),
+            context,
+            bus,
+            supervisor,
         )
-        await services.updates.start()
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await updates.start()
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
