@@ -1,0 +1,1 @@
+"""The figures that Drydock promises (docs/architecture.md): measured on whole processes, printed by `make bench`."""
