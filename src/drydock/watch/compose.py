@@ -95,7 +95,8 @@ def _paths(labels: Mapping[str, str]) -> list[str]:
 
 def services_of(path: str) -> Services:
     """The services of a Compose file. Raises OSError, or ValueError for what is no Compose file."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     file = Path(path)
     if file.stat().st_size > LARGEST:
