@@ -213,7 +213,7 @@ class Fleet:
         """Replace a record by `alter(record)`; nothing comes between reading and writing. `NotFound`."""
         async with self._turn:
             before = self._need(id).container
-            after = stamp(before, alter(before), self._clock.now_ms())
+            after = stamp(before, alter(before), self._clock.now_ms(), whole=True)
             await self._write([(after, None)])
             return after
 

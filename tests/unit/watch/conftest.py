@@ -206,9 +206,7 @@ async def make_place() -> AsyncIterator[Any]:
         await service.__aexit__()
 
 
-async def build(
-    clock: Timeline, registries: RegistryService, like: Place | None, settings: WatcherSettings
-) -> Place:
+async def build(clock: Timeline, registries: RegistryService, like: Place | None, settings: WatcherSettings) -> Place:
     bus = Bus()
     events: list[Event] = []
     publish = bus.publish

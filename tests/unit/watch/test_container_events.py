@@ -32,7 +32,15 @@ async def test_an_event_refreshes_its_container_with_one_call(place: Any, action
     assert len(place.published(ContainerUpdated)) == 1
 
 
-@pytest.mark.parametrize("event", [{"Action": "create", "id": A}, {"Action": "destroy", "id": A}, {"Action": "start"}, {"Action": "start", "id": "f" * 64}])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Action": "create", "id": A},
+        {"Action": "destroy", "id": A},
+        {"Action": "start"},
+        {"Action": "start", "id": "f" * 64},
+    ],
+)
 async def test_others_ask_for_an_enumeration(place: Any, event: dict[str, Any]) -> None:
     await place.one.events.handle(event)
     assert place.host.calls == {}
@@ -81,7 +89,9 @@ async def test_an_engine_that_fails_meanwhile_changes_nothing(place: Any) -> Non
 
 async def test_a_thousand_events_are_kept(place: Any) -> None:
     for number in range(1100):
-        await place.one.events.handle({"Action": "create", "id": A, "Type": "container", "timeNano": number * 1_000_000})
+        await place.one.events.handle(
+            {"Action": "create", "id": A, "Type": "container", "timeNano": number * 1_000_000}
+        )
     seen = place.one.events.seen
     assert (len(seen), seen[-1].timestamp_ms, seen[-1].action, seen[-1].id) == (1000, 1099, "create", A)
 

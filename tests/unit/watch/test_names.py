@@ -56,7 +56,12 @@ def test_the_name_to_show(names: list[str], shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(1_700_000_000, 1_700_000_000_000), (1_700_000_000_000, 1_700_000_000_000), ("1700000000", 1_700_000_000_000), ("x", None)],
+    [
+        (1_700_000_000, 1_700_000_000_000),
+        (1_700_000_000_000, 1_700_000_000_000),
+        ("1700000000", 1_700_000_000_000),
+        ("x", None),
+    ],
 )
 def test_creation_times(value: Any, expected: int | None) -> None:
     assert created_ms(value) == expected
