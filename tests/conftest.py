@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from lab import box
@@ -19,6 +20,10 @@ from lab.fleet import Fleet
 from lab.images import Pusher
 from lab.podman import PodmanEngine
 from lab.registry import RegistryServer, basic_auth
+from lab.server import ProductServer
+
+hypothesis.settings.register_profile("drydock", deadline=None)  # machines are noisy: no timings in tests
+hypothesis.settings.load_profile("drydock")
 
 OFFERED = "DRYDOCK_TEST_DOCKER_HOST"
 
@@ -130,11 +135,27 @@ def podman(
     started.stop()
 
 
+@pytest.fixture(scope="session")
+def start_server(lab_home: pathlib.Path) -> Iterator[Callable[..., ProductServer]]:
+    """`start_server(DD_…="…")` starts the product as a process; stopped at the end of the run."""
+    started: list[ProductServer] = []
+
+    def start(**variables: str) -> ProductServer:
+        home = pathlib.Path(tempfile.mkdtemp(prefix="s", dir=lab_home))
+        started.append(ProductServer(home, variables))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
 def _need(missing: str | None) -> None:
     """Skip where the machine cannot start an Engine; inside a box that would be a fault of the set-up, so fail."""
     if missing is None and box.inside():
         return
-    why = missing or f"needs a box (run tests/run as root) or {OFFERED}"
+    why = missing or f"needs a box: run tests/run as root, without {OFFERED}"
     if box.inside():
         pytest.fail(why)
     pytest.skip(why)

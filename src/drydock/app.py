@@ -18,6 +18,7 @@ from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.assemble import build_registries, engine_settings, watch_context, watch_notices
+from drydock.assemble_observe import observe
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -33,6 +34,8 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
+from drydock.observe.serverlog import LogBuffer
+from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
@@ -67,7 +70,9 @@ class Application:
 
 
 @asynccontextmanager
-async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> AsyncIterator[Application]:
+async def run(
+    settings: Settings, environ: Mapping[str, str], clock: Clock | None = None, log_buffer: LogBuffer | None = None
+) -> AsyncIterator[Application]:
     """Build and start everything; leaving the context stops it in reverse.
 
     Raises ConfigError when the store cannot be used. A watcher or registry that cannot be built is left out with a
@@ -92,9 +97,15 @@ async def run(settings: Settings, environ: Mapping[str, str], clock: Clock | Non
         await watching.forget_strangers()
         watching.follow_updates(bus)
         services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
+        observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
+        services.logs, services.stats = observation.logs, observation.stats
+        services.host_stats = observation.host_stats
+        services.log = log_buffer
+        await observe(services, settings, store, bus, supervisor, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
+        await observation.start(supervisor)
         if settings.watching.maturity_sweep_cron:
             ledger = FleetLedger(fleet, bus, clock)
             sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 
-from drydock.api import server as http
 from drydock.api.application import build
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings
@@ -166,17 +166,30 @@ def context_of(facts: dict[str, Any]) -> ViewContext:
 async def serve(folder: Path, **settings: Any) -> AsyncIterator[World]:
     """A world behind a real HTTP server on a free port of loopback."""
     world = await build_world(folder, **settings)
-    server = http.server(build(world.services), world.services.streams, host="127.0.0.1", port=0)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(world.services),
+            host="127.0.0.1",
+            port=0,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=3,
+        )
+    )
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):
         while not server.started:  # noqa: ASYNC110  # the server offers no event for it
             await asyncio.sleep(0.005)
-    world.url = f"http://127.0.0.1:{server.port}"
+    world.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     world.api = httpx.AsyncClient(base_url=f"{world.url}/api/v1")
     try:
         yield world
     finally:
         await world.api.aclose()
-        server.stop()
+        world.services.streams.close()
+        server.should_exit = True
         await task
         await world.store.close()

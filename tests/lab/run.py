@@ -198,16 +198,18 @@ def sandbox_environment(environ: Mapping[str, str], engine: DockerEngine, fleet:
 
 
 async def until_end(server: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
-    """Wait for the server's own end, or ask for it; its exit status."""
+    """Wait for the server's own end, or ask for it; its exit status, 0 when it was asked for."""
     ended = asyncio.create_task(server.wait())
     await asyncio.wait([ended, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     with contextlib.suppress(ProcessLookupError):
         server.terminate()
     try:
-        return await asyncio.wait_for(asyncio.shield(ended), GRACE_S)
+        await asyncio.wait_for(asyncio.shield(ended), GRACE_S)
     except TimeoutError:
+        tell(f"The server did not stop within {GRACE_S:g} s and was killed.")
         server.kill()
-        return await ended
+    code = await ended
+    return 0 if stop.is_set() else code if code >= 0 else 128 - code
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

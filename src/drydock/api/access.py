@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
 from drydock.api.limits import FixedWindow
-from drydock.api.network import check_same_origin, client_address
+from drydock.api.network import check_same_origin, check_websocket_origin, client_address
 from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
 from drydock.core.errors import ConfirmationRequired, Forbidden, NotFound, TooManyRequests, Unauthorized
@@ -23,18 +24,25 @@ UPDATE: Final = {"scope": "update"}
 ADMIN: Final = {"scope": "admin"}
 PUBLIC: Final = {"scope": "public"}
 
+UPGRADES = 1000
+UPGRADES_WINDOW_S = 900
+"""WebSocket upgrades of one client: container logs and server log share this budget (platform-api.md §1.7)."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
 def services_of(connection: Connection) -> Services:
     """The services of the application that serves `connection`."""
-    found: Services = connection.app.state.services
+    found: Services = connection.scope["state"]["services"]
     return found
 
 
 async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order."""
+    """Authenticate, check the scope, check the origin of cookie-carrying mutations; in this order.
+
+    A WebSocket upgrade is checked for its origin first, and counted before a stranger is refused (platform-api §11.4).
+    """
     connection.scope["state"]["guarded"] = True
     scope = handler.opt.get("scope")
     if scope == "public":
@@ -42,13 +50,19 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope is None and connection.scope.get("method") != "OPTIONS":
         raise NotFound("Route not found")
     services = services_of(connection)
+    upgrade = connection.scope["type"] == ScopeType.WEBSOCKET
+    if upgrade:
+        check_websocket_origin(connection.scope, services.proxies)
     caller = await services.access.caller(connection)
+    if caller is not None:
+        connection.scope["state"]["caller"] = caller
+    if upgrade:
+        await spend(connection, "websocket-upgrades", UPGRADES, UPGRADES_WINDOW_S)
     if caller is None:
-        raise Unauthorized()
-    connection.scope["state"]["caller"] = caller
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
     if scope:
         admit_scope(caller, scope)
-    if connection.scope.get("method", "GET") not in _SAFE:
+    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
         check_same_origin(connection.scope, services.proxies, services.settings.public_url)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import ControllerRouterHandler
 
 from drydock.api import envelope, openapi
 from drydock.api.access import admit
@@ -22,9 +23,9 @@ from drydock.api.services import Services
 SCOPES = frozenset({"read", "watch", "update", "admin", "public"})
 
 
-def build(services: Services) -> App:
+def build(services: Services, routes: Sequence[ControllerRouterHandler] = ROUTES) -> App:
     """The application. Raises `ValueError` for a route that does not declare who may call it."""
-    app = litestar_app(services)
+    app = litestar_app(services, routes)
     undeclared = sorted(
         f"{handler.handler_name}: {sorted(handler.paths)}" for handler in handlers(app) if open_to_all(handler)
     )
@@ -33,9 +34,9 @@ def build(services: Services) -> App:
     return Edge(app, services)
 
 
-def litestar_app(services: Services) -> Litestar:
+def litestar_app(services: Services, routes: Sequence[ControllerRouterHandler] = ROUTES) -> Litestar:
     """The framework's part, without the edge; tests read its route table."""
-    return _framework(services.settings.version, {"services": services, "limiters": {}})
+    return _framework(services.settings.version, {"services": services, "limiters": {}}, routes)
 
 
 def schema(version: str) -> dict[str, Any]:
@@ -43,9 +44,9 @@ def schema(version: str) -> dict[str, Any]:
     return _framework(version, {}).openapi_schema.to_schema()
 
 
-def _framework(version: str, state: dict[str, Any]) -> Litestar:
+def _framework(version: str, state: dict[str, Any], routes: Sequence[ControllerRouterHandler] = ROUTES) -> Litestar:
     return Litestar(
-        route_handlers=list(ROUTES),
+        route_handlers=list(routes),
         guards=[admit],
         request_class=ApiRequest,
         request_max_body_size=API_LIMIT,

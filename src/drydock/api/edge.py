@@ -23,11 +23,13 @@ from drydock.api.services import Services
 from drydock.core.errors import DrydockError, TooManyRequests, Unauthorized
 
 WINDOW_S = 900
+SIGN_IN_MAX = 100
 OFF_LOOP_BYTES = 512 * 1024
 """Bodies from here on are compressed in a thread: it takes more than 5 ms."""
 
 _CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 429: 4429}
 _API = "/api/v1/"
+_STATUS = frozenset({"/api/v1/auth/status", "/api/auth/status"})
 
 
 class Edge:
@@ -38,6 +40,7 @@ class Edge:
         self.services = services
         self.security = headers.security(services.settings)
         self.outer = FixedWindow(services.clock, services.settings.rate_limit_max, WINDOW_S)
+        self.signing_in = FixedWindow(services.clock, SIGN_IN_MAX, WINDOW_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,7 +51,7 @@ class Edge:
             await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         answer = Answer(self, scope, send)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
@@ -64,14 +67,21 @@ class Edge:
         await self.app(scope, receive, answer.send)
 
     def _spend(self, answer: Answer) -> None:
-        if answer.path.startswith(_API):
+        answer.limiter = self._limiter(answer.path)
+        if answer.limiter is not None:
             answer.key = Services.address_key(client_address(answer.scope, self.services.proxies))
-            answer.verdict = self.outer.hit(answer.key)
+            answer.verdict = answer.limiter.hit(answer.key)
             if not answer.verdict.allowed:
                 raise TooManyRequests(headers=answer.verdict.headers())
 
+    def _limiter(self, path: str) -> FixedWindow | None:
+        """The limiter of a path: sign-in has a smaller budget than the API (platform-api.md §1.7)."""
+        if path.startswith("/auth/") or path in _STATUS:
+            return self.signing_in
+        return self.outer if path.startswith(_API) else None
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = dict(scope.get("state") or {})
+        scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         await self.app(scope, receive, Upgrade(scope, send).send)
 
 
@@ -84,6 +94,7 @@ class Answer:
         self.path = scope["path"]
         self.head = scope["method"] == "HEAD"
         self.key = ""
+        self.limiter: FixedWindow | None = None
         self.verdict: Verdict | None = None
         self._send = send
         self._held: Any = None
@@ -97,9 +108,10 @@ class Answer:
             await self._body(message)
 
     async def _start(self, message: Any) -> None:
-        if await self._stranger(message["status"]):
+        refusal = await self._stranger(message["status"])
+        if refusal is not None:
             self._muted = True
-            await self.refuse(Unauthorized())
+            await self.refuse(refusal)
             return
         message["headers"] = self._complete(message["status"], list(message["headers"]))
         if self._compressible(message["headers"]):
@@ -116,12 +128,16 @@ class Answer:
             await self._send(start)
         await self._send({**message, "body": b""} if self.head else message)
 
-    async def _stranger(self, status: int) -> bool:
-        """A 404 or 405 that no guard has seen, below the API, to somebody who is not signed in."""
+    async def _stranger(self, status: int) -> DrydockError | None:
+        """What a 404 or 405 that no guard has seen, below the API, becomes for somebody who is not signed in."""
         if status not in (404, 405) or self.scope["state"].get("guarded") or not self.path.startswith(_API):
-            return False
+            return None
         scope: Any = self.scope
-        return await self.edge.services.access.caller(ASGIConnection(scope)) is None
+        try:
+            caller = await self.edge.services.access.caller(ASGIConnection(scope))
+        except DrydockError as error:
+            return error
+        return Unauthorized() if caller is None else None
 
     async def refuse(self, error: DrydockError) -> None:
         """Answer with the JSON envelope of an error."""
@@ -151,11 +167,11 @@ class Answer:
 
     def _limits(self, status: int, given: dict[bytes, bytes]) -> list[headers.Header]:
         verdict: Verdict | None = self.scope["state"].get("rate") or self.verdict
-        if self._excused(status):
-            self.edge.outer.give_back(self.key)
+        if self.limiter is not None and self._excused(status):
+            self.limiter.give_back(self.key)
         if verdict is None or b"ratelimit-policy" in given:
             return []
-        return [(name.lower().encode(), value.encode()) for name, value in verdict.headers().items()]
+        return verdict.encoded()
 
     def _excused(self, status: int) -> bool:
         """Reads of an admitted caller do not count (platform-api.md §1.7)."""
@@ -164,15 +180,15 @@ class Answer:
 
     def _compressible(self, found: list[headers.Header]) -> bool:
         settings = self.edge.services.settings
+        if not settings.compression or not headers.offers_gzip(header(self.scope, b"accept-encoding")):
+            return False
         given = dict(found)
         length = given.get(b"content-length", b"")
         return (
-            settings.compression
-            and length.isdigit()
+            length.isdigit()
             and int(length) >= max(settings.compression_threshold, 1)
             and b"content-encoding" not in given
             and given.get(b"content-type", b"").startswith((b"application/", b"text/"))
-            and "gzip" in (header(self.scope, b"accept-encoding") or "")
         )
 
     def preflight(self) -> bool:

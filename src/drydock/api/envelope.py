@@ -5,6 +5,7 @@ The status, text and extra fields come from the class of `core.errors`; Litestar
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,10 @@ TOMBSTONE = {
     },
 }
 """Body of the 410 for unversioned paths (platform-api.md §17.1)."""
+
+
+_SLASH_IN_REFERENCE = re.compile(r"/api/containers/.+/stats")
+"""A container reference with a slash in it (dockhand-stats.md §2): the router finds no route for it."""
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -56,7 +61,9 @@ def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     if isinstance(exc, ValidationException):
         log.info("api.invalid_request", path=path, reason=_printable(f"{exc.detail} {exc.extra}"))
         return errors.BadRequest()
-    if exc.status_code in (404, 405) and unversioned(path):
+    if exc.status_code == 404 and _SLASH_IN_REFERENCE.fullmatch(path):
+        return errors.BadRequest("Invalid container ID")
+    if exc.status_code == 404 and unversioned(path):
         return errors.Gone(TOMBSTONE["error"], details=TOMBSTONE["details"])  # type: ignore[arg-type]  # literal above
     kind = _BY_STATUS.get(exc.status_code)
     if kind is errors.NotFound:
@@ -105,7 +112,7 @@ def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     path = request.scope["path"]
     error = translate(exc, path)
     if isinstance(error, errors.Gone) and unversioned(path):
-        request.app.state.services.legacy.count("api", "unmatched")
+        request.scope["state"]["services"].legacy.count("api", "unmatched")
     return Response(
         content=msgspec.json.encode(body(error)),
         status_code=error.status,

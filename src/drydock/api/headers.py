@@ -42,6 +42,25 @@ _FIXED = {
 }
 
 
+def offers_gzip(accept_encoding: str | None) -> bool:
+    """Whether `Accept-Encoding` names gzip (or `*`) with a weight above zero; gzip by name wins over `*`."""
+    weights: dict[str, float] = {}
+    for part in (accept_encoding or "").lower().split(","):
+        name, _, parameters = part.partition(";")
+        weights[name.strip()] = _weight(parameters)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def _weight(parameters: str) -> float:
+    key, _, value = parameters.strip().partition("=")
+    if key.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
 def security(settings: ServerSettings) -> list[Header]:
     """The security headers of this server, encoded once. The resource policy is added per answer (CORS)."""
     policy = [*_POLICY, "upgrade-insecure-requests"] if settings.tls else list(_POLICY)

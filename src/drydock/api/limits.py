@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from drydock.clock import Clock
@@ -29,6 +32,10 @@ class Verdict(NamedTuple):
             "RateLimit-Reset": str(self.reset_s),
         }
         return found if self.allowed else {**found, "Retry-After": str(self.reset_s)}
+
+    def encoded(self) -> list[tuple[bytes, bytes]]:
+        """The same as ASGI wants it."""
+        return [(name.lower().encode(), value.encode()) for name, value in self.headers().items()]
 
 
 class FixedWindow:
@@ -67,3 +74,26 @@ class FixedWindow:
         self._calls += 1
         if self._calls % SWEEP_EVERY == 0:
             self._windows = {key: window for key, window in self._windows.items() if window[0] > now}
+
+
+class Concurrency:
+    """At most `maximum` open streams per key."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._open: Counter[str] = Counter()
+
+    def has_room(self, key: str) -> bool:
+        """Whether `key` may open one more."""
+        return self._open[key] < self.maximum
+
+    @contextmanager
+    def entered(self, key: str) -> Iterator[None]:
+        """One more is open for the duration of the block."""
+        self._open[key] += 1
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]

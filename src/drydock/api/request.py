@@ -13,7 +13,8 @@ from drydock.api.network import client_address
 from drydock.api.query import Query
 from drydock.api.services import Services
 from drydock.auth.caller import Caller
-from drydock.core.errors import BadRequest
+from drydock.core.errors import BadRequest, Unavailable
+from drydock.updates.room import Updates
 
 T = TypeVar("T")
 
@@ -38,6 +39,13 @@ class ApiRequest(Request[Any, Any, Any]):
     @property
     def services(self) -> Services:
         return services_of(self)
+
+    @property
+    def updates(self) -> Updates:
+        """The update services; `Unavailable` in a process that does not carry out updates."""
+        if self.services.updates is None:
+            raise Unavailable("This process does not carry out updates")
+        return self.services.updates
 
     @property
     def caller(self) -> Caller:

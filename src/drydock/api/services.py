@@ -5,21 +5,37 @@ A room that brings a service adds a field here (default None where the room can 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from drydock.api.network import Proxies, bucket
 from drydock.api.settings import ServerSettings
 from drydock.api.streams import Streams
+from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Access
 from drydock.clock import Clock
 from drydock.core.audit import AuditEntry, AuditFilter
+from drydock.core.errors import Unavailable
 from drydock.core.model import Container
+from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
+from drydock.notes.service import ReleaseNotesService
+from drydock.observe.acks import Acknowledgements
+from drydock.observe.eventstream import EventStream
+from drydock.observe.logs.service import LogService
+from drydock.observe.metrics.catalogue import Metrics
+from drydock.observe.preferences import Preferences
+from drydock.observe.serverlog import LogBuffer
+from drydock.observe.stats.hosts import HostStats
+from drydock.observe.stats.service import StatsService
+from drydock.security.build import SecurityRoom
+from drydock.updates.room import Updates
+
+T = TypeVar("T")
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -97,6 +113,13 @@ class LegacyInputs(msgspec.Struct, kw_only=True):
         self.totals[source] = self.totals.get(source, 0) + 1
 
 
+def needed(service: T | None) -> T:
+    """A service that this process must have for the request; `Unavailable` without it."""
+    if service is None:
+        raise Unavailable()
+    return service
+
+
 @dataclass(kw_only=True)
 class Services:
     """Everything a request may need. Rooms that are switched off stay None."""
@@ -109,10 +132,29 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
+    logs: LogService | None = None
+    stats: StatsService | None = None
+    host_stats: HostStats | None = None
+    updates: Updates | None = None
+    security: SecurityRoom | None = None
+    notes: ReleaseNotesService | None = None
+    auth: Authentication | None = None
+    events: EventStream | None = None
+    acks: Acknowledgements | None = None
+    log: LogBuffer | None = None
+    metrics: Metrics | None = None
+    metrics_token: Secret | None = None
+    preferences: Preferences | None = None
+    dump: Callable[[int], Awaitable[bytes]] | None = None
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0
     """Monotonic seconds at which the process began to serve."""
+
+    @property
+    def door(self) -> Authentication:
+        """Sign-in; `Unavailable` in a process without it."""
+        return needed(self.auth)
 
     @cached_property
     def proxies(self) -> Proxies:

@@ -8,13 +8,15 @@ so that the server can stop (platform-api.md §11.4, §12; container-api.md §9.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import msgspec
 from litestar.connection import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.response import Stream
+
+from drydock.clock import Clock
 
 HEARTBEAT_S = 15.0
 SHUTDOWN_CODE = 1001
@@ -50,6 +52,8 @@ class Channel:
         self._items: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._capacity = capacity
         self.dropped = 0
+        self.waiting_bytes = 0
+        """Size of what is queued."""
         self.closed = False
 
     def offer(self, item: bytes) -> bool:
@@ -60,6 +64,7 @@ class Channel:
             self.dropped += 1
             return False
         self._items.put_nowait(item)
+        self.waiting_bytes += len(item)
         return True
 
     @property
@@ -76,9 +81,13 @@ class Channel:
     async def get(self, within_s: float | None = None) -> bytes | None:
         """The next item, None at the end. Raises `TimeoutError` when nothing came in time."""
         if not self._items.empty():
-            return self._items.get_nowait()
+            return self._taken(self._items.get_nowait())
         async with asyncio.timeout(within_s):
-            return await self._items.get()
+            return self._taken(await self._items.get())
+
+    def _taken(self, item: bytes | None) -> bytes | None:
+        self.waiting_bytes -= len(item) if item else 0
+        return item
 
 
 class Streams:
@@ -127,22 +136,33 @@ async def pump(
         yield item_or_end
 
 
+async def beat(channel: Channel, clock: Clock, every_s: float = HEARTBEAT_S) -> None:
+    """Offer `channel` a heartbeat every `every_s` seconds from now on, whatever else it carries. Cancel it at the end."""
+    due = clock.monotonic()
+    while True:
+        due += every_s
+        await clock.sleep(due - clock.monotonic())
+        channel.offer(HEARTBEAT)
+
+
 def sse(source: AsyncIterator[bytes]) -> Stream:
     """An SSE answer from an iterator of frames. Clean up in the iterator's `finally`: it is closed on disconnect."""
     return Stream(source, media_type="text/event-stream", headers=SSE_HEADERS)
 
 
-async def serve_socket(socket: WebSocket[Any, Any, Any], channel: Channel, *, end_code: int = 1000) -> None:
+async def serve_socket(
+    socket: WebSocket[Any, Any, Any], channel: Channel, *, end_code: int | Callable[[], int] = 1000
+) -> None:
     """Send the text frames of `channel` over an accepted WebSocket until it ends or the client goes.
 
-    Messages of the client are ignored. Closes with `end_code` at the end of the channel.
+    Messages of the client are ignored. Closes with `end_code` (asked at the end, when callable).
     """
     listener = asyncio.create_task(_ignore_client(socket, channel))
     try:
         while (item := await channel.get()) is not None:
             await socket.send_text(item.decode())
         if not listener.done():
-            await socket.close(code=end_code)
+            await socket.close(code=end_code() if callable(end_code) else end_code)
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)

@@ -22,6 +22,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["anonymous", "session", "basic", "bearer", "key"]
     name: str | None = None
     session_id: str | None = None
+    key: str | None = None
+    """Id of the API key, where one was used."""
     scopes: frozenset[str] = ALL_SCOPES
 
     @property

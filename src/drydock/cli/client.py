@@ -28,21 +28,37 @@ class Client:
         """The JSON document at `path`. Raises ClientError."""
         return self.call("GET", path, query)
 
+    def text(self, path: str, **query: str) -> str:
+        """The text at `path`. Raises ClientError."""
+        return self._send("GET", path, query, None).decode(errors="replace")
+
     def call(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None) -> Any:
-        """One request. Raises ClientError with the server's own words."""
-        url = f"{self.server.rstrip('/')}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, self._headers(data is not None), method=method)
+        """One request for a JSON document. Raises ClientError with the server's own words."""
+        answer = self._send(method, path, query, None if body is None else json.dumps(body).encode())
         try:
+            return json.loads(answer)
+        except ValueError as error:
+            raise ClientError(f"What answers at {self.server} is no Drydock. See --server.") from error
+
+    def url(self, path: str, query: dict[str, str] | None = None) -> str:
+        """The address of `path` at this server."""
+        return f"{self.server.rstrip('/')}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+
+    def _send(self, method: str, path: str, query: dict[str, str] | None, data: bytes | None) -> bytes:
+        try:
+            headers = self._headers(data is not None)
+            request = urllib.request.Request(self.url(path, query), data, headers, method=method)
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-                return json.load(answer)
+                found: bytes = answer.read()
+                return found
         except urllib.error.HTTPError as error:
             raise ClientError(_refusal(error)) from error
         except (urllib.error.URLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise ClientError(
-                f"No Drydock answers at {self.server} ({reason}). Is it running? See --server."
-            ) from error
+            raise self.unreachable(getattr(error, "reason", error)) from error
+
+    def unreachable(self, reason: object) -> ClientError:
+        """Nobody answers, with what to do about it."""
+        return ClientError(f"No Drydock answers at {self.server} ({reason}). Is it running? See --server.")
 
     def _headers(self, has_body: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}

@@ -125,3 +125,43 @@ def healthcheck(server: Server = DEFAULT_SERVER) -> None:
     from drydock.cli.healthcheck import run
 
     raise typer.Exit(run(server))
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="Name or id of a container.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is new.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", help="Lines from the end of the log.")] = 1000,
+    since: Annotated[str, typer.Option("--since", help="Unix seconds or ISO 8601: nothing older.")] = "",
+    stdout: Annotated[bool, typer.Option("--stdout/--no-stdout", help="Include standard output.")] = True,
+    stderr: Annotated[bool, typer.Option("--stderr/--no-stderr", help="Include standard error.")] = True,
+    timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Print the time before each line.")] = False,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Print a container's log, through a running server.
+
+    Example: drydock logs web -f
+    """
+    from drydock.cli.logs import LogsOptions, run
+
+    options = LogsOptions(name, server, follow, tail, since, stdout, stderr, timestamps, token, token_file)
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def stats(
+    names: Annotated[list[str] | None, typer.Argument(help="Containers to show; none = all that run.")] = None,
+    as_json: Json = False,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what the running containers use: a live table on a terminal, else one sample.
+
+    Example: drydock stats --json
+    """
+    from drydock.cli.stats import StatsOptions, run
+
+    raise typer.Exit(run(StatsOptions(tuple(names or ()), server, as_json, token, token_file)))

@@ -16,12 +16,13 @@ import uvloop
 
 from drydock import app, log_setup
 from drydock.cli.config import report
+from drydock.clock import SystemClock
 from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
+from drydock.observe.serverlog import LogBuffer
 
 log = structlog.get_logger("server")
 
-LOOPBACK = "127.0.0.1"
 GRACE_S = 3
 BACKLOG = 2048
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -34,20 +35,21 @@ def run() -> int:
         report(loaded.problems)
         return 1
     settings = loaded.settings
-    log_setup.configure(settings.log.level, settings.log.format)
+    buffer = LogBuffer(SystemClock().now_ms, settings.log.level, settings.log.buffer_enabled)
+    log_setup.configure(settings.log.level, settings.log.format, extra=[buffer.processor])
     for problem in loaded.problems:
         log.warning("config.problem", variable=problem.variable, reason=problem.message)
     try:
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, buffer))
     except ConfigError as error:
         print(f"error: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, buffer: LogBuffer) -> None:
     listener = listen(settings) if settings.server.enabled else None
-    async with app.run(settings, os.environ) as application:
+    async with app.run(settings, os.environ, log_buffer=buffer) as application:
         if listener is None:
             await _until_signal()
             return
@@ -106,13 +108,8 @@ async def _until_signal() -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket. Without confirmed anonymous access it is on loopback only.
-
-    Raises ConfigError when the address cannot be used.
-    """
+    """The listening socket; ConfigError when the address cannot be used."""
     host, port = settings.server.host, settings.server.port
-    if not settings.process.anonymous_auth_confirm:
-        host = host if host in ("127.0.0.1", "::1", "localhost") else _confined(host)
     try:
         if host is None and socket.has_dualstack_ipv6():
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
@@ -123,15 +120,6 @@ def listen(settings: Settings) -> socket.socket:
             f"Cannot listen on {host or 'all interfaces'} port {port}: {error.strerror}",
             hint="Set DD_SERVER_PORT or DD_SERVER_HOST, or stop what uses the port.",
         ) from error
-
-
-def _confined(host: str | None) -> str:
-    log.warning(
-        "server.loopback_only",
-        wanted=host or "all interfaces",
-        reason="nobody has to sign in yet; DD_ANONYMOUS_AUTH_CONFIRM=true serves other machines all the same",
-    )
-    return LOOPBACK
 
 
 def _address(listener: socket.socket) -> str:

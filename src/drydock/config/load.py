@@ -9,8 +9,11 @@ from typing import Any
 
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
+from drydock.config.sections.auth import AuthSettings, SessionSettings
+from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
+from drydock.config.sections.updates import HooksSettings, UpdatesSettings
 from drydock.config.sections.watching import (
     GhcrSettings,
     ImageSetSettings,
@@ -23,6 +26,8 @@ from drydock.config.source import Problem, Source
 SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("server", ServerSettings),
     ("process", ProcessSettings),
+    ("auth", AuthSettings),
+    ("session", SessionSettings),
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
@@ -31,6 +36,10 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("watching", WatchingSettings),
     ("registries", RegistriesSettings),
     ("ghcr", GhcrSettings),
+    ("updates", UpdatesSettings),
+    ("hooks", HooksSettings),
+    ("security", SecuritySettings),
+    ("notes", ReleaseNotesSettings),
 )
 """Every plain section by its name in `Settings`, in the order of the documentation."""
 
@@ -47,6 +56,8 @@ class Settings:
 
     server: ServerSettings
     process: ProcessSettings
+    auth: AuthSettings
+    session: SessionSettings
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
@@ -55,6 +66,10 @@ class Settings:
     watching: WatchingSettings
     registries: RegistriesSettings
     ghcr: GhcrSettings
+    updates: UpdatesSettings
+    hooks: HooksSettings
+    security: SecuritySettings
+    notes: ReleaseNotesSettings
     watchers: tuple[WatcherSettings, ...]
     source: Source
     effective: tuple[Effective, ...]
@@ -76,6 +91,7 @@ def load(environ: Mapping[str, str]) -> Loaded:
     problems = [*source.problems, *(problem for reading in readings.values() for problem in reading.problems)]
     watchers, watcher_readings = _watchers(source, problems, _implicit_watcher(readings["watching"]))
     problems += _cross_checks(readings)
+    problems += security_problems(readings["security"])
     problems += _unknown(source, [*readings.values(), *watcher_readings])
     if any(problem.fatal for problem in problems):
         return Loaded(None, tuple(problems))

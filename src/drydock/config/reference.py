@@ -8,12 +8,16 @@ from typing import Any
 from drydock.config.load import SECTIONS
 from drydock.config.reader import show_default
 from drydock.config.schema import Option, Section, section_of
+from drydock.config.sections.auth import ApiKeySettings, BasicSettings, OidcSettings
 from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
 
 DOCUMENTED: tuple[type[Any], ...] = (
     *(cls for _, cls in SECTIONS),
     WatcherSettings,
     ImageSetSettings,
+    BasicSettings,
+    OidcSettings,
+    ApiKeySettings,
 )
 
 INTRODUCTION = """# Configuration

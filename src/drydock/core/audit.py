@@ -25,6 +25,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     details: str | None = None
     user: str | None = None
     ip: str | None = None
+    key: str | None = None
+    """Id of the API key that was used."""
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -140,6 +140,14 @@ class Unprocessable(DrydockError):
     default = "Unprocessable"
 
 
+class UpgradeRequired(DrydockError):
+    """A plain request for what is a WebSocket."""
+
+    status = 426
+    code = "upgrade-required"
+    default = "Use a WebSocket"
+
+
 class ConfirmationRequired(DrydockError):
     """A destructive request without its confirmation header (container-api.md §1.10)."""
 
@@ -259,3 +267,20 @@ class RegistryNetworkError(RegistryError):
     """Time-out, reset, refused connection, unknown host, certificate fault."""
 
     code = "registry-network-error"
+
+
+class ScanFailed(DrydockError):
+    """A scanner, SBOM generator or signature verifier gave no usable answer. `transient`: trying again may help."""
+
+    code = "security-scan-failed"
+    default = "Security scan failed"
+
+    def __init__(self, message: str | None = None, *, transient: bool = False, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class ScannerMissing(ScanFailed):
+    """The program is not installed, or may not be run."""
+
+    code = "security-scanner-missing"

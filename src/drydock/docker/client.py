@@ -98,7 +98,10 @@ class EngineClient:
         since: int = 0,
         timestamps: bool = True,
     ) -> AsyncIterator[bytes]:
-        """Raw log bytes: framed (`docker.logs`) unless the container has a TTY. `since` is in Unix seconds."""
+        """Raw log bytes: framed (`docker.logs`) unless the container has a TTY. `since` is in Unix seconds.
+
+        The first chunk is empty: it tells that the Engine has answered, which a quiet log would not show.
+        """
         if not (stdout or stderr):
             return
         params: Params = {
@@ -110,6 +113,7 @@ class EngineClient:
             "tail": "all" if tail is None else tail,
         }
         async with self._http.stream("GET", f"/containers/{_segment(ref)}/logs", params=params) as chunks:
+            yield b""
             async for chunk in chunks:
                 yield chunk
 

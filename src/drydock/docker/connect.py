@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
+
+from aiohttp.abc import AbstractResolver
 
 from drydock.core.errors import ConfigError
 from drydock.core.secret import Secret
@@ -112,8 +114,11 @@ def from_docker_host(environ: Mapping[str, str]) -> EngineSettings:
     return _from_url(parts.scheme, parts.hostname, parts.port, environ)
 
 
-def connect(address: EngineAddress) -> EngineClient:
-    """A client for `address`. Nothing is sent yet. Raises `ConfigError` when a TLS file cannot be read."""
+def connect(address: EngineAddress, resolver: AbstractResolver | None = None) -> EngineClient:
+    """A client for `address`. Nothing is sent yet. Raises `ConfigError` when a TLS file cannot be read.
+
+    `resolver` orders the addresses of a TCP host (`DD_DNS_MODE`); the system's order without one.
+    """
     return EngineClient(
         Transport(
             base=address.base,
@@ -122,6 +127,7 @@ def connect(address: EngineAddress) -> EngineClient:
             tls=tls_context(address.settings) if address.base.startswith("https:") else None,
             authorization=address.authorization,
             blocked=address.blocked,
+            resolver=resolver,
         )
     )
 
@@ -176,25 +182,8 @@ def _with_auth(address: EngineAddress) -> EngineAddress:
     header = authorization(auth)
     fault = _auth_fault(address.settings, header)
     if fault is not None and not auth.insecure:
-        return _replaced(address, blocked=fault)
-    return _replaced(address, authorization=header, warnings=(fault,) if fault else ())
-
-
-def _replaced(
-    address: EngineAddress,
-    *,
-    authorization: Secret | None = None,
-    blocked: str | None = None,
-    warnings: tuple[str, ...] = (),
-) -> EngineAddress:
-    return EngineAddress(
-        label=address.label,
-        base=address.base,
-        settings=address.settings,
-        authorization=authorization,
-        blocked=blocked,
-        warnings=warnings,
-    )
+        return replace(address, blocked=fault)
+    return replace(address, authorization=header, warnings=(fault,) if fault else ())
 
 
 def auth_type(auth: EngineAuth) -> AuthType | None:

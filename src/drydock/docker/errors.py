@@ -29,6 +29,22 @@ _HINTS = {
     errno.EHOSTUNREACH: "The host cannot be reached from here: check the network and a firewall.",
 }
 
+# Words of a registry's refusal, as the Engine repeats them, and what the operator can do.
+_PULL_HINTS = (
+    (("toomanyrequests", "rate limit"), "The registry's pull limit is used up: configure credentials, or wait."),
+    (
+        ("unauthorized", "access denied", "no basic auth credentials", "authentication required"),
+        "The registry wants credentials: configure DD_REGISTRY_* for its host.",
+    ),
+    (
+        ("x509", "certificate"),
+        "The Engine does not trust the registry's certificate: add its CA to /etc/docker/certs.d.",
+    ),
+    (("http response to https client",), "The registry speaks plain HTTP: add it to the Engine's insecure-registries."),
+    (("no space left",), "The Engine's disk is full: remove unused images."),
+    (("dial tcp", "no such host", "timeout", "connection refused"), "The Engine cannot reach the registry."),
+)
+
 _ABSENT = ("manifest unknown", "name unknown", "not found", "no such image", "repository does not exist")
 
 
@@ -40,7 +56,7 @@ def refusal(status: int, body: bytes, call: str) -> EngineError:
     if status == 404 and not _is_document(body):
         return EngineNotSupported(f"This Engine does not offer {call}", engine_status=status)
     if status == 404:
-        return EngineNotFound(text or None, engine_status=status)
+        return EngineNotFound(text or None, engine_status=status, hint=pull_hint(text))
     if status == 409 or (status == 500 and "already in use" in text):
         return EngineConflict(text or None, engine_status=status)
     if status in (401, 403):
@@ -51,13 +67,20 @@ def refusal(status: int, body: bytes, call: str) -> EngineError:
         )
     if status in (405, 501):
         return EngineNotSupported(text or f"This Engine does not offer {call}", engine_status=status)
-    return EngineError(text or f"{call} failed with status {status}", engine_status=status)
+    return EngineError(text or f"{call} failed with status {status}", engine_status=status, hint=pull_hint(text))
 
 
 def pull_failure(message: str) -> EngineError:
     """The error for a failure that arrives inside the progress of a pull."""
-    absent = any(word in message.lower() for word in _ABSENT)
-    return EngineNotFound(message, engine_status=404) if absent else EngineError(message)
+    hint = pull_hint(message)
+    absent = hint is None and any(word in message.lower() for word in _ABSENT)
+    return EngineNotFound(message, engine_status=404) if absent else EngineError(message, hint=hint)
+
+
+def pull_hint(message: str) -> str | None:
+    """What to do about a failed pull, from the registry's words in the Engine's message."""
+    lowered = message.lower()
+    return next((hint for words, hint in _PULL_HINTS if any(word in lowered for word in words)), None)
 
 
 def message_of(body: bytes) -> str:

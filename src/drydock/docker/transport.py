@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import structlog
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from drydock.core.errors import EngineAuthBlocked, EngineError
@@ -47,8 +48,10 @@ class Transport:
         tls: ssl.SSLContext | None = None,
         authorization: Secret | None = None,
         blocked: str | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self.label = label
+        self._resolver = resolver
         self._base, self._socket, self._tls = base, socket, tls
         self._authorization, self._blocked = authorization, blocked
         self._session: aiohttp.ClientSession | None = None
@@ -180,7 +183,7 @@ class Transport:
             connector: aiohttp.BaseConnector = (
                 aiohttp.UnixConnector(self._socket, limit=0)
                 if self._socket is not None
-                else aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
+                else aiohttp.TCPConnector(limit=0, ssl=self._tls or True, resolver=self._resolver)
             )
             self._session = aiohttp.ClientSession(connector=connector, read_bufsize=256 * 1024)
         return self._session

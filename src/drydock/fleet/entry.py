@@ -25,7 +25,9 @@ HOT_MS = DAY_MS
 MATURE_MS = 7 * DAY_MS
 ESTABLISHED_MS = 30 * DAY_MS
 LONGEST_MS = 60_000
-"""A view is evaluated again after this time, for what has no deadline of its own (maintenance windows)."""
+"""A view is evaluated again after once to twice this time, for what has no deadline of its own (maintenance windows).
+
+Spread by id, so that a large fleet is not evaluated all at once."""
 NEVER = 1 << 62
 
 _AGE = 8_007_199_254_740_881
@@ -62,6 +64,7 @@ class Entry:
         "container",
         "due",
         "flags",
+        "longest",
         "name_key",
         "trace",
         "view",
@@ -84,6 +87,7 @@ class Entry:
             container.watcher,
             container.id,
         )
+        self.longest = LONGEST_MS + hash(container.id) % LONGEST_MS
         self._row: tuple[bytes, bytes] | bytes | None = None
 
     def compute(self, now_ms: int, context: ViewContext) -> None:
@@ -98,7 +102,7 @@ class Entry:
 
     def worn(self, now_ms: int) -> bool:
         """The view is too old to be shown."""
-        return not self.computed_at <= now_ms < min(self.due, self.computed_at + LONGEST_MS)
+        return not self.computed_at <= now_ms < min(self.due, self.computed_at + self.longest)
 
     def age(self, now_ms: int) -> int | None:
         """Age of the available update in ms."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import NotFound
@@ -18,6 +19,7 @@ from drydock.core.explain import Explanation, explain
 from drydock.core.model import Container, ContainerView, UpdatePolicy, audit_key, identity_key
 from drydock.core.policy.lifecycle import stamp
 from drydock.core.trace import Trace
+from drydock.core.update import has_raw_update
 from drydock.core.view import ViewContext, view
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
 from drydock.fleet.bodies import Bodies, PageFacts, envelope
@@ -30,8 +32,10 @@ from drydock.fleet.retention import Records as RetentionRecords
 from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_overrides
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
+from drydock.fleet.waiting import Change, Job, Merge, Record, Waiting
 
-Record = tuple[Container, Trace | None]
+log = structlog.get_logger("fleet")
+
 ContextOf = Callable[[Container], ViewContext]
 
 
@@ -67,6 +71,7 @@ class Fleet:
         self._counters = Counters()
         self._bodies = Bodies(self.settings)
         self._marks = Marks()
+        self._waiting = Waiting()
         self._turn = asyncio.Lock()
         self._latest_ms = 0
         self.version = 0
@@ -181,33 +186,21 @@ class Fleet:
         return (await self.put_many([(container, trace)], check_started_ms=check_started_ms))[0]
 
     async def put_many(self, records: Sequence[Record], *, check_started_ms: int | None = None) -> list[Container]:
-        """Insert or replace several records in one transaction."""
-        async with self._turn:
-            now_ms = self._clock.now_ms()
-            done = [(await self._prepare(c, check_started_ms, now_ms), t) for c, t in records]
-            await self._write(done)
-            return [container for container, _ in done]
+        """Insert or replace several records, all or none. Callers that wait for each other share a transaction."""
+        return await self._submit(Job([(container, None, trace) for container, trace in records], check_started_ms))
 
     async def merge_many(
         self,
-        changes: Sequence[tuple[Container, Callable[[Container, Container], Container], Trace | None]],
+        changes: Sequence[tuple[Container, Merge, Trace | None]],
         *,
         check_started_ms: int | None = None,
-    ) -> None:
+    ) -> list[Container]:
         """Write what somebody learned about several containers without undoing what others wrote meanwhile.
 
-        Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`; an unknown container is
-        inserted as it came.
+        Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`; an unknown container
+        is inserted as it came.
         """
-        async with self._turn:
-            now_ms = self._clock.now_ms()
-            merged = [(self._merged(incoming, merge), trace) for incoming, merge, trace in changes]
-            done = [(await self._prepare(c, check_started_ms, now_ms), t) for c, t in merged]
-            await self._write(done)
-
-    def _merged(self, incoming: Container, merge: Callable[[Container, Container], Container]) -> Container:
-        current = self.get(incoming.id)
-        return incoming if current is None else merge(current, incoming)
+        return await self._submit(Job(changes, check_started_ms))
 
     async def change(self, id: str, alter: Callable[[Container], Container]) -> Container:
         """Replace a record by `alter(record)`; nothing comes between reading and writing. `NotFound`."""
@@ -264,6 +257,43 @@ class Fleet:
             raise NotFound("Container not found")
         return entry
 
+    async def _submit(self, job: Job) -> list[Container]:
+        self._waiting.add(job)
+        try:
+            async with self._turn:
+                while job.stored is None:
+                    await self._serve(job)
+        finally:
+            self._waiting.drop(job)
+        return job.stored
+
+    async def _serve(self, own: Job) -> None:
+        """Write the jobs at the front; the others wait again when it fails, and `own` fails for itself alone."""
+        jobs = self._waiting.take()
+        try:
+            await self._carry_out(jobs)
+        except Exception:
+            if jobs == [own]:
+                raise
+            log.warning("fleet.shared_write_failed", jobs=len(jobs))
+            await self._carry_out([own])
+        finally:
+            self._waiting.put_back([job for job in jobs if job.stored is None and job is not own])
+
+    async def _carry_out(self, jobs: Sequence[Job]) -> None:
+        now_ms = self._clock.now_ms()
+        done = [[await self._joined(change, job.check_started_ms, now_ms) for change in job.changes] for job in jobs]
+        await self._write([record for records in done for record in records])
+        for job, records in zip(jobs, done, strict=True):
+            job.stored = [container for container, _ in records]
+
+    async def _joined(self, change: Change, check_started_ms: int | None, now_ms: int) -> Record:
+        incoming, merge, trace = change
+        current = self.get(incoming.id)
+        if merge is not None and current is not None:
+            incoming = merge(current, incoming)
+        return await self._prepare(incoming, check_started_ms, now_ms), trace
+
     async def _prepare(self, incoming: Container, check_started_ms: int | None, now_ms: int) -> Container:
         """What will be stored for an incoming record."""
         previous = self.get(incoming.id)
@@ -272,9 +302,17 @@ class Fleet:
             incoming = self._from_relatives(await self._retention.inherit(incoming, now_ms))
         else:
             incoming = keep_secrets(previous, incoming)
+        if self._is_first_finding(previous, incoming, check_started_ms):
+            incoming = await self._retention.inherit_clocks(incoming, now_ms)
         if previous is not None and is_leftover(incoming.name) and not is_leftover(previous.name):
             await self._retention.stash(previous, now_ms)
         return stamp(previous, incoming, now_ms)
+
+    def _is_first_finding(self, previous: Container | None, incoming: Container, check_started_ms: int | None) -> bool:
+        """Only now can the candidate be compared with the predecessor's: what discovery inserts was never checked."""
+        if previous is None:
+            return has_raw_update(incoming)
+        return check_started_ms is not None and self.trace(previous.id) is None
 
     def _from_relatives(self, incoming: Container) -> Container:
         """A recreated container may arrive before the old one leaves; a new replica shares its service's policy."""

@@ -10,10 +10,13 @@ import asyncio
 import sqlite3
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
+T = TypeVar("T")
 log = structlog.get_logger("registries")
 
 _SCHEMA = """
@@ -51,28 +54,51 @@ class DiskCache:
 
     async def get(self, kind: str, key: str) -> tuple[str, bytes] | None:
         """Text and body of an entry, or None."""
-        if self._db is None:
-            return None
-        return await asyncio.to_thread(self._get, kind, key)
+        return await asyncio.to_thread(self._safely, self._get, kind, key) if self._db is not None else None
 
     async def put(self, kind: str, key: str, body: bytes, meta: str = "") -> None:
         """Keep an entry, in place of an older one of the same key."""
         if self._db is not None:
-            await asyncio.to_thread(self._put, kind, key, body, meta)
+            await asyncio.to_thread(self._safely, self._put, kind, key, body, meta)
 
     async def drop(self, kind: str, key: str) -> None:
         """Forget an entry."""
         if self._db is not None:
-            await asyncio.to_thread(self._run, "DELETE FROM entry WHERE kind = ? AND key = ?", kind, key)
+            await asyncio.to_thread(self._safely, self._drop, kind, key)
+
+    def _safely(self, work: Callable[..., T], *values: object) -> T | None:
+        """Do it, or do without the cache: a full disk or a damaged file never fails a check."""
+        try:
+            return work(*values)
+        except sqlite3.Error as error:
+            log.warning("registries.cache_unusable", path=str(self._path), reason=str(error))
+            if not isinstance(error, sqlite3.OperationalError):
+                self._renew()
+            return None
+
+    def _drop(self, kind: str, key: str) -> None:
+        self._run("DELETE FROM entry WHERE kind = ? AND key = ?", kind, key)
 
     def _open(self) -> None:
         try:
             self._db = self._connect()
         except sqlite3.DatabaseError as error:
             log.warning("registries.cache_recreated", path=str(self._path), reason=str(error))
-            if self._path is not None:
-                self._path.unlink(missing_ok=True)
-            self._db = self._connect()
+            self._renew()
+
+    def _renew(self) -> None:
+        """Start with an empty file; without a cache when even that fails."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+            self._db = None
+            try:
+                for suffix in ("", "-wal", "-shm"):
+                    if self._path is not None:
+                        Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+                self._db = self._connect()
+            except (OSError, sqlite3.DatabaseError) as error:
+                log.warning("registries.cache_off", path=str(self._path), reason=str(error))
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path or ":memory:", check_same_thread=False, isolation_level=None)
@@ -88,8 +114,9 @@ class DiskCache:
         return db
 
     def _run(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        assert self._db is not None, "used while open only"
         with self._lock:
+            if self._db is None:
+                return []
             return self._db.execute(sql, values).fetchall()
 
     def _get(self, kind: str, key: str) -> tuple[str, bytes] | None:
@@ -105,7 +132,7 @@ class DiskCache:
         try:
             return meta, zlib.decompress(body)
         except zlib.error:
-            self._run("DELETE FROM entry WHERE kind = ? AND key = ?", kind, key)
+            self._drop(kind, key)
             return None
 
     def _put(self, kind: str, key: str, body: bytes, meta: str) -> None:
@@ -120,16 +147,10 @@ class DiskCache:
 
     def _shrink(self) -> None:
         """Drop the least recently used entries until a tenth is free again."""
+        totals = "SELECT used, sum(size) OVER (ORDER BY used DESC) AS total FROM entry"
+        self._run(f"DELETE FROM entry WHERE used IN (SELECT used FROM ({totals}) WHERE total > ?)", self._max * 9 // 10)
         self._size = self._sum()
-        while self._size > self._max * 9 // 10:
-            gone = self._run(
-                "DELETE FROM entry WHERE used IN (SELECT used FROM entry ORDER BY used LIMIT 64) RETURNING 1"
-            )
-            if not gone:
-                return
-            self._size = self._sum()
 
     def _sum(self) -> int:
-        total = self._run("SELECT coalesce(sum(size), 0) FROM entry")[0][0]
-        assert isinstance(total, int), "a sum of integers"
-        return total
+        rows = self._run("SELECT coalesce(sum(size), 0) FROM entry")
+        return int(str(rows[0][0])) if rows else 0

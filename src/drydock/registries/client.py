@@ -45,8 +45,18 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
+class _Matter:
+    """What one logical request is about: the first request, for whom, which repository, and the host's facts."""
+
+    ask: Ask
+    call: Call
+    name: str
+    facts: HostFacts
+
+
+@dataclass(frozen=True)
 class _Signed:
-    """The header that was sent, and the token in it."""
+    """The header to send, and the token in it."""
 
     header: str | None = None
     token: Token | None = None
@@ -85,138 +95,122 @@ class Client:
 
         Raises `RegistryError` and its children for everything that is no answer.
         """
-        facts = self.facts(call.instance, authority(ask.url))
-        if facts.login is not None:
-            return await self._signed(ask, call, name, facts)
-        async with facts.contact:
-            if facts.login is None:
-                return await self._first_contact(ask, call, name, facts)
-        return await self._signed(ask, call, name, facts)
+        matter = _Matter(ask, call, name, self.facts(call.instance, authority(ask.url)))
+        if matter.facts.login is None:
+            async with matter.facts.contact:
+                if matter.facts.login is None:
+                    return await self._first_contact(matter)
+        return await self._signed(matter)
 
-    async def _first_contact(self, ask: Ask, call: Call, name: str, facts: HostFacts) -> Answer:
+    async def _first_contact(self, matter: _Matter) -> Answer:
         """The first request to a host goes alone: its challenge tells how all the others sign in."""
-        answer = await self._follow(ask, call, name, None)
+        answer = await self._follow(matter, None)
         if answer.status != 401:
-            facts.login = NONE if answer.status < 400 else None
+            matter.facts.login = NONE if answer.status < 500 else None
             return answer
-        ways = self._ways(answer, ask, call, name)
+        ways = _ways(answer, matter)
         if not ways:
             return answer
-        facts.login = ways[0]
-        return await self._signed(ask, call, name, facts)
+        matter.facts.login = ways[0]
+        return await self._signed(matter)
 
-    async def _signed(self, ask: Ask, call: Call, name: str, facts: HostFacts) -> Answer:
-        login = facts.login or NONE
-        tried = [login]
-        for _ in range(2):
-            signed = await self._sign(login, ask, call, name, facts)
-            answer = await self._follow(ask, call, name, signed.header)
-            if not _denied(answer):
+    async def _signed(self, matter: _Matter) -> Answer:
+        """Sign, send, and after a refusal try at most two other ways."""
+        tried = [matter.facts.login or NONE]
+        while True:
+            signed = await self._sign(tried[-1], matter)
+            answer = await self._follow(matter, signed.header)
+            if answer.status not in (401, 403) or len(tried) > 2:
                 return answer
-            following = self._after_refusal(answer, signed, login, tried, ask, call, name, facts)
+            following = self._after_refusal(answer, signed, tried, matter)
             if following is None:
                 return answer
-            login = following
-            tried.append(login)
-        signed = await self._sign(login, ask, call, name, facts)
-        return await self._follow(ask, call, name, signed.header)
+            tried.append(following)
 
-    def _after_refusal(
-        self,
-        answer: Answer,
-        signed: _Signed,
-        login: Login,
-        tried: list[Login],
-        ask: Ask,
-        call: Call,
-        name: str,
-        facts: HostFacts,
-    ) -> Login | None:
+    def _after_refusal(self, answer: Answer, signed: _Signed, tried: list[Login], matter: _Matter) -> Login | None:
         """The way to try next; None when the refusal is final."""
         if signed.token is not None and signed.want is not None:
             self._broker.drop(signed.want, signed.token)
-            if signed.token.wide and login != ECR_PUBLIC:
-                self._stop_sharing(signed.token, name, facts)
-                return login
+            if signed.token.wide and tried[-1] != ECR_PUBLIC:
+                self._stop_sharing(signed.token, matter)
+                return tried[-1]
             if not signed.fresh:
-                return login
-        if answer.status != 401:
+                return tried[-1]
+        if answer.status != 401 and not _insufficient(answer):
             return None
-        for way in self._ways(answer, ask, call, name):
-            if way not in tried and not (way.scheme == "bearer" and login.scheme == "bearer"):
-                facts.login = way
-                return way
-        return None
+        servers = [login.server for login in tried]
+        following = next((way for way in _ways(answer, matter) if way.server not in servers), None)
+        if following is not None:
+            matter.facts.login = following
+        return following
 
-    def _stop_sharing(self, token: Token, name: str, facts: HostFacts) -> None:
-        facts.alone.add(name)
+    def _stop_sharing(self, token: Token, matter: _Matter) -> None:
+        matter.facts.alone.add(matter.name)
         if not token.shared:
-            facts.no_batch_until = self._clock.monotonic() + FACT_LIFE_S
-
-    def _ways(self, answer: Answer, ask: Ask, call: Call, name: str) -> list[Login]:
-        if origin(answer.url) != origin(ask.url):
-            return []
-        challenges = parse_challenges(answer.all("WWW-Authenticate"))
-        return learn(challenges, ask.url, name, credentialed=call.instance.credentials() is not None)
+            matter.facts.no_batch_until = self._clock.monotonic() + FACT_LIFE_S
 
     # signing
 
-    async def _sign(self, login: Login, ask: Ask, call: Call, name: str, facts: HostFacts) -> _Signed:
+    async def _sign(self, login: Login, matter: _Matter) -> _Signed:
+        instance = matter.call.instance
         if login.scheme == "none":
             return _Signed()
         if login.scheme == "ecr":
-            return _Signed(await self._ecr_token(call.instance, authority(ask.url), call))
+            return _Signed(await self._ecr_token(instance, authority(matter.ask.url), matter.call))
         if login.scheme == "basic":
-            credentials = call.instance.credentials()
+            credentials = instance.credentials()
             return _Signed(credentials.basic() if credentials else None)
-        want = self._want(login, ask, call, name, facts)
-        token, fresh = await self._broker.get(want, call)
+        want = self._want(login, matter)
+        token, fresh = await self._broker.get(want, matter.call)
         return _Signed(f"Bearer {token.value.reveal()}", token, want, fresh)
 
-    def _want(self, login: Login, ask: Ask, call: Call, name: str, facts: HostFacts) -> Want:
+    def _want(self, login: Login, matter: _Matter) -> Want:
         assert login.realm is not None, "a bearer login has a realm"
-        trust = judge(login.realm, ask.url, call.instance)
-        credentials = call.instance.credentials() if trust.credentials and login != ECR_PUBLIC else None
-        alone = name in facts.alone
-        scope = login.scope_of(name)
+        instance = matter.call.instance
+        trust = judge(login.realm, matter.ask.url, instance)
+        alone = matter.name in matter.facts.alone
         return Want(
             login.realm,
             login.service,
-            scope,
-            self._scopes(login, scope, ask, call, name, facts),
+            login.scope_of(matter.name),
+            self._scopes(login, matter),
             shared=login.shared and not alone,
             exact=alone,
-            credentials=credentials,
+            credentials=instance.credentials() if trust.credentials and login != ECR_PUBLIC else None,
             guarded=trust.guarded and not self._allow_private,
         )
 
-    def _scopes(
-        self, login: Login, scope: str | None, ask: Ask, call: Call, name: str, facts: HostFacts
-    ) -> tuple[str, ...]:
+    def _scopes(self, login: Login, matter: _Matter) -> tuple[str, ...]:
+        """What to ask a token for: the repository, with the others of its group where the server grants several."""
+        scope = login.scope_of(matter.name)
         if scope is None or login.scope is None:
             return ()
+        facts = matter.facts
         batching = "{name}" in login.scope and not login.shared and facts.no_batch_until <= self._clock.monotonic()
-        if not batching or name in facts.alone:
+        if not batching or matter.name in facts.alone:
             return (scope,)
-        names = call.batches.get((call.instance.id, authority(ask.url)), ())
-        return batch([other for other in names if other not in facts.alone], login.scope, name)
+        names = matter.call.batches.get((matter.call.instance.id, authority(matter.ask.url)), ())
+        return batch([other for other in names if other not in facts.alone], login.scope, matter.name)
 
     # redirects
 
-    async def _follow(self, ask: Ask, call: Call, name: str, authorization: str | None) -> Answer:
-        first = ask.url
+    async def _follow(self, matter: _Matter, authorization: str | None) -> Answer:
+        """Send and follow redirects. Once another server was met, the credentials stay at home for good."""
+        first, ask, call = matter.ask.url, matter.ask, matter.call
+        left = False
         for _ in range(MOST_HOPS + 1):
             answer = await self._hop(ask, call, authorization)
-            foreign = self._foreign(ask.url, first, call)
-            if answer.status == 401 and foreign:
-                answer = await self._as_stranger(answer, ask, call, name)
+            if answer.status == 401 and left:
+                answer = await self._as_stranger(answer, ask, matter)
             target = _target(answer, ask.url)
             if answer.status not in REDIRECTS or target is None:
                 return answer
             _check_downgrade(target, first)
-            if self._foreign(target, first, call):
-                authorization = await self._strangers_header(target, call, name)
-            ask = replace(ask, url=target, guarded=self._guarded(target, first, call))
+            left = left or _foreign(target, first, call)
+            if left:
+                authorization = await self._strangers_header(target, matter)
+            guarded = not self._allow_private and (call.instance == AUTO_INSTANCE or left)
+            ask = replace(ask, url=target, guarded=guarded)
         raise RegistryError(f"{authority(first)}: more than {MOST_HOPS} redirects")
 
     async def _hop(self, ask: Ask, call: Call, authorization: str | None) -> Answer:
@@ -224,38 +218,44 @@ class Client:
         guarded = ask.guarded or (call.instance == AUTO_INSTANCE and not self._allow_private)
         return await self._transport.send(replace(ask, headers=headers, guarded=guarded), call)
 
-    def _foreign(self, url: URL, first: URL, call: Call) -> bool:
-        """Whether a redirect has left the server that the credentials belong to."""
-        if origin(url) == origin(first):
-            return False
-        relatives = call.instance.provider.relatives
-        return url.scheme != first.scheme or not {authority(url), authority(first)} <= relatives
-
-    def _guarded(self, url: URL, first: URL, call: Call) -> bool:
-        return not self._allow_private and (call.instance == AUTO_INSTANCE or self._foreign(url, first, call))
-
-    async def _as_stranger(self, answer: Answer, ask: Ask, call: Call, name: str) -> Answer:
+    async def _as_stranger(self, answer: Answer, ask: Ask, matter: _Matter) -> Answer:
         """A 401 from another host is answered once, anonymously, with that host's own realm."""
-        name = repository_of(ask.url, name)
-        challenges = parse_challenges(answer.all("WWW-Authenticate"))
-        ways = learn(challenges, ask.url, name, credentialed=False)
+        name = repository_of(ask.url, matter.name)
+        ways = learn(parse_challenges(answer.all("WWW-Authenticate")), ask.url, name, credentialed=False)
         if not ways:
             return answer
         self.facts(AUTO_INSTANCE, authority(ask.url)).login = ways[0]
-        return await self._hop(ask, call, await self._strangers_header(ask.url, call, name))
+        return await self._hop(ask, matter.call, await self._strangers_header(ask.url, matter))
 
-    async def _strangers_header(self, url: URL, call: Call, name: str) -> str | None:
+    async def _strangers_header(self, url: URL, matter: _Matter) -> str | None:
         facts = self.facts(AUTO_INSTANCE, authority(url))
         if facts.login is None or facts.login.realm is None:
             return None
-        stranger = replace(call, instance=AUTO_INSTANCE, batches={})
-        ask = Ask("GET", url, {}, 0, "token")
-        signed = await self._sign(facts.login, ask, stranger, repository_of(url, name), facts)
-        return signed.header
+        stranger = replace(matter.call, instance=AUTO_INSTANCE, batches={})
+        foreign = _Matter(Ask("GET", url, {}, 0, "token"), stranger, repository_of(url, matter.name), facts)
+        return (await self._sign(facts.login, foreign)).header
 
 
-def _denied(answer: Answer) -> bool:
-    return answer.status in (401, 403)
+def _ways(answer: Answer, matter: _Matter) -> list[Login]:
+    """How the refusing server itself offers to sign in; another server's offers do not count."""
+    if origin(answer.url) != origin(matter.ask.url):
+        return []
+    challenges = parse_challenges(answer.all("WWW-Authenticate"))
+    credentialed = matter.call.instance.credentials() is not None
+    return learn(challenges, matter.ask.url, matter.name, credentialed=credentialed)
+
+
+def _insufficient(answer: Answer) -> bool:
+    challenges = parse_challenges(answer.all("WWW-Authenticate"))
+    return any(challenge.params.get("error") == "insufficient_scope" for challenge in challenges)
+
+
+def _foreign(url: URL, first: URL, call: Call) -> bool:
+    """Whether a redirect leaves the server that the credentials belong to."""
+    if origin(url) == origin(first):
+        return False
+    relatives = call.instance.provider.relatives
+    return url.scheme != first.scheme or not {authority(url), authority(first)} <= relatives
 
 
 def _target(answer: Answer, url: URL) -> URL | None:

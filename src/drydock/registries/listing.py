@@ -26,6 +26,7 @@ MOST_PAGES = 500
 MOST_TAGS = 500_000
 BIG = 1024 * 1024
 """A page larger than this is parsed outside the event loop."""
+MANY = 5_000
 WITHOUT_N = (".pkg.dev", "gcr.io")
 
 
@@ -89,9 +90,20 @@ class Lister:
             _check_limits(route, url, seen, pages)
             seen.add(url)
             answer, page = await self._page(url, route, call, facts, first=len(seen) == 1)
-            pages.add(page)
+            await _add(pages, page)
             url = _next(answer, route, url)
         return pages.result()
+
+    async def kept(self, route: Route, call: Call, max_age: float, now_ms: int) -> TagList | None:
+        """The list that `keep` stored, if it is at most `max_age` seconds old."""
+        found = await self._cache.get("tags", _key(route, call))
+        if found is None or not 0 <= now_ms - int(found[0]) <= max_age * 1000:
+            return None
+        return msgspec.json.decode(found[1], type=TagList)
+
+    async def keep(self, route: Route, call: Call, tags: TagList, now_ms: int) -> None:
+        """Store a list for `kept`."""
+        await self._cache.put("tags", _key(route, call), msgspec.json.encode(tags), str(now_ms))
 
     def _first(self, route: Route, call: Call, facts: HostFacts) -> URL:
         size = facts.page_size.get("n", call.instance.provider.page_size)
@@ -103,7 +115,7 @@ class Lister:
     async def _page(
         self, url: URL, route: Route, call: Call, facts: HostFacts, *, first: bool
     ) -> tuple[Answer, dict[str, Any]]:
-        key = f"{call.instance.credential_id}|{route.host}|{route.repository}"
+        key = _key(route, call)
         kept = await self._cache.get("list", key) if first else None
         answer = await self._get(url, route, call, kept[0] if kept else "")
         if answer.status == 304 and kept is not None:
@@ -132,6 +144,19 @@ class Lister:
             await self._cache.put("list", key, answer.body, validator)
         elif known:
             await self._cache.drop("list", key)
+
+
+async def _add(pages: _Pages, page: dict[str, Any]) -> None:
+    """Take a page in; a long one outside the event loop."""
+    tags = page.get("tags")
+    if isinstance(tags, list) and len(tags) > MANY:
+        await asyncio.to_thread(pages.add, page)
+    else:
+        pages.add(page)
+
+
+def _key(route: Route, call: Call) -> str:
+    return f"{call.instance.credential_id}|{route.host}|{route.repository}"
 
 
 async def _parse(body: bytes, route: Route) -> dict[str, Any]:

@@ -27,6 +27,11 @@ class Login:
     scope: str | None = None
     shared: bool = False
 
+    @property
+    def server(self) -> tuple[str, URL | None, str | None]:
+        """What makes two ways the same for a second try."""
+        return self.scheme, self.realm, self.service
+
     def scope_of(self, name: str) -> str | None:
         """The scope for one repository."""
         return self.scope.replace("{name}", name) if self.scope is not None else None

@@ -7,6 +7,7 @@ of the pass. How an answer is obtained is in `listing.py` and `digests.py`; `ser
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class Poll:
         self._ledger = Ledger()
         self._batches: dict[tuple[str, str], tuple[str, ...]] = {}
         self._failed: dict[Hashable, RegistryError] = {}
+        self._resolved: dict[Hashable, Resolved] = {}
         self._warming: set[asyncio.Task[None]] = set()
         self._announced_once: set[Hashable] = set()
         self._announced: dict[Hashable, bool] = {}
@@ -117,11 +119,23 @@ class Poll:
 
     # questions
 
-    async def tags(self, route: Route) -> TagList:
-        """All tags of the repository."""
+    async def tags(self, route: Route, *, max_age: float = 0.0) -> TagList:
+        """All tags of the repository.
+
+        `max_age` (seconds): a list read so long ago will do, for containers that need it for suggestions only (§8.1).
+        Lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass.
+        """
         call = self._call(route)
-        lister = self._shared.lister
-        return await self._once(("tags", *_key(route, call)), call, lambda: lister.tags(route, call))
+        if max_age:
+            kept = await self._shared.lister.kept(route, call, max_age * _spread(route), self._shared.clock.now_ms())
+            if kept is not None:
+                self._ledger.served(call.label)
+                return kept
+        lister, clock = self._shared.lister, self._shared.clock
+        found = await self._once(("tags", *_key(route, call)), call, lambda: lister.tags(route, call))
+        if max_age:
+            await lister.keep(route, call, found, clock.now_ms())
+        return found
 
     async def head_digest(self, route: Route, tag: str) -> str:
         """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
@@ -138,10 +152,14 @@ class Poll:
     async def resolve(self, route: Route, digest: str, platform: Platform) -> Resolved:
         """What a digest means for a platform: manifest and configuration digest, creation date, labels."""
         call = self._call(route)
-        return await self._remembering(
-            ("resolve", *_key(route, call), digest, platform),
-            lambda: self._shared.digests.resolve(route, digest, platform, call),
-        )
+        key = ("resolve", *_key(route, call), digest, platform)
+        if key in self._resolved:
+            self._ledger.served(call.label)
+        else:
+            digests = self._shared.digests
+            found = await self._remembering(key, lambda: digests.resolve(route, digest, platform, call))
+            self._resolved[key] = found
+        return self._resolved[key]
 
     async def published_at(
         self, route: Route, tag: str, digest: str, platform: Platform | None = None
@@ -316,6 +334,11 @@ class Poll:
             if lim.pause_left()
         }
         log.info("registries.poll", requests=hosts, kinds=dict(ledger.kinds), retries=ledger.retries, pauses=pauses)
+
+
+def _spread(route: Route) -> float:
+    """A factor from 0.75 to 1, always the same for one repository."""
+    return 0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4
 
 
 def _key(route: Route, call: Call) -> tuple[str, str, str]:

@@ -74,7 +74,7 @@ class _Tries:
         self._base = base_s
         self.status = 0
         self.network = 0
-        self.refills = 0.0
+        self.refilling_since: float | None = None
         self.spent = 0.0
 
     def backoff(self) -> float:
@@ -86,9 +86,11 @@ class _Tries:
         self.status += 1
         return self.status <= STATUS_RETRIES and self.spent < LOOKUP_S
 
-    def again_after_refill(self, wait_s: float) -> bool:
-        self.refills += wait_s
-        return self.refills < REFILL_S and self.spent < LOOKUP_S
+    def again_after_refill(self, now: float) -> bool:
+        """`now` in the clock's monotonic seconds; waiting for the limiter counts too."""
+        if self.refilling_since is None:
+            self.refilling_since = now
+        return now - self.refilling_since < REFILL_S
 
     def again_after_failure(self) -> bool:
         self.network += 1
@@ -118,6 +120,7 @@ class Transport:
         self._concurrency = concurrency
         self._observer = observer
         self._backoff_s = backoff_s
+        self._warned: dict[str, float] = {}
         self.limiters: dict[str, HostLimiter] = {}
 
     def close(self) -> None:
@@ -152,7 +155,7 @@ class Transport:
             else:
                 if answer.status not in RETRIED or ask.method == "POST":
                     return answer
-                again = self._after_status(answer, host, limiter, tries)
+                again = self._after_status(answer, call, host, limiter, tries)
                 if again is None:
                     return answer
                 wait = again
@@ -178,6 +181,8 @@ class Transport:
 
     def _hop(self, ask: Ask, call: Call, host: str) -> Hop:
         settings = TlsSettings.of(call.instance)
+        if settings.insecure and ask.url.scheme == "https":
+            self._warn_insecure(call.instance.id)
         own = host == call.own_host
         ports = {80, 443}
         if call.instance.id == "auto.public" and own:
@@ -193,6 +198,13 @@ class Transport:
             body=ask.body,
             sent=lambda: call.ledger.sent(call.label, host, ask.kind),
         )
+
+    def _warn_insecure(self, id_: str) -> None:
+        """Once per instance and hour."""
+        now = self._clock.monotonic()
+        if now - self._warned.get(id_, float("-inf")) >= 3600:
+            self._warned[id_] = now
+            log.warning("registries.insecure", registry=id_, reason="certificates are not verified (INSECURE=true)")
 
     def _observe(self, ask: Ask, call: Call, began: float, status: str, tries: _Tries) -> None:
         seconds = self._clock.monotonic() - began
@@ -215,12 +227,12 @@ class Transport:
         if quota is not None and quota.limit is not None:
             self._metrics.limits[host] = quota.limit
 
-    def _after_status(self, answer: Answer, host: str, limiter: HostLimiter, tries: _Tries) -> float | None:
+    def _after_status(self, answer: Answer, call: Call, host: str, limiter: HostLimiter, tries: _Tries) -> float | None:
         """Seconds to wait before the next try; None when this answer is final."""
         limited = answer.status == 429
         advised = advised_wait(answer.headers, answer.body, self._clock.now_ms())
         refill = limited and advised is not None and advised < 1
-        again = tries.again_after_refill(advised or 0) if refill else tries.again_after_status()
+        again = tries.again_after_refill(self._clock.monotonic()) if refill else tries.again_after_status()
         wait = advised if advised is not None else tries.backoff()
         if limited or wait > LONG_PAUSE_S:
             limiter.slow_down(wait)
@@ -229,6 +241,7 @@ class Transport:
         if not again:
             return None
         self._metrics.retries[host, str(answer.status)] += 1
+        call.ledger.retries += 1
         return 0.0 if limited else wait
 
     def _after_failure(self, failure: NoAnswer, ask: Ask, call: Call, host: str, tries: _Tries) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from drydock.store.audit import AuditRecords
+from drydock.store.backups import BackupRecords
 from drydock.store.containers import ContainerRecords
 from drydock.store.database import Database, open_database
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
+from drydock.store.operations import OperationRecords
 from drydock.store.retention import RetentionRecords
+from drydock.store.scans import AlertRecords, ScanRecords
 
 
 class Store:
@@ -19,6 +22,10 @@ class Store:
         self.retention = RetentionRecords(database)
         self.documents = Documents(database)
         self.audit = AuditRecords(database)
+        self.operations = OperationRecords(database)
+        self.backups = BackupRecords(database)
+        self.scans = ScanRecords(database)
+        self.scan_alerts = AlertRecords(database)
 
     async def close(self) -> None:
         """Close the database."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 
+@cache
 def upsert(table: sa.Table, dialect: str) -> sa.Insert:
     """An insert that replaces every other column when the primary key exists."""
     keys = [column.name for column in table.primary_key.columns]

@@ -16,6 +16,7 @@ from drydock.core.errors import EngineConflict, EngineError, EngineNotFound, Eng
 from drydock.core.secret import Secret
 from drydock.docker.client import EngineClient
 from drydock.docker.connect import EngineAuth, EngineSettings, connect, resolve
+from drydock.docker.transport import Transport
 from lab.registry import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -173,6 +174,18 @@ async def test_a_missing_socket_says_what_to_do(path: str) -> None:
     assert path in caught.value.message
     assert "Mount the Docker socket" in str(caught.value.hint)
     await client.close()
+
+
+async def test_an_engine_that_hangs_is_given_up(path: str) -> None:
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with served({"/version": VERSION, "/v1.41/info": hang}, lambda runner: web.UnixSite(runner, path)):
+        transport = Transport(base="http://localhost", label=path, socket=path)
+        with pytest.raises(EngineUnreachable, match=r"did not answer within 0\.2 s"):
+            await transport.json("GET", "/info", limit=0.2)
+        await transport.close()
 
 
 async def test_a_stream_cut_by_the_engine_is_unreachable(path: str) -> None:

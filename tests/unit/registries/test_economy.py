@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from drydock.registries.cache import DiskCache
 from drydock.registries.service import Platform, RegistryService, Route
 from lab.images import Pusher
-from lab.proxy import Proxy
+from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer, token_auth
 from lab.tokens import ISSUER, TokenServer
 
@@ -233,3 +235,52 @@ async def test_a_private_repository_gets_a_token_of_its_own(world: World) -> Non
             await poll.tags(world.service.route("ghcr.io", f"team/ghcr{number}"))
     scopes = [scopes[0] for scopes, _ in world.tokens["ghcr"].asked]
     assert scopes == [f"repository:team/ghcr{number}:pull" for number in (0, 2, 3)]
+
+
+async def test_a_failing_configuration_is_asked_once_per_pass(
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+) -> None:
+    proxy.faults = [Fault("/blobs/", status=404)]
+    async with service.poll() as poll:
+        for _ in range(10):
+            await poll.resolve(service.route(proxy.host, "demo/app"), pushed["demo/app"], AMD64)
+    assert proxy.count() == {"manifest": 1, "blob": 1}
+
+
+async def test_lists_for_suggestions_may_be_a_day_old(
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: object
+) -> None:
+    route = service.route(proxy.host, "demo/app")
+    for hours in (0, 1, 12, 25):
+        clock.skipped += hours * 3600  # type: ignore[attr-defined]
+        async with service.poll() as poll:
+            assert len((await poll.tags(route, max_age=24 * 3600)).names) == 3
+    assert proxy.count() == {"tags": 2}
+
+
+async def test_a_cache_that_breaks_while_it_is_used(
+    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[RegistryService]]
+) -> None:
+    path = tmp_path / "cache.db"
+    service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, cache_path=path)
+    route = service.route(proxy.host, "demo/app")
+    async with service.poll() as poll:
+        await poll.resolve(route, pushed["demo/app"], AMD64)
+    for file in tmp_path.glob("cache.db*"):
+        file.write_bytes(b"\xff" * 8192)
+    for _ in range(2):
+        async with service.poll() as poll:
+            assert (await poll.resolve(route, pushed["demo/app"], AMD64)).created is not None
+    assert proxy.count()["manifest"] == 2
+
+
+async def test_the_cache_stays_within_its_size(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "cache.db", 50_000)
+    await cache.open()
+    for number in range(200):
+        await cache.put("manifest", str(number), os.urandom(1000))
+        await cache.get("manifest", "0")
+    kept = [number for number in range(200) if await cache.get("manifest", str(number)) is not None]
+    await cache.close()
+    assert 20 < len(kept) < 50
+    assert {0, 199} <= set(kept), "what is used stays"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -154,8 +155,6 @@ async def test_invalid_creation_date(service: RegistryService, proxy: Proxy, ima
 
 
 async def test_inline_configuration_saves_the_blob(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
-    import base64
-
     blob = json.dumps({"architecture": "amd64", "os": "linux", "created": "2026-05-05T05:05:05Z"}).encode()
     layer = images.blob("demo/inline", b"layer")
     descriptor = {"mediaType": DOCKER_CONFIG, "size": len(blob), "digest": images.blob("demo/inline", blob)}

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import structlog
 import trustme
+from yarl import URL
 
 from drydock.core.errors import RegistryAuthFailed, RegistryError, RegistryNetworkError, RegistryNotFound
 from drydock.registries.hosts import is_public_address
+from drydock.registries.proxies import Proxies as ProxyRules
 from drydock.registries.service import Platform, RegistryService
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
@@ -304,3 +306,61 @@ async def test_a_client_certificate(
         await tags_over(await make_service(custom(front, CAFILE=str(private_ca[1]))), front)
     keys = {"CAFILE": str(private_ca[1]), "CLIENTCERT": str(tmp_path / "c.pem"), "CLIENTKEY": str(tmp_path / "c.key")}
     assert await tags_over(await make_service(custom(front, **keys)), front) == 3
+
+
+# outgoing proxies
+
+
+async def test_a_proxy_makes_the_connection(proxy: Proxy, pushed: Mapping[str, str], make_service: MakeService) -> None:
+    variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "http://reg.internal:5000"}
+    rules = ProxyRules.of({"http_proxy": proxy.url})
+    service = await make_service(variables, proxies=rules)
+    async with service.poll() as poll:
+        assert len((await poll.tags(service.route("reg.internal:5000", "demo/app"))).names) == 3
+    bypass = await make_service(variables, proxies=ProxyRules.of({"HTTP_PROXY": proxy.url, "NO_PROXY": ".internal"}))
+    async with bypass.poll() as poll:
+        with pytest.raises(RegistryNetworkError, match="unknown host"):
+            await poll.tags(bypass.route("reg.internal:5000", "demo/app"))
+
+
+async def test_behind_a_proxy_addresses_are_judged_by_their_text(proxy: Proxy, make_service: MakeService) -> None:
+    variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "http://reg.internal:5000"}
+    service = await make_service(variables, proxies=ProxyRules(http=proxy.url))
+    proxy.faults = [Fault("", status=302, headers={"Location": "http://169.254.169.254/latest"})]
+    async with service.poll() as poll:
+        with pytest.raises(RegistryNetworkError, match="not public"):
+            await poll.tags(service.route("reg.internal:5000", "demo/app"))
+    assert len(proxy.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "bypassed"),
+    [
+        ("*", "https://reg.example", True),
+        ("reg.example", "https://reg.example", True),
+        (".example", "https://reg.example", True),
+        ("example", "https://reg.example", True),
+        ("example:444", "https://reg.example", False),
+        ("example:443", "https://reg.example", True),
+        ("xample", "https://reg.example", False),
+        ("", "https://reg.example", False),
+        ("a,b", "https://reg.example", False),
+    ],
+)
+def test_no_proxy(no_proxy: str, url: str, bypassed: bool) -> None:
+    rules = ProxyRules.of({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": no_proxy})
+    assert (rules.for_url(URL(url)) is None) is bypassed
+
+
+async def test_a_redirect_back_home_brings_no_credentials(
+    private_registry: RegistryServer, proxies: Proxies, make_service: MakeService, team: str
+) -> None:
+    front, other = await proxies(private_registry.url), await proxies(None)
+    front.faults = [Fault("/tags/list", status=302, headers={"Location": f"{other.url}/x"})]
+    other.faults = [Fault("", status=302, headers={"Location": f"{front.url}/v2/team/app/manifests/1"})]
+    service = await make_service(custom(front, **ALICE), allow_private_realms=True)
+    async with service.poll() as poll:
+        with pytest.raises(RegistryAuthFailed):
+            await poll.tags(service.route(front.host, "team/app"))
+    assert ["Authorization" in seen.headers for seen in front.seen] == [True, False]
+    assert other.authorized() == []

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, delete, get, patch, post
+from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath
 
 from drydock.api.access import ADMIN, READ, UPDATE, WATCH, admit_scope, confirmed, limited
 from drydock.api.auditing import record
+from drydock.api.hot import Encoded
 from drydock.api.openapi import confirmation, document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import DrydockError, Forbidden
@@ -18,7 +19,6 @@ from drydock.core.model import Container, ContainerView, EnvEntry
 from drydock.core.policy import actions
 from drydock.core.policy.layers import effective
 
-JSON = "application/json"
 POLICY_FIELDS = ("skip_tags", "skip_digests", "snooze_until", "maturity_mode", "maturity_min_age_days")
 _SETTING = frozenset({"skip-current", "snooze", "set-maturity-policy"})
 
@@ -32,12 +32,12 @@ class Environment(msgspec.Struct):
 CONTAINER = document(ContainerView, "The container")
 
 
-def _answer(request: ApiRequest, id: str) -> Response[bytes]:
-    return Response(msgspec.json.encode(request.services.fleet.view(id)), media_type=JSON)
+def _answer(request: ApiRequest, id: str) -> Encoded:
+    return Encoded(msgspec.json.encode(request.services.fleet.view(id)))
 
 
 @get("/", opt=READ, responses=problems(404, _200=CONTAINER))
-async def read(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+async def read(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     """One container in full."""
     return _answer(request, container_id)
 
@@ -48,7 +48,7 @@ async def read(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
     operation_class=reads(parameter("fresh", "Check the container first", enum=["true", "false"])),
     responses=problems(404, _200=document(Explanation, "The decision and its reasons")),
 )
-async def explain(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+async def explain(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     """Why this container is where it is. Asks no registry unless `fresh=true`."""
     services = request.services
     if request.params.flag("fresh"):
@@ -57,11 +57,11 @@ async def explain(request: ApiRequest, container_id: FromPath[str]) -> Response[
         container_id = (await services.watching.watch_one(container_id)).id
     container = services.fleet.need(container_id)
     explanation = services.fleet.explain(container_id, services.watching.next_check_at(container))
-    return Response(msgspec.json.encode(explanation), media_type=JSON)
+    return Encoded(msgspec.json.encode(explanation))
 
 
 @post("/watch", opt=WATCH, status_code=200, responses=problems(404, 413, 415, _200=CONTAINER))
-async def watch(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+async def watch(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     """Refresh this container from its host and check its registry."""
     request.services.fleet.need(container_id)
     checked = await request.services.watching.watch_one(container_id)
@@ -69,7 +69,7 @@ async def watch(request: ApiRequest, container_id: FromPath[str]) -> Response[by
 
 
 @patch("/update-policy", opt=UPDATE, responses=problems(400, 404, 413, 415, _200=CONTAINER))
-async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     """Skip, snooze or hold updates of this container: `{"action": …}`."""
     services = request.services
     before = services.fleet.need(container_id)

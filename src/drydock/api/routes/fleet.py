@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Router, post
 
 from drydock.api import listing
 from drydock.api.access import READ, WATCH
+from drydock.api.hot import Encoded, get
 from drydock.api.openapi import document, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.audit import AuditFilter
@@ -17,7 +18,6 @@ from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import ContainerView
 from drydock.fleet.counters import Summary
 
-JSON = "application/json"
 RECENT_ENTRIES = 100
 LARGEST_WATCH = 200
 _STATUS_OF = {"update-applied": "updated", "update-available": "pending", "update-failed": "failed"}
@@ -62,9 +62,9 @@ class Groups(msgspec.Struct):
     operation_class=reads(*listing.PARAMETERS),
     responses=problems(400, _200=document(listing.ContainerPage, "A page of containers")),
 )
-async def list_containers(request: ApiRequest) -> Response[bytes]:
+async def list_containers(request: ApiRequest) -> Encoded:
     """The containers that match, ordered, a page of them. Filters combine with AND."""
-    return Response(listing.body(request), media_type=JSON)
+    return Encoded(listing.body(request))
 
 
 @get("/summary", opt=READ, responses=problems(_200=document(Summary, "Counters")))
@@ -116,7 +116,7 @@ def _grouped(views: Iterable[ContainerView]) -> list[Group]:
     operation_class=reads(*listing.PARAMETERS),
     responses=problems(400, 404, 413, 415, _200=document(listing.ContainerPage, "The list after the check")),
 )
-async def watch(request: ApiRequest) -> Response[bytes]:
+async def watch(request: ApiRequest) -> Encoded:
     """Check every container now, or those of `containerIds` in the body, and answer with the list."""
     listing.read(request.params)
     ids = _wanted_ids(await request.document())
@@ -128,7 +128,7 @@ async def watch(request: ApiRequest) -> Response[bytes]:
             if request.services.fleet.get(id) is None:
                 raise NotFound("Container not found", details={"id": id})
         await watching.watch_some(ids)
-    return Response(listing.body(request), media_type=JSON)
+    return Encoded(listing.body(request))
 
 
 def _wanted_ids(body: dict[str, Any]) -> list[str] | None:

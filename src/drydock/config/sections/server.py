@@ -94,6 +94,7 @@ class ProcessSettings:
         kinds.boolean(),
         default=False,
         help="Serve everybody without a login, on every address. Only for networks where everybody may do everything.",
+        also=("AUTH_ANONYMOUS_CONFIRM",),
         lenient=True,
     )
     public_url: str | None = option(

@@ -1,0 +1,48 @@
+"""`/api/v1/authentications`: the configured ways to sign in (platform-api.md §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drydock.api import components
+from drydock.api.request import ApiRequest
+from drydock.api.services import Component
+
+MASK = "[REDACTED]"
+
+
+def authentications(request: ApiRequest) -> Sequence[Component]:
+    """Every registered provider, secrets masked."""
+    door = request.services.auth
+    if door is None:
+        return []
+    found = [
+        _item("basic", user.provider, {"user": user.user, "hash": MASK, "role": user.role})
+        for user in door.passwords.users
+    ]
+    for name, strategy in door.oidc.items():
+        config = strategy.config
+        found.append(
+            _item(
+                "oidc",
+                name,
+                {
+                    "clientid": MASK,
+                    "clientsecret": MASK,
+                    "discovery": config.discovery,
+                    "insecure": config.insecure,
+                    "redirect": config.redirect,
+                    "timeout": int(config.timeout_s * 1000),
+                    **({"cafile": MASK} if config.cafile else {}),
+                    **({"logouturl": config.logout_url} if config.logout_url else {}),
+                },
+            )
+        )
+    return [*found, *([_item("anonymous", "anonymous", {})] if door.anonymous else [])]
+
+
+def _item(type: str, name: str, configuration: dict[str, object]) -> Component:
+    return Component(id=f"{type}.{name}", type=type, name=name, configuration=configuration)
+
+
+router = components.routes("authentications", authentications)

@@ -1,0 +1,74 @@
+"""`GET /api/v1/events/ui` and the acknowledgement of a self-update (platform-api.md §12)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from drydock.api.access import READ
+from drydock.api.network import header
+from drydock.api.openapi import document, parameter, problems, reads
+from drydock.api.request import ApiRequest
+from drydock.api.services import needed
+from drydock.api.streams import Channel, pump, sse
+from drydock.core.errors import BadRequest
+from drydock.observe.acks import Outcome
+from drydock.observe.eventstream import EventStream, Joined
+
+_STATUS = {"accepted": 202, "ignored": 202, "rejected": 403}
+
+
+@get(
+    "/",
+    opt=READ,
+    operation_class=reads(
+        parameter("last-event-id", "The last event that was seen; the header `Last-Event-ID` wins"),
+    ),
+    responses=problems(),
+)
+async def events(request: ApiRequest) -> Stream:
+    """Everything that happens, as server-sent events: replay or resync, `dd:connected`, then live."""
+    services = request.services
+    stream = needed(services.events)
+    last_id = header(request.scope, b"last-event-id") or request.params.text("last-event-id")
+    address, session = services.address_key(request.address), request.caller.session_id
+    joined = stream.join(services.streams.open, address, session, last_id)
+    return sse(_frames(request, stream, joined))
+
+
+async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> AsyncIterator[bytes]:
+    channel = joined.client.receiver
+    assert isinstance(channel, Channel)
+    try:
+        async for frame in pump(channel, joined.first):
+            yield frame
+    finally:
+        stream.leave(joined.client)
+        request.services.streams.release(channel)
+
+
+@post(
+    "/self-update/{operation_id:str}/ack",
+    opt=READ,
+    status_code=202,
+    responses=problems(400, 413, 415, _202=document(Outcome, "Taken note of"), _403=document(Outcome, "Not yours")),
+)
+async def acknowledge(request: ApiRequest, operation_id: FromPath[str]) -> Response[Outcome]:
+    """A browser is ready to lose the server for a while."""
+    body = await request.document()
+    if not operation_id.strip():
+        raise BadRequest("operationId is required")
+    given = {}
+    for name in ("clientId", "clientToken"):
+        value = body.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise BadRequest(f"{name} is required")
+        given[name] = value
+    outcome = needed(request.services.acks).acknowledge(operation_id, given["clientId"], given["clientToken"])
+    return Response(outcome, status_code=_STATUS[outcome.status])
+
+
+router = Router("/api/v1/events/ui", route_handlers=[events, acknowledge], tags=["Realtime"])

@@ -1,0 +1,197 @@
+"""API keys and one's own sessions (platform.md §13, platform-api.md §19)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.params import FromPath, JSONBody
+
+from drydock.api.access import ADMIN, READ
+from drydock.api.auditing import note
+from drydock.api.openapi import document, problems
+from drydock.api.request import ApiRequest
+from drydock.auth.caller import Scope
+from drydock.auth.keys import LONGEST_GRACE_MINUTES, LONGEST_LIFE_DAYS, ApiKey
+from drydock.auth.sessions import Session
+from drydock.core.errors import Forbidden, NotFound
+from drydock.core.times import to_iso
+from drydock.observe.audit.catalogue import AUTHENTICATION
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._ -]+$")]
+Days = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_LIFE_DAYS)]
+Minutes = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_GRACE_MINUTES)]
+
+
+class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What a new key shall be."""
+
+    name: Name
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=4)]
+    expires_in_days: Days | None = None
+
+
+class Rotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """How long the old secret still works."""
+
+    grace_minutes: Minutes = 0
+
+
+class Key(msgspec.Struct, kw_only=True, rename="camel"):
+    """A key without its secret."""
+
+    id: str
+    name: str
+    owner: str
+    scopes: list[Scope]
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    last_used_ip: str | None
+
+
+class ShownKey(Key, kw_only=True, rename="camel"):
+    """A key with its token, shown this once."""
+
+    token: str
+
+
+class Keys(msgspec.Struct):
+    """All keys."""
+
+    data: list[Key]
+    total: int
+
+
+class OpenSession(msgspec.Struct, kw_only=True, rename="camel"):
+    """One signed-in browser."""
+
+    id: str
+    current: bool
+    created_at: str
+    last_seen_at: str
+    expires_at: str
+    ip: str | None
+    user_agent: str | None
+
+
+class OpenSessions(msgspec.Struct):
+    """One's own sessions."""
+
+    data: list[OpenSession]
+    total: int
+
+
+@get("/tokens", opt=ADMIN, responses=problems(_200=document(Keys, "The keys")))
+async def tokens(request: ApiRequest) -> Keys:
+    """All API keys, newest first."""
+    _people_only(request)
+    found = [_key(key) for key in request.services.door.keys.listed()]
+    return Keys(found, len(found))
+
+
+@post("/tokens", opt=ADMIN, responses=problems(400, 413, 415, _201=document(ShownKey, "Made; the token is shown once")))
+async def create(request: ApiRequest, data: JSONBody[NewKey]) -> ShownKey:
+    """Make an API key."""
+    _people_only(request)
+    owner = request.caller.name or "anonymous"
+    key, token = await request.services.door.keys.create(data.name, data.scopes, owner, data.expires_in_days)
+    await note(request, "api-key-created", "success", container_name=AUTHENTICATION, details=_named(key))
+    return _shown(key, token)
+
+
+@post(
+    "/tokens/{id:str}/rotate",
+    opt=ADMIN,
+    status_code=200,
+    responses=problems(400, 404, 413, 415, _200=document(ShownKey, "Rotated; the token is shown once")),
+)
+async def rotate(request: ApiRequest, id: FromPath[str], data: JSONBody[Rotation]) -> ShownKey:
+    """Give a key a new secret; the old one may work a while longer."""
+    _people_only(request)
+    key, token = await request.services.door.keys.rotate(id, data.grace_minutes)
+    await note(request, "api-key-rotated", "success", container_name=AUTHENTICATION, details=_named(key))
+    return _shown(key, token)
+
+
+@delete("/tokens/{id:str}", opt=ADMIN, status_code=204, responses=problems(404))
+async def revoke(request: ApiRequest, id: FromPath[str]) -> None:
+    """End a key for good."""
+    _people_only(request)
+    key = await request.services.door.keys.revoke(id)
+    await note(request, "api-key-revoked", "success", container_name=AUTHENTICATION, details=_named(key))
+
+
+@get("/sessions", opt=READ, responses=problems(_200=document(OpenSessions, "One's own sessions")))
+async def sessions(request: ApiRequest) -> OpenSessions:
+    """One's own signed-in browsers, newest first."""
+    caller = request.caller
+    found = await request.services.door.sessions.of_user(caller.name) if caller.name and caller.signed_in else []
+    return OpenSessions([_session(item, caller.session_id) for item in found], len(found))
+
+
+@delete("/sessions/{id:str}", opt=READ, status_code=204, responses=problems(404))
+async def end_session(request: ApiRequest, id: FromPath[str]) -> Response[None]:
+    """Sign one of one's own browsers out."""
+    caller, store = request.caller, request.services.door.sessions
+    _people_only(request)
+    found = await store.of_user(caller.name) if caller.name and caller.signed_in else []
+    session = next((item for item in found if _public_id(item) == id), None)
+    if session is None:
+        raise NotFound("Session not found")
+    await store.close(session)
+    return Response(None, status_code=204)
+
+
+def _people_only(request: ApiRequest) -> None:
+    """A key must not make keys, nor end sessions: whoever steals one would keep the door open."""
+    if request.caller.kind == "key":
+        raise Forbidden("Permission denied", hint="Sign in as a person; API keys cannot manage keys or sessions.")
+
+
+def _named(key: ApiKey) -> str:
+    return f"{key.name} ({key.id}); scopes={','.join(key.scopes)}"
+
+
+def _key(key: ApiKey) -> Key:
+    return Key(
+        id=key.id,
+        name=key.name,
+        owner=key.owner,
+        scopes=key.scopes,
+        created_at=to_iso(key.created_at),
+        expires_at=_iso(key.expires_at),
+        last_used_at=_iso(key.last_used_at),
+        last_used_ip=key.last_used_ip,
+    )
+
+
+def _shown(key: ApiKey, token: str) -> ShownKey:
+    return ShownKey(**msgspec.structs.asdict(_key(key)), token=token)
+
+
+def _iso(ms: int | None) -> str | None:
+    return None if ms is None else to_iso(ms)
+
+
+def _public_id(session: Session) -> str:
+    """A part of the key, which is itself a hash: enough to name it, useless to forge it."""
+    return session.key[:16]
+
+
+def _session(session: Session, current: str | None) -> OpenSession:
+    return OpenSession(
+        id=_public_id(session),
+        current=session.key == current,
+        created_at=to_iso(session.created_at),
+        last_seen_at=to_iso(session.seen_at),
+        expires_at=to_iso(session.expires_at),
+        ip=session.address,
+        user_agent=session.agent,
+    )
+
+
+router = Router(
+    "/api/v1/auth", route_handlers=[tokens, create, rotate, revoke, sessions, end_session], tags=["Authentication"]
+)

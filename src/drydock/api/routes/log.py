@@ -1,0 +1,143 @@
+"""The server's own log over HTTP and WebSocket (platform-api.md §11)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, WebSocket, get, websocket
+
+from drydock.api.access import READ, services_of
+from drydock.api.openapi import document, parameter, problems, reads
+from drydock.api.query import Query
+from drydock.api.request import ApiRequest
+from drydock.api.services import needed
+from drydock.api.streams import SHUTDOWN_CODE, Channel, serve_socket
+from drydock.core.errors import BadRequest
+from drydock.observe.serverlog import DEFAULT_TAIL, RANKS, LogEntry, Wanted
+
+DROPS_BEFORE_CLOSE = 3
+TOO_SLOW = 1008
+QUEUED_BYTES = 2 * 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class Level(msgspec.Struct):
+    """The lowest level that is kept."""
+
+    level: str
+
+
+_FILTERS = (
+    parameter("level", "Minimum level", enum=["trace", "debug", "info", "warn", "error", "fatal"]),
+    parameter("component", "Part of the component's name"),
+    parameter("tail", "Only the last entries; 100 when absent"),
+    parameter("since", "Not before this time, epoch ms"),
+)
+
+
+@get("/", opt=READ, responses=problems(_200=document(Level, "The level")))
+async def level(request: ApiRequest) -> Level:
+    """The level of the log."""
+    return Level(needed(request.services.log).level)
+
+
+@get(
+    "/entries",
+    opt=READ,
+    operation_class=reads(*_FILTERS),
+    responses=problems(400, _200=document(list[LogEntry], "Entries, oldest first")),
+)
+async def entries(request: ApiRequest) -> list[LogEntry]:
+    """The last entries of the server's log."""
+    buffer = needed(request.services.log)
+    if not buffer.enabled:
+        return []
+    query = request.params
+    wanted = Wanted(level=_level(query), component=_component(query), since=_since(query))
+    return buffer.entries(wanted, _tail(query))
+
+
+@get("/components", opt=READ, responses=problems(_200=document(list[str], "Names")))
+async def components(request: ApiRequest) -> Response[list[str]]:
+    """Names of the components that have entries."""
+    buffer = needed(request.services.log)
+    return Response(buffer.components() if buffer.enabled else [])
+
+
+@websocket("/stream", opt={**READ, "credentials": "any"})
+async def stream(socket: WebSocket[Any, Any, Any]) -> None:
+    """The last entries, then live ones, one JSON object per frame."""
+    services = services_of(socket)
+    buffer, query = needed(services.log), Query(socket.scope["query_string"])
+    await socket.accept()
+    viewer = Viewer(services.streams.open(capacity=1 << 20))
+    tail = query.integer("tail", DEFAULT_TAIL)
+    wanted = _lenient(query)
+    for entry in buffer.entries(wanted, tail if tail >= 0 else DEFAULT_TAIL):
+        viewer.show(entry)
+    stop = buffer.watch(lambda entry: viewer.show(entry) if wanted.fits(entry) else None)
+    try:
+        await serve_socket(socket, viewer.channel, end_code=viewer.end_code)
+    finally:
+        stop()
+        services.streams.release(viewer.channel)
+
+
+class Viewer:
+    """One WebSocket and how far it lags: an entry beyond 2 MiB of waiting text is dropped, the third closes it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.drops = 0
+
+    def end_code(self) -> int:
+        """Why the socket closes: it was too slow, or the server stops."""
+        return TOO_SLOW if self.drops >= DROPS_BEFORE_CLOSE else SHUTDOWN_CODE
+
+    def show(self, entry: LogEntry) -> None:
+        """Queue one entry."""
+        text = msgspec.json.encode(entry)
+        if self.channel.waiting_bytes + len(text) <= QUEUED_BYTES and self.channel.offer(text):
+            self.drops = 0
+            return
+        self.drops += 1
+        if self.drops >= DROPS_BEFORE_CLOSE:
+            self.channel.close()
+
+
+def _level(query: Query) -> str | None:
+    text = (query.text("level") or "").lower()
+    if text and text not in RANKS:
+        raise BadRequest("Invalid level query parameter")
+    return text or None
+
+
+def _component(query: Query) -> str | None:
+    text = query.text("component")
+    if text and not _NAME.fullmatch(text):
+        raise BadRequest("Invalid component query parameter")
+    return text or None
+
+
+def _since(query: Query) -> int | None:
+    since = query.integer("since", -1)
+    return since if since >= 0 else None
+
+
+def _tail(query: Query) -> int | None:
+    """Absent is the default, not a number is everything."""
+    if query.text("tail") is None:
+        return DEFAULT_TAIL
+    tail = query.integer("tail", -1)
+    return max(0, tail) if query.integer("tail", -2) == tail else None
+
+
+def _lenient(query: Query) -> Wanted:
+    """Odd values are no filter (platform-api.md §11.4)."""
+    level, component = (query.text("level") or "").lower(), query.text("component") or ""
+    return Wanted(level=level if level in RANKS else None, component=component if _NAME.fullmatch(component) else None)
+
+
+router = Router("/api/v1/log", route_handlers=[level, entries, components, stream], tags=["Logs"])

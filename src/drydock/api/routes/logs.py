@@ -1,0 +1,166 @@
+"""Container logs: the download and the WebSocket stream (container-api.md §9)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+from typing import Any
+
+from litestar import Response, Router, get, websocket
+from litestar.connection import WebSocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromPath
+
+from drydock.api.access import READ, services_of
+from drydock.api.headers import offers_gzip
+from drydock.api.openapi import document, parameter, problems, reads
+from drydock.api.query import Query
+from drydock.api.request import ApiRequest
+from drydock.api.services import Services
+from drydock.api.streams import SHUTDOWN_CODE, SLOW_CODE, Channel
+from drydock.api.upgrade import SOCKET, cookie_upgrade
+from drydock.core.errors import DrydockError, NotFound, Unavailable, UpgradeRequired
+from drydock.observe.logs.selection import (
+    DOWNLOAD_TAIL,
+    STREAM_TAIL,
+    Selection,
+    download_tail,
+    file_name,
+    since_seconds,
+    stream_tail,
+)
+from drydock.observe.logs.service import LogService, NotRunning
+from drydock.observe.logs.viewer import Viewer, ViewerTooSlow
+from drydock.observe.waiting import cancel
+
+TEXT = "text/plain"
+"""The framework adds the character set."""
+OFF_LOOP_BYTES = 64 * 1024
+REASON_BYTES = 123
+"""A close frame has room for this much text."""
+
+FAILED_CODE, NOT_RUNNING_CODE, NOT_FOUND_CODE = 1011, 4001, 4004
+
+PARAMETERS = (
+    parameter("stdout", "Include standard output", enum=["true", "false"]),
+    parameter("stderr", "Include standard error", enum=["true", "false"]),
+    parameter("tail", "Lines from the end of the log, 0…10000", kind=OpenAPIType.INTEGER),
+    parameter("since", "Unix seconds or ISO 8601: nothing older than this"),
+)
+
+
+def logs_of(services: Services) -> LogService:
+    """The log service; `Unavailable` where the process has none."""
+    if services.logs is None:
+        raise Unavailable("Logs are not available")
+    return services.logs
+
+
+def selection(query: Query, *, tail: int) -> Selection:
+    """What the query words choose; odd values become the defaults."""
+    return Selection(
+        stdout=query.flag("stdout", True),
+        stderr=query.flag("stderr", True),
+        tail=tail,
+        since=since_seconds(query.text("since")),
+    )
+
+
+@get(
+    "/logs",
+    opt=READ,
+    operation_class=reads(*PARAMETERS, parameter("timestamps", "Prefix each line", enum=["true", "false"])),
+    responses=problems(404, 413, _200=document(str, "The log as text")),
+    media_type=TEXT,
+)
+async def download(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+    """The container's log as a text file. Works for stopped containers."""
+    logs, query = logs_of(request.services), request.params
+    container = logs.container(container_id)
+    wanted = selection(query, tail=download_tail(query.integer("tail", DOWNLOAD_TAIL)))
+    text = await logs.download(container, wanted, timestamps=query.flag("timestamps", True))
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file_name(container.name)}"',
+        "Vary": "Accept-Encoding",
+    }
+    if offers_gzip(request.headers.get("accept-encoding")):
+        headers["Content-Encoding"] = "gzip"
+        text = await _gzip(text)
+    return Response(text, media_type=TEXT, headers=headers)
+
+
+async def _gzip(text: bytes) -> bytes:
+    if len(text) < OFF_LOOP_BYTES:
+        return gzip.compress(text, 6, mtime=0)
+    return await asyncio.to_thread(gzip.compress, text, 6, mtime=0)
+
+
+@get("/logs/stream", opt=READ, include_in_schema=False)
+async def not_a_socket() -> None:
+    """The stream is a WebSocket."""
+    raise UpgradeRequired(headers={"Upgrade": "websocket"})
+
+
+@websocket("/logs/stream", opt=SOCKET, guards=[cookie_upgrade])
+async def stream(socket: WebSocket[Any, Any, Any], container_id: FromPath[str]) -> None:
+    """One text frame per line: `{"type", "ts", "line"}`; the end is told by the close code."""
+    services, query = services_of(socket), Query(socket.scope["query_string"])
+    logs = logs_of(services)
+    await socket.accept()
+    wanted = selection(query, tail=stream_tail(query.integer("tail", STREAM_TAIL)))
+    ending = services.streams.open()
+    try:
+        async with logs.viewer(container_id, wanted, follow=query.flag("follow", True)) as viewer:
+            code, reason = await _deliver(socket, viewer, ending)
+    except DrydockError as error:
+        code, reason = _close_code(error), error.message
+    finally:
+        services.streams.release(ending)
+    if code:
+        with contextlib.suppress(WebSocketDisconnect, OSError):
+            await socket.close(code, _short(reason))
+
+
+async def _deliver(socket: WebSocket[Any, Any, Any], viewer: Viewer, ending: Channel) -> tuple[int, str]:
+    """Send until the log ends, the viewer is too slow, the client leaves (code 0) or the server stops."""
+    sender = asyncio.create_task(_send(socket, viewer))
+    client = asyncio.create_task(_until_gone(socket))
+    others = [asyncio.create_task(viewer.cut_off.wait()), asyncio.create_task(ending.get())]
+    try:
+        await asyncio.wait((sender, client, *others), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel(sender, client, *others)
+    if viewer.cut_off.is_set():
+        return SLOW_CODE, ViewerTooSlow.default
+    if ending.closed:
+        return SHUTDOWN_CODE, "Server is stopping"
+    if sender.cancelled() or sender.exception() is not None:
+        return 0, ""
+    return (_close_code(viewer.error), viewer.error.message) if viewer.error else (1000, "")
+
+
+async def _send(socket: WebSocket[Any, Any, Any], viewer: Viewer) -> None:
+    while messages := await viewer.take():
+        for message in messages:
+            await socket.send({"type": "websocket.send", "bytes": None, "text": message.decode()})
+
+
+async def _until_gone(socket: WebSocket[Any, Any, Any]) -> None:
+    """Ignore what the client says, until it goes."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _close_code(error: DrydockError) -> int:
+    if isinstance(error, NotRunning):
+        return NOT_RUNNING_CODE
+    return NOT_FOUND_CODE if isinstance(error, NotFound) else FAILED_CODE
+
+
+def _short(reason: str) -> str:
+    return reason.encode()[:REASON_BYTES].decode(errors="ignore")
+
+
+router = Router("/api/v1/containers/{container_id:str}", route_handlers=[download, not_a_socket, stream], tags=["Logs"])

@@ -1,0 +1,53 @@
+"""`GET /metrics` (platform-api.md §16.2)."""
+
+from __future__ import annotations
+
+import hmac
+
+from litestar import Response, Router, get
+
+from drydock.api.access import PUBLIC, admit_scope
+from drydock.api.network import header
+from drydock.api.openapi import problems
+from drydock.api.request import ApiRequest
+from drydock.core.errors import Unauthorized
+from drydock.core.secret import Secret
+
+TEXT = "text/plain; charset=utf-8"
+
+
+@get(
+    "/metrics",
+    opt=PUBLIC,
+    tags=["Metrics"],
+    security=[{"metricsBearerAuth": []}, {"sessionAuth": []}],
+    media_type=TEXT,
+    responses=problems(),
+)
+async def metrics(request: ApiRequest) -> Response[bytes]:
+    """Metrics in the Prometheus text format."""
+    await _admit(request)
+    found = request.services.metrics
+    return Response(found.text() if found else b"", media_type=TEXT)
+
+
+async def _admit(request: ApiRequest) -> None:
+    """The token when one is set, else the API's credentials, else everybody."""
+    services = request.services
+    if services.metrics_token is not None:
+        _check_token(header(request.scope, b"authorization") or "", services.metrics_token)
+    elif services.settings.metrics_auth:
+        caller = await services.access.caller(request)
+        if caller is None:
+            raise Unauthorized()
+        admit_scope(caller, "read")
+
+
+def _check_token(authorization: str, token: Secret) -> None:
+    scheme, _, given = authorization.partition(" ")
+    right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.reveal().strip().encode())
+    if scheme.lower() != "bearer" or not right:
+        raise Unauthorized()
+
+
+router = Router("/", route_handlers=[metrics])

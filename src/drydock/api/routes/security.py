@@ -1,0 +1,312 @@
+"""Scans, overview, SBOM, runtime status (container-api.md §6, security.md §8, platform-api.md §4.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromPath
+
+from drydock.api.access import READ, WATCH, limited, spend
+from drydock.api.openapi import PAGING, document, parameter, problems, reads
+from drydock.api.query import links, page
+from drydock.api.request import ApiRequest
+from drydock.api.streams import SSE_HEADERS, Channel, frame, pump, sse
+from drydock.core.errors import BadRequest, DrydockError, TooManyRequests
+from drydock.core.model import ContainerView
+from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
+from drydock.security import model
+from drydock.security.build import SecurityRoom
+from drydock.security.cycles import Cycle
+from drydock.security.model import FORMATS, SbomFormat, Scan
+from drydock.security.overview import Group, overview
+from drydock.security.overview import page as cut_page
+from drydock.security.service import SecurityService
+
+JSON = "application/json"
+BARE: dict[str, SbomFormat] = {
+    "application/spdx+json": "spdx-json",
+    "application/vnd.cyclonedx+json": "cyclonedx-json",
+}
+EXTENSIONS: dict[str, str] = {"spdx-json": "spdx", "cyclonedx-json": "cyclonedx"}
+NOT_SCANNED: dict[str, Any] = {
+    "scanner": None,
+    "scannedAt": None,
+    "status": "not-scanned",
+    "blockSeverities": [],
+    "blockingCount": 0,
+    "summary": msgspec.to_builtins(model.NOTHING_FOUND),
+    "vulnerabilities": [],
+}
+LEVELS = ("critical", "high", "all")
+SCAN_ALL_LIMIT = "Bulk scan rate limit exceeded. Max 1 per 60 seconds."
+UNSUPPORTED = "Unsupported SBOM format. Supported values: spdx-json, cyclonedx-json"
+
+
+class VulnerabilityPage(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """Findings of the fleet by image."""
+
+    total_containers: int
+    scanned_containers: int
+    latest_scanned_at: str | None
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+    images: list[Group]
+    links: dict[str, str] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_links")
+
+
+class Started(msgspec.Struct, rename="camel"):
+    """A bulk scan that runs in the background."""
+
+    cycle_id: str
+    scheduled_count: int
+
+
+def _room(request: ApiRequest) -> SecurityRoom:
+    room = request.services.security
+    if room is None:
+        raise DrydockError("The security room was not built")
+    return room
+
+
+def _service(request: ApiRequest) -> SecurityService:
+    return _room(request).service
+
+
+@get(
+    "/security/vulnerabilities",
+    opt=READ,
+    operation_class=reads(*PAGING),
+    responses=problems(_200=document(VulnerabilityPage, "Findings by image")),
+)
+async def list_vulnerabilities(request: ApiRequest) -> Response[bytes]:
+    """All findings of the fleet, grouped by image; `limit` and `offset` count findings."""
+    room = request.services.security
+    found = room.service.overview() if room else overview(request.services.fleet.all())
+    wanted = page(request.params)
+    images, returned = cut_page(found.images, wanted.limit, wanted.offset)
+    path = "/api/v1/containers/security/vulnerabilities"
+    answer = VulnerabilityPage(
+        total_containers=found.total_containers,
+        scanned_containers=found.scanned_containers,
+        latest_scanned_at=found.latest_scanned_at,
+        total=found.total,
+        limit=wanted.limit,
+        offset=wanted.offset,
+        has_more=wanted.limit > 0 and wanted.offset + returned < found.total,
+        images=images,
+        links=links(path, request.params, wanted, returned, found.total) if wanted.limit else msgspec.UNSET,
+    )
+    return Response(msgspec.json.encode(answer), media_type=JSON)
+
+
+@get(
+    "/{container_id:str}/vulnerabilities",
+    opt=READ,
+    operation_class=reads(parameter("target", "Which image", enum=["current", "update"])),
+    responses=problems(404, _200=document(Scan, "The latest scan")),
+)
+async def vulnerabilities(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+    """The latest scan of one container; `target=update` that of its candidate."""
+    security = request.services.fleet.need(container_id).security or {}
+    if request.params.text("target") == "update":
+        found = security.get("updateScan")
+    else:
+        found = security.get("scan") or security.get("updateScan")
+    return Response(msgspec.json.encode(found or NOT_SCANNED), media_type=JSON)
+
+
+@post(
+    "/{container_id:str}/scan",
+    opt=WATCH,
+    status_code=200,
+    guards=[limited("scan", 30)],
+    responses=problems(400, 404, 413, 415, _200=document(ContainerView, "The container with its scan")),
+)
+async def scan(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+    """Scan the image of this container and the candidate of its update now."""
+    services = request.services
+    services.fleet.need(container_id)
+    stored = await _service(request).scan_one(container_id)
+    return Response(msgspec.json.encode(services.fleet.view(stored.id)), media_type=JSON)
+
+
+@post(
+    "/scan-all",
+    opt=WATCH,
+    status_code=202,
+    responses=problems(400, 413, 415, _202=document(Started, "Started")),
+)
+async def scan_all(request: ApiRequest) -> Response[Any]:
+    """Scan all containers, or those of `containerIds`, in the background.
+
+    With `Accept: text/event-stream` the answer stays open and tells the progress; closing it stops the scan.
+    """
+    service = _service(request)
+    ids, level = _bulk_body(await _object(request)) if service.enabled else (None, "all")
+    containers = service.check_ids(ids)
+    await _spend_bulk(request)
+    cycle = service.scan_many(containers, level, aborted=await _gone(request))  # type: ignore[arg-type]  # one of LEVELS
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return _progress(request, cycle)
+    return Response(Started(cycle.id, len(containers)), status_code=202)
+
+
+async def _object(request: ApiRequest) -> dict[str, Any]:
+    try:
+        return await request.document()
+    except BadRequest as error:
+        raise BadRequest("Request body must be a JSON object") from error
+
+
+def _bulk_body(body: dict[str, Any]) -> tuple[list[str] | None, str]:
+    """The ids and the alert level. `BadRequest` with the texts of security.md §8.3."""
+    unknown = sorted(set(body) - {"containerIds", "severity"})
+    if unknown:
+        raise BadRequest(f"Unknown request properties: {', '.join(unknown)}")
+    ids, level = body.get("containerIds"), body.get("severity", "all")
+    if "containerIds" in body and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
+        raise BadRequest("containerIds must be an array of strings")
+    if ids is not None and not all(one.strip() for one in ids):
+        raise BadRequest("containerIds must be an array of non-empty strings")
+    if level not in LEVELS:
+        raise BadRequest("severity must be one of: critical, high, all")
+    return ids, level
+
+
+async def _spend_bulk(request: ApiRequest) -> None:
+    """One per minute and client; signed-in administrators are not counted."""
+    if request.caller.signed_in and "admin" in request.caller.scopes:
+        return
+    try:
+        await spend(request, "scan-all", 1)
+    except TooManyRequests as error:
+        raise TooManyRequests(SCAN_ALL_LIMIT, headers=error.headers) from error
+
+
+async def _gone(request: ApiRequest) -> bool:
+    """The client has dropped its connection already. The body has been read, so the next message can only be that."""
+    await request.body()
+    message = asyncio.ensure_future(request.receive())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if not message.done():
+        message.cancel()
+        await asyncio.gather(message, return_exceptions=True)
+        return False
+    return bool(message.result()["type"] == "http.disconnect")
+
+
+_NAMES: dict[type[Event], str] = {ScanStarted: "dd:scan-started", ScanCompleted: "dd:scan-completed"}
+
+
+def _progress(request: ApiRequest, cycle: Cycle) -> Response[Any]:
+    """The cycle as a stream that ends with it; the client's leaving stops the cycle."""
+    channel = request.services.streams.open(capacity=10_000)
+    cycle.listeners.append(lambda event: _offer(channel, event))
+
+    async def frames() -> AsyncIterator[bytes]:
+        try:
+            async for item in pump(channel):
+                yield item
+        finally:
+            cycle.abort()
+            request.services.streams.release(channel)
+
+    answer = sse(frames())
+    answer.status_code = 202
+    answer.headers.update(SSE_HEADERS)
+    return answer
+
+
+def _offer(channel: Channel, event: Event) -> None:
+    if isinstance(event, ScanCycleCompleted):
+        channel.offer(frame("dd:security-scan-cycle-complete", event.summary))
+        channel.close()
+    elif isinstance(event, ScanStarted):
+        channel.offer(frame(_NAMES[ScanStarted], {"containerId": event.container_id}))
+    elif isinstance(event, ScanCompleted):
+        said = {"containerId": event.container_id, "status": event.status}
+        channel.offer(frame(_NAMES[ScanCompleted], said))
+
+
+@delete("/scan-all/{cycle_id:str}", opt=WATCH, status_code=202, responses=problems(404))
+async def stop_scan(request: ApiRequest, cycle_id: FromPath[str]) -> dict[str, str]:
+    """Stop a bulk scan: no further container is started, running scanners are killed, stored results stay."""
+    _service(request).abort(cycle_id)
+    return {"cycleId": cycle_id}
+
+
+@get(
+    "/{container_id:str}/sbom",
+    opt=READ,
+    operation_class=reads(
+        parameter("format", "Format of the document", enum=FORMATS),
+        parameter("raw", "The bare document instead of the envelope", kind=OpenAPIType.BOOLEAN),
+    ),
+    responses=problems(400, 404, 503),
+)
+async def sbom(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
+    """What is in the image of this container. `Accept: application/spdx+json` gives the bare document."""
+    bare_type, form = _sbom_form(request)
+    container = request.services.fleet.need(container_id)
+    found = await _sbom(request, container_id, form)
+    if bare_type is None and not request.params.flag("raw"):
+        return Response(msgspec.json.encode(found), media_type=JSON)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", container.name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{EXTENSIONS[form]}.json"'}
+    kind = next(media for media, known in BARE.items() if known == form)
+    return Response(msgspec.json.encode(found.document), media_type=kind, headers=headers)
+
+
+async def _sbom(request: ApiRequest, id: str, form: SbomFormat) -> Any:
+    """Every failure to generate has the same text; the reason is in the log."""
+    try:
+        return await _service(request).sbom(id, form)
+    except DrydockError as error:
+        if error.status != 500:
+            raise
+        raise DrydockError("Error generating SBOM") from error
+
+
+def _sbom_form(request: ApiRequest) -> tuple[str | None, SbomFormat]:
+    """The media type of a bare document, if one is accepted, and the format: asked for, else of that type, else SPDX."""
+    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    bare = next((media for media in accepted if media in BARE), None)
+    asked = (request.params.text("format") or "").lower()
+    if not asked:
+        return bare, BARE[bare] if bare else "spdx-json"
+    for form in FORMATS:
+        if form == asked:
+            return bare, form
+    raise BadRequest(UNSUPPORTED)
+
+
+@get("/api/v1/server/security/runtime", opt=READ, responses=problems(), tags=["System"])
+async def runtime(request: ApiRequest) -> Response[bytes]:
+    """Whether scanner, SBOM generator and verifier are there, and which versions."""
+    try:
+        status = await _room(request).runtime.status()
+    except OSError as error:
+        raise DrydockError("Error loading security runtime status") from error
+    return Response(msgspec.json.encode(status), media_type=JSON)
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        Router(
+            "/api/v1/containers",
+            route_handlers=[list_vulnerabilities, vulnerabilities, scan, scan_all, stop_scan, sbom],
+            tags=["Containers"],
+        ),
+        runtime,
+    ],
+)

@@ -1,0 +1,278 @@
+"""The OpenID Connect client: discovery, keys, code exchange, ID tokens, userinfo (platform.md §4.4).
+
+Speaks to one provider. Nothing about sessions or users is decided here; see `strategies/oidc.py`. What leaves this
+module as an error holds no token, secret or address of the inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+import msgspec
+import structlog
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+
+from drydock.auth.sessions import Pending
+from drydock.clock import Clock
+from drydock.core.errors import DrydockError
+from drydock.core.secret import Secret
+
+log = structlog.get_logger("auth")
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+"""Signatures accepted on ID tokens: asymmetric ones only."""
+LARGEST_BODY = 1024 * 1024
+LEEWAY_S = 60
+METADATA_S = 3600.0
+KEYS_AGAIN_S = 30.0
+"""An unknown key id fetches the keys again, at most this often."""
+
+
+class OidcFailure(DrydockError):
+    """The provider cannot be reached, answered something unusable, or a token does not hold."""
+
+    status = 401
+    code = "authentication-failed"
+    default = "Authentication failed"
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the discovery document that is used."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None = None
+    end_session_endpoint: str | None = None
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of the token endpoint."""
+
+    access_token: str
+    id_token: str
+
+    def __repr__(self) -> str:
+        return "Tokens(***)"
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are at the provider, and how it is reached."""
+
+    name: str
+    discovery: str
+    id: str
+    secret: Secret
+    redirect_uri: str
+    timeout_s: float = 5.0
+    tls: ssl.SSLContext | None = None
+
+
+def tls_context(cafile: str | None, insecure: bool) -> ssl.SSLContext | None:
+    """The TLS rules of one provider: the system's authorities plus `cafile`, or none at all with `insecure`."""
+    if not cafile and not insecure:
+        return None
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif cafile:
+        context.load_verify_locations(cafile)
+    return context
+
+
+class OpenId:
+    """One provider. The discovery document is fetched when it is first needed, and again after a failure."""
+
+    def __init__(self, client: Client, http: aiohttp.ClientSession, clock: Clock) -> None:
+        self.client = client
+        self._http = http
+        self._clock = clock
+        self._metadata: tuple[Metadata, float] | None = None
+        self._keys: tuple[KeySet, float] | None = None
+        self._discovering = asyncio.Lock()
+        self._fetching_keys = asyncio.Lock()
+
+    @property
+    def known(self) -> Metadata | None:
+        """The discovery document, if it was read already."""
+        return self._metadata[0] if self._metadata else None
+
+    async def metadata(self) -> Metadata:
+        """The discovery document; one request at a time, kept for an hour, a stale one serves when renewal fails."""
+        async with self._discovering:
+            held = self._metadata
+            if held is not None and self._clock.monotonic() - held[1] < METADATA_S:
+                return held[0]
+            try:
+                found = await self._discover()
+            except OidcFailure:
+                if held is None:
+                    raise
+                return held[0]
+            self._metadata = (found, self._clock.monotonic())
+            return found
+
+    async def _discover(self) -> Metadata:
+        document = await self._call("GET", self.client.discovery)
+        try:
+            found = msgspec.convert(document, Metadata)
+        except msgspec.ValidationError as error:
+            raise self._failure("discovery document is incomplete", error) from error
+        for url in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri):
+            if urlsplit(url).scheme != "https":
+                raise self._failure("discovery document names an address that is not https")
+        return found
+
+    async def authorization_url(self, check: Pending) -> str:
+        """Where the browser goes to sign in: code flow, PKCE S256, state and nonce of `check`."""
+        metadata = await self.metadata()
+        digest = hashlib.sha256(check.verifier.encode()).digest()
+        query = {
+            "client_id": self.client.id,
+            "redirect_uri": self.client.redirect_uri,
+            "response_type": "code",
+            "scope": "openid email profile",
+            "code_challenge_method": "S256",
+            "code_challenge": _base64url(digest),
+            "state": check.state,
+            "nonce": check.nonce,
+        }
+        joint = "&" if urlsplit(metadata.authorization_endpoint).query else "?"
+        return f"{metadata.authorization_endpoint}{joint}{urlencode(query)}"
+
+    async def exchange(self, code: str, check: Pending) -> tuple[dict[str, Any], str]:
+        """Trade a code for tokens and verify the ID token; its claims and the access token. `OidcFailure` otherwise."""
+        metadata = await self.metadata()
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.client.redirect_uri,
+            "code_verifier": check.verifier,
+            "client_id": self.client.id,
+            "client_secret": self.client.secret.reveal(),
+        }
+        answer = await self._call("POST", metadata.token_endpoint, form=form)
+        try:
+            tokens = msgspec.convert(answer, Tokens)
+        except msgspec.ValidationError as error:
+            raise self._failure("token answer is incomplete", error) from error
+        return await self._claims(tokens.id_token, metadata, check.nonce), tokens.access_token
+
+    async def _claims(self, id_token: str, metadata: Metadata, nonce: str) -> dict[str, Any]:
+        claims = await self._decoded(id_token, metadata)
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        if len(audience) > 1 and claims.get("azp") != self.client.id:
+            raise self._failure("ID token was issued for another client")
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise self._failure("ID token carries another nonce")
+        return claims
+
+    async def _decoded(self, token: str, metadata: Metadata) -> dict[str, Any]:
+        """Signature, issuer, audience and times; a key that rotated is fetched once more."""
+        if token.count(".") == 4:
+            raise self._failure("encrypted ID tokens are not supported")
+        rules = jwt.JWTClaimsRegistry(
+            now=lambda: self._clock.now_ms() // 1000,
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": metadata.issuer},
+            aud={"essential": True, "value": self.client.id},
+            exp={"essential": True},
+            iat={"essential": True},
+            sub={"essential": True},
+        )
+        try:
+            try:
+                decoded = jwt.decode(token, await self._key_set(metadata), algorithms=list(ALGORITHMS))
+            except (InvalidKeyIdError, JoseError) as error:
+                if not await self._renew_keys(metadata):
+                    raise error
+                decoded = jwt.decode(token, await self._key_set(metadata), algorithms=list(ALGORITHMS))
+            rules.validate(decoded.claims)
+        except (JoseError, ValueError) as error:
+            raise self._failure("ID token is not valid", error) from error
+        return dict(decoded.claims)
+
+    async def userinfo(self, access_token: str) -> dict[str, Any]:
+        """What the provider says about the bearer of `access_token`; `OidcFailure` when it refuses."""
+        metadata = await self.metadata()
+        if metadata.userinfo_endpoint is None:
+            raise self._failure("discovery document names no userinfo endpoint")
+        found = await self._call("GET", metadata.userinfo_endpoint, bearer=access_token)
+        if not isinstance(found.get("sub"), str):
+            raise self._failure("userinfo has no sub")
+        return found
+
+    async def _key_set(self, metadata: Metadata) -> KeySet:
+        if self._keys is None:
+            await self._renew_keys(metadata)
+        if self._keys is None:
+            raise self._failure("signing keys cannot be read")
+        return self._keys[0]
+
+    async def _renew_keys(self, metadata: Metadata) -> bool:
+        """Fetch the signing keys; False when they were fetched a moment ago."""
+        async with self._fetching_keys:
+            now = self._clock.monotonic()
+            if self._keys is not None and now - self._keys[1] < KEYS_AGAIN_S:
+                return False
+            document: Any = await self._call("GET", metadata.jwks_uri)
+            try:
+                self._keys = (KeySet.import_key_set(document), now)
+            except (JoseError, KeyError, TypeError, ValueError) as error:
+                raise self._failure("signing keys are not usable", error) from error
+            return True
+
+    async def _call(
+        self, method: str, url: str, *, form: Mapping[str, str] | None = None, bearer: str | None = None
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        try:
+            async with self._http.request(
+                method,
+                url,
+                data=form,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self.client.tls if self.client.tls is not None else True,
+                timeout=aiohttp.ClientTimeout(total=self.client.timeout_s),
+            ) as answer:
+                body = await answer.content.read(LARGEST_BODY + 1)
+                return self._document(answer.status, body)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise self._failure(f"{urlsplit(url).hostname} cannot be reached", error) from error
+
+    def _document(self, status: int, body: bytes) -> dict[str, Any]:
+        if status != 200 or len(body) > LARGEST_BODY:
+            raise self._failure(f"provider answered {status}" if status != 200 else "provider's answer is too large")
+        try:
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise self._failure("provider's answer is not a JSON object", error) from error
+
+    def _failure(self, reason: str, cause: Exception | None = None) -> OidcFailure:
+        """The error for the client, after the reason went to the log. Texts of the provider are never passed on."""
+        log.warning("auth.oidc_failed", provider=self.client.name, reason=reason, cause=type(cause).__name__)
+        return OidcFailure()
+
+
+def new_check(now_ms: int) -> Pending:
+    """State, PKCE verifier and nonce of a new sign-in."""
+    state, verifier, nonce = (secrets.token_urlsafe(size) for size in (24, 48, 24))
+    return Pending(state=state, verifier=verifier, nonce=nonce, created_at=now_ms)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

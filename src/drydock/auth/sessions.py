@@ -1,0 +1,245 @@
+"""Signed-in browsers: creation, rotation, limits per user, expiry (platform.md §5).
+
+A session id is 32 random bytes and exists in the cookie only; the store keeps its SHA-256. What is found in the store
+is kept in memory for `CACHE_S` seconds, so an authenticated request costs no query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from drydock.auth.cookies import Signer
+from drydock.auth.roles import Role
+from drydock.clock import Clock
+from drydock.core.errors import DrydockError
+from drydock.core.times import DAY_MS, HOUR_MS
+
+REMEMBERED_MS = 30 * DAY_MS
+UNREMEMBERED_MS = 7 * DAY_MS
+BEFORE_LOGIN_MS = 600_000
+RENEW_AFTER_MS = HOUR_MS
+CACHE_S = 30.0
+LOGIN_WAIT_S = 10.0
+PENDING_MS = 300_000
+PENDING_MOST = 5
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """One OpenID Connect sign-in on its way: what its callback must present."""
+
+    state: str
+    verifier: str
+    nonce: str
+    created_at: int
+
+
+class Session(msgspec.Struct, kw_only=True):
+    """One browser. Without `user` it is a sign-in in progress. Times in epoch milliseconds."""
+
+    key: str
+    created_at: int
+    expires_at: int
+    seen_at: int
+    user: str | None = None
+    provider: str | None = None
+    role: Role | None = None
+    fingerprint: str | None = None
+    remember: bool = False
+    address: str | None = None
+    agent: str | None = None
+    pending: dict[str, list[Pending]] = {}
+
+
+class SessionRecords(Protocol):
+    """Where sessions survive (`store.sessions`)."""
+
+    async def get(self, key: str) -> Session | None: ...
+    async def insert(self, session: Session) -> None: ...
+    async def update(self, session: Session) -> None:
+        """Write a session that is still there; one that was deleted meanwhile stays deleted."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None: ...
+    async def of_user(self, user: str) -> list[Session]: ...
+    async def delete_expired(self, now_ms: int) -> int: ...
+
+
+class SessionFailure(DrydockError):
+    """The session could not be stored or removed."""
+
+    code = "session-failure"
+    default = "Unable to establish session"
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signed in, how, and from where."""
+
+    user: str
+    provider: str
+    role: Role
+    fingerprint: str = ""
+    address: str | None = None
+    agent: str | None = None
+
+
+class Sessions:
+    """All sessions of this server."""
+
+    def __init__(self, clock: Clock, records: SessionRecords, signer: Signer, most_per_user: int = 5) -> None:
+        self._clock = clock
+        self._records = records
+        self._signer = signer
+        self._most = most_per_user
+        self._cache: dict[str, tuple[Session, float]] = {}
+        self._closed: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def find(self, cookie: str | None) -> Session | None:
+        """The session of a cookie value; None when it is forged, unknown or expired."""
+        id = self._signer.unsign(cookie) if cookie else None
+        if id is None:
+            return None
+        session = await self._load(key_of(id))
+        if session is None or session.expires_at <= self._clock.now_ms():
+            return None
+        return await self._renewed(session)
+
+    async def begin(self, remember: bool) -> tuple[Session, str]:
+        """A session before login, which carries the remember-me wish and pending OpenID Connect checks."""
+        now = self._clock.now_ms()
+        id = secrets.token_urlsafe(32)
+        session = Session(
+            key=key_of(id), created_at=now, seen_at=now, expires_at=now + BEFORE_LOGIN_MS, remember=remember
+        )
+        await self._records.insert(session)
+        self._cache[session.key] = (session, self._clock.monotonic())
+        return session, self._signer.sign(id)
+
+    async def establish(self, who: SignIn, *, remember: bool, replaces: Session | None) -> tuple[Session, str]:
+        """Sign a user in under a fresh id: the old session ends, the user's oldest sessions make room.
+
+        Gives the session and its cookie value. `SessionFailure` when another sign-in of this user blocks for 10 s.
+        """
+        turn = self._turns.setdefault(who.user, asyncio.Lock())  # users are few: only real logins come here
+        try:
+            await asyncio.wait_for(turn.acquire(), LOGIN_WAIT_S)
+        except TimeoutError as error:
+            raise SessionFailure() from error
+        try:
+            return await self._establish(who, remember, replaces)
+        finally:
+            turn.release()
+
+    async def _establish(self, who: SignIn, remember: bool, replaces: Session | None) -> tuple[Session, str]:
+        now = self._clock.now_ms()
+        id = secrets.token_urlsafe(32)
+        session = Session(
+            key=key_of(id),
+            created_at=now,
+            seen_at=now,
+            expires_at=now + lifetime(remember),
+            remember=remember,
+            **msgspec.structs.asdict(who),
+        )
+        if replaces is not None:
+            await self.close(replaces)
+        await self._make_room(who.user)
+        await self._records.insert(session)
+        self._cache[session.key] = (session, self._clock.monotonic())
+        return session, self._signer.sign(id)
+
+    async def _make_room(self, user: str) -> None:
+        held = sorted(await self._records.of_user(user), key=lambda session: session.expires_at)
+        surplus = held[: max(0, len(held) - self._most + 1)]
+        await self._forget([session.key for session in surplus])
+
+    async def save(self, session: Session) -> None:
+        """Store changes of a session."""
+        await self._records.update(session)
+
+    async def close(self, session: Session) -> None:
+        """End one session."""
+        await self._forget([session.key])
+
+    async def of_user(self, user: str) -> list[Session]:
+        """Live sessions of a user, newest first."""
+        now = self._clock.now_ms()
+        found = [session for session in await self._records.of_user(user) if session.expires_at > now]
+        return sorted(found, key=lambda session: -session.created_at)
+
+    async def remember(self, session: Session, wish: bool) -> None:
+        """Change the remember-me wish of a session."""
+        session.remember = wish
+        if session.user is not None:
+            session.expires_at = self._clock.now_ms() + lifetime(wish)
+        await self.save(session)
+
+    async def prune(self) -> int:
+        """Remove expired sessions; how many there were."""
+        now = self._clock.now_ms()
+        horizon = self._clock.monotonic() - CACHE_S
+        self._cache = {key: item for key, item in self._cache.items() if item[1] > horizon}
+        self._closed = {key: at for key, at in self._closed.items() if at > horizon}
+        return await self._records.delete_expired(now)
+
+    async def _load(self, key: str) -> Session | None:
+        cached = self._cache.get(key)
+        if cached is not None and self._clock.monotonic() - cached[1] < CACHE_S:
+            return cached[0]
+        session = await self._records.get(key)
+        if session is None or key in self._closed:
+            self._cache.pop(key, None)
+            return None
+        self._cache[key] = (session, self._clock.monotonic())
+        return session
+
+    async def _renewed(self, session: Session) -> Session:
+        """Using a session keeps it alive; written once an hour."""
+        now = self._clock.now_ms()
+        if session.user is not None and now - session.seen_at >= RENEW_AFTER_MS:
+            session.seen_at = now
+            session.expires_at = now + lifetime(session.remember)
+            await self.save(session)
+        return session
+
+    async def _forget(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._cache.pop(key, None)
+            self._closed[key] = self._clock.monotonic()
+        if keys:
+            await self._records.delete(keys)
+
+
+def new_secret() -> str:
+    """A secret that signs sessions: 64 random bytes, hexadecimal."""
+    return secrets.token_hex(64)
+
+
+def lifetime(remember: bool) -> int:
+    """How long an unused session lives, in milliseconds."""
+    return REMEMBERED_MS if remember else UNREMEMBERED_MS
+
+
+def key_of(id: str) -> str:
+    """Under which key the store knows a session id."""
+    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()
+
+
+def add_pending(session: Session, provider: str, check: Pending, now_ms: int) -> None:
+    """Keep one more check of `provider`: the latest five, each for five minutes."""
+    kept = [item for item in session.pending.get(provider, []) if now_ms - item.created_at < PENDING_MS]
+    session.pending = {**session.pending, provider: [*kept, check][-PENDING_MOST:]}
+
+
+def take_pending(session: Session, provider: str, state: str, now_ms: int) -> Pending | None:
+    """Take the check with this state out of the session: it can be used once. None: unknown, used or expired."""
+    checks = session.pending.get(provider, [])
+    found = next((item for item in checks if secrets.compare_digest(item.state, state)), None)
+    session.pending = {**session.pending, provider: [item for item in checks if item is not found]}
+    return found if found and now_ms - found.created_at < PENDING_MS else None

@@ -1,0 +1,182 @@
+"""Users with a password: lock check, concurrency cap, argon2 off the event loop, a short memory of successes.
+
+Every password goes through here, whatever route it came by (platform.md §4.3, §6.1; platform-api.md §3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from drydock.auth.lockout import Locked, Lockout
+from drydock.auth.passwords import PasswordHash, verify
+from drydock.auth.report import LoginAttempt, Outcome, Report
+from drydock.auth.roles import Role
+from drydock.clock import Clock
+from drydock.core.errors import TooManyRequests
+
+REMEMBER_S = 60.0
+REMEMBER_MOST = 256
+QUIET_S = 60.0
+QUIET_MOST = 1000
+
+
+class BasicUser(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured user. `fingerprint` changes with the hash, so sessions of the old one end."""
+
+    provider: str
+    user: str
+    hash: PasswordHash
+    role: Role
+    fingerprint: str
+
+
+class TooManyLogins(TooManyRequests):
+    """More passwords at once than may be checked."""
+
+    default = "Too many concurrent login attempts"
+
+
+class Guess(NamedTuple):
+    """A user name and password as presented, and from where."""
+
+    user: str
+    password: str
+    address: str
+
+
+class Passwords:
+    """All users with a password. `bucket` turns an address into the key under which it is counted."""
+
+    def __init__(
+        self,
+        users: Sequence[BasicUser],
+        lockout: Lockout,
+        clock: Clock,
+        report: Report,
+        *,
+        at_once: int = 2,
+        bucket: Callable[[str], str] = str,
+    ) -> None:
+        self.users = tuple(users)
+        self.lockout = lockout
+        self._clock = clock
+        self._report = report
+        self._at_once = at_once
+        self._bucket = bucket
+        self._running = 0
+        self._key = secrets.token_bytes(32)
+        self._good: dict[bytes, tuple[BasicUser, float]] = {}
+        self._flights: dict[bytes, asyncio.Task[BasicUser | None]] = {}
+        self._told: dict[str, float] = {}
+
+    async def login(self, guess: Guess) -> BasicUser | None:
+        """Check a guess at the login route: every attempt is verified, counted and told.
+
+        `Locked` while the account or address waits, `TooManyLogins` over the cap.
+        """
+        return await self._attempt(guess, header=False)
+
+    async def check(self, guess: Guess) -> BasicUser | None:
+        """Check the `Authorization` header of any other request: as `login`, but a good one is remembered for 60 s.
+
+        The same guess in several requests at once is verified once.
+        """
+        mark = self._mark(guess)
+        good = self._good.get(mark)
+        if good is not None and self._clock.monotonic() - good[1] < REMEMBER_S:
+            return good[0]
+        flight = self._flights.get(mark)
+        if flight is None:
+            flight = self._flights[mark] = asyncio.create_task(self._attempt(guess, header=True))
+            flight.add_done_callback(lambda task: self._landed(mark, task))
+        return await asyncio.shield(flight)
+
+    def _landed(self, mark: bytes, task: asyncio.Task[BasicUser | None]) -> None:
+        self._flights.pop(mark, None)
+        found = None if task.cancelled() or task.exception() else task.result()
+        if found is not None:
+            while len(self._good) >= REMEMBER_MOST:
+                del self._good[next(iter(self._good))]
+            self._good.pop(mark, None)
+            self._good[mark] = (found, self._clock.monotonic())
+
+    async def _attempt(self, guess: Guess, header: bool) -> BasicUser | None:
+        key = self._bucket(guess.address)
+        began = self._clock.monotonic()
+        try:
+            self.lockout.check(guess.user, key)
+            found = await self._verified(guess)
+            if found is None:
+                self.lockout.failed(guess.user, key)
+            else:
+                self.lockout.succeeded(guess.user, key)
+        except Locked:
+            await self._tell(guess, "locked", "Account or address locked", began, quiet=header and self._recent(guess))
+            raise
+        except TooManyLogins:
+            await self._tell(guess, "error", TooManyLogins.default, began, quiet=header and self._recent(guess))
+            raise
+        finally:
+            self._report.locked(*self.lockout.locked())
+        outcome: Outcome = "success" if found else "invalid"
+        text = "Login succeeded" if found else "Invalid credentials"
+        await self._tell(guess, outcome, text, began, quiet=header and found is not None)
+        return found
+
+    async def _verified(self, guess: Guess) -> BasicUser | None:
+        """The user whose password this is. An unknown name costs as much time as a known one."""
+        if self._running >= self._at_once:
+            raise TooManyLogins(headers={"Retry-After": "1"})
+        named = [user for user in self.users if _same(user.user, guess.user)]
+        if not named:
+            self._report.unknown_user()
+        self._running += 1
+        try:
+            for user in named or self.users[:1]:
+                if await asyncio.to_thread(verify, user.hash, guess.password) and named:
+                    return user
+            return None
+        finally:
+            self._running -= 1
+
+    def _recent(self, guess: Guess) -> bool:
+        """Whether a refusal of this guesser was told within the last minute: a flood must not fill the audit log."""
+        now = self._clock.monotonic()
+        key = f"{guess.address}\n{guess.user}"
+        told = self._told.get(key)
+        if told is not None and now - told < QUIET_S:
+            return True
+        if len(self._told) >= QUIET_MOST:
+            self._told = {name: at for name, at in self._told.items() if now - at < QUIET_S}
+        self._told[key] = now
+        return False
+
+    async def _tell(self, guess: Guess, outcome: Outcome, text: str, began: float, *, quiet: bool) -> None:
+        await self._report.login(
+            LoginAttempt(
+                outcome=outcome,
+                provider="basic",
+                details=text,
+                user=guess.user,
+                address=guess.address,
+                seconds=self._clock.monotonic() - began,
+                quiet=quiet,
+            )
+        )
+
+    def _mark(self, guess: Guess) -> bytes:
+        """Under which a good guess is remembered: useless outside this process."""
+        text = f"{len(guess.user)}:{guess.user}{guess.password}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, text, hashlib.sha256).digest()
+
+
+def _same(stored: str, given: str) -> bool:
+    """Exact comparison whose time does not depend on where they differ."""
+    return hmac.compare_digest(*(hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (stored, given)))

@@ -1,0 +1,258 @@
+"""Sign-in at an OpenID Connect provider: redirect, callback, bearer tokens, and who is let in (platform.md §4.4).
+
+Protocol and token checks are `auth.openid`; sessions are handed in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import structlog
+
+from drydock.auth.openid import Client, OidcFailure, OpenId, new_check, tls_context
+from drydock.auth.passwords import fingerprint
+from drydock.auth.roles import Role, role_of_groups
+from drydock.auth.sessions import Pending, Session, add_pending, take_pending
+from drydock.clock import Clock
+from drydock.config.sections.auth import OidcSettings
+from drydock.core.errors import ConfigError, Unauthorized
+from drydock.core.secret import Secret
+
+log = structlog.get_logger("auth")
+
+STATE = re.compile(r"[A-Za-z0-9._~-]{8,256}")
+BEARER = re.compile(r"[A-Za-z0-9._~+/=-]{16,8192}")
+BEARER_S = 60.0
+BEARER_MOST = 512
+
+
+class OidcConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured provider."""
+
+    name: str
+    discovery: str
+    client_id: str
+    client_secret: Secret
+    public_origin: str
+    cafile: str | None = None
+    insecure: bool = False
+    redirect: bool = False
+    logout_url: str | None = None
+    timeout_s: float = 5.0
+    roles: Mapping[str, Role] = {}
+    groups_claim: str = "groups"
+    username_claim: str | None = None
+    allowed_users: tuple[str, ...] = ()
+    allowed_groups: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: OidcSettings, public_url: str, roles: Mapping[str, Role]) -> OidcConfig:
+        """From the variables; `ConfigError` when the CA file cannot be used."""
+        try:
+            tls_context(settings.cafile, settings.insecure)
+        except OSError as error:
+            raise ConfigError(f"cafile cannot be used ({error.strerror or type(error).__name__})") from error
+        parts = urlsplit(public_url)
+        return cls(
+            name=settings.name,
+            discovery=settings.discovery or "",
+            client_id=settings.clientid or "",
+            client_secret=settings.clientsecret or Secret(""),
+            public_origin=f"{parts.scheme}://{parts.netloc}",
+            cafile=settings.cafile,
+            insecure=settings.insecure,
+            redirect=settings.redirect,
+            logout_url=settings.logouturl,
+            timeout_s=-(-settings.timeout // 1000),
+            roles=roles,
+            groups_claim=settings.groupsclaim,
+            username_claim=settings.usernameclaim,
+            allowed_users=settings.allowedusers,
+            allowed_groups=settings.allowedgroups,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the meaning of this provider's sign-ins does; sessions of an older one end."""
+        return fingerprint(
+            {
+                "discovery": self.discovery,
+                "client": self.client_id,
+                "roles": str(sorted(self.roles.items())),
+                "users": str(self.allowed_users),
+                "groups": str(self.allowed_groups),
+            }
+        )
+
+    def client(self) -> Client:
+        """How the protocol client is set up."""
+        return Client(
+            name=self.name,
+            discovery=self.discovery,
+            id=self.client_id,
+            secret=self.client_secret,
+            redirect_uri=f"{self.public_origin}/auth/oidc/{self.name}/cb",
+            timeout_s=self.timeout_s,
+            tls=tls_context(self.cafile, self.insecure),
+        )
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the provider says it is, and the role that follows."""
+
+    user: str
+    role: Role
+
+
+class Redirect(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where the browser shall go, and what it may check before it goes there."""
+
+    redirect: str
+    strict_endpoints: list[str]
+    allowed_origins: list[str]
+
+
+class OidcStrategy:
+    """One provider as a way to sign in."""
+
+    def __init__(self, config: OidcConfig, openid: OpenId, clock: Clock) -> None:
+        self.config = config
+        self._openid = openid
+        self._clock = clock
+        self._bearers: dict[bytes, tuple[Identity | None, float]] = {}
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def logout_url(self) -> str | None:
+        """Where to go after signing out: the provider's own address, else the configured one."""
+        metadata = self._openid.known
+        if metadata is None or metadata.end_session_endpoint is None:
+            return self.config.logout_url
+        query = urlencode(
+            {"client_id": self.config.client_id, "post_logout_redirect_uri": f"{self.config.public_origin}/"}
+        )
+        joint = "&" if urlsplit(metadata.end_session_endpoint).query else "?"
+        return f"{metadata.end_session_endpoint}{joint}{query}"
+
+    async def warm_up(self) -> None:
+        """Read the discovery document; a failure is only a warning, it is tried again when it is needed."""
+        if self.config.insecure:
+            log.warning("auth.oidc_insecure", provider=self.name, advice="certificates are not verified")
+        try:
+            await self._openid.metadata()
+        except OidcFailure:
+            log.warning("auth.oidc_not_ready", provider=self.name, advice="tried again at the next sign-in")
+
+    async def start(self, session: Session) -> Redirect:
+        """Begin a sign-in; its check is added to `session`, which the caller saves."""
+        check = new_check(self._clock.now_ms())
+        metadata = await self._openid.metadata()
+        url = await self._openid.authorization_url(check)
+        endpoint = _bare(metadata.authorization_endpoint)
+        if _bare(url) != endpoint:
+            raise OidcFailure()
+        add_pending(session, self.name, check, self._clock.now_ms())
+        origins = (self.config.discovery, metadata.authorization_endpoint, metadata.issuer)
+        return Redirect(
+            redirect=url, strict_endpoints=[endpoint], allowed_origins=list(dict.fromkeys(map(_origin, origins)))
+        )
+
+    def check_of(self, session: Session | None, state: str | None) -> Pending:
+        """The pending check that a callback answers; it is used up, the caller saves the session. `Unauthorized`."""
+        if session is None or not session.pending.get(self.name):
+            raise Unauthorized("OIDC session is missing or expired. Please retry authentication.")
+        if state is None or not STATE.fullmatch(state):
+            raise Unauthorized("OIDC callback is missing state. Please retry authentication.")
+        found = take_pending(session, self.name, state, self._clock.now_ms())
+        if found is None:
+            raise Unauthorized("OIDC session state mismatch or expired. Please retry authentication.")
+        return found
+
+    async def finish(self, code: str, issuer: str | None, check: Pending) -> Identity:
+        """Turn the callback's code into an identity; `OidcFailure` when anything does not hold."""
+        metadata = await self._openid.metadata()
+        if not code or (issuer is not None and issuer != metadata.issuer):
+            raise OidcFailure()
+        claims, access_token = await self._openid.exchange(code, check)
+        info = await self._openid.userinfo(access_token) if metadata.userinfo_endpoint else claims
+        if info.get("sub") != claims.get("sub"):
+            log.warning("auth.oidc_failed", provider=self.name, reason="userinfo is about somebody else")
+            raise OidcFailure()
+        return self._admitted({**claims, **info})
+
+    async def bearer(self, token: str) -> Identity | None:
+        """Who presents this access token, asked of the provider at most once a minute; None when refused."""
+        if not BEARER.fullmatch(token) or not _meant_for(token, self.config.client_id):
+            return None
+        mark = hashlib.sha256(token.encode()).digest()
+        held = self._bearers.get(mark)
+        if held is not None and self._clock.monotonic() - held[1] < BEARER_S:
+            return held[0]
+        try:
+            found: Identity | None = self._admitted(await self._openid.userinfo(token))
+        except OidcFailure:
+            found = None
+        while len(self._bearers) >= BEARER_MOST:
+            del self._bearers[next(iter(self._bearers))]
+        self._bearers[mark] = (found, self._clock.monotonic())
+        return found
+
+    def _admitted(self, claims: Mapping[str, Any]) -> Identity:
+        """Name and role of a verified user; `OidcFailure` when the configuration lets only others in."""
+        user = _user_name(claims, self.config.username_claim)
+        groups = _texts(claims.get(self.config.groups_claim))
+        role = role_of_groups(groups, self.config.roles)
+        users, allowed = self.config.allowed_users, self.config.allowed_groups
+        if role is None or (users and user not in users) or (allowed and not set(groups) & set(allowed)):
+            log.warning("auth.oidc_refused", provider=self.name, user=user, reason="no allowed user, group or role")
+            raise OidcFailure()
+        return Identity(user=user, role=role)
+
+
+def _user_name(claims: Mapping[str, Any], claim: str | None) -> str:
+    """The configured claim, else `email`, else `sub`, else `unknown`."""
+    for name in (claim,) if claim else ("email", "sub"):
+        value = claims.get(name)
+        if isinstance(value, str) and value:
+            return value
+    if claim:
+        log.warning("auth.oidc_refused", reason="user name claim is missing", claim=claim)
+        raise OidcFailure()
+    return "unknown"
+
+
+def _texts(value: Any) -> Sequence[str]:
+    if isinstance(value, str):
+        return [value]
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _meant_for(token: str, client_id: str) -> bool:
+    """A JWT must name us as its audience or authorized party; other tokens are opaque and the provider decides."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return True
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        claims = msgspec.json.decode(payload, type=dict[str, Any])
+    except (ValueError, msgspec.DecodeError):
+        return True
+    return client_id in (*_texts(claims.get("aud")), *_texts(claims.get("azp")), *_texts(claims.get("client_id")))
+
+
+def _bare(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

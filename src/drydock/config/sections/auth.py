@@ -1,0 +1,156 @@
+"""Who may come in: lockout, sessions, and the families of sign-in providers and keys (platform.md §2.2, §13)."""
+
+from __future__ import annotations
+
+from drydock.config import kinds
+from drydock.config.schema import option, section
+from drydock.core.secret import Secret
+
+
+@section("DD_AUTH_", "Sign-in limits", "How often somebody may try, and how long an account or address then waits.")
+class AuthSettings:
+    """The tuning variables among `DD_AUTH_*`."""
+
+    account_lockout_max_attempts: int = option(
+        "ACCOUNT_LOCKOUT_MAX_ATTEMPTS",
+        kinds.integer(1),
+        default=5,
+        help="Failed sign-ins after which an account is locked.",
+        lenient=True,
+    )
+    ip_lockout_max_attempts: int = option(
+        "IP_LOCKOUT_MAX_ATTEMPTS",
+        kinds.integer(1),
+        default=25,
+        help="Failed sign-ins after which an address is locked.",
+        lenient=True,
+    )
+    lockout_window_ms: int = option(
+        "LOCKOUT_WINDOW_MS",
+        kinds.integer(1),
+        default=900_000,
+        help="Failures are forgotten when nobody tried for this long (ms).",
+        lenient=True,
+    )
+    lockout_duration_ms: int = option(
+        "LOCKOUT_DURATION_MS",
+        kinds.integer(1),
+        default=900_000,
+        help="How long a lock lasts (ms).",
+        lenient=True,
+    )
+    lockout_prune_interval_ms: int = option(
+        "LOCKOUT_PRUNE_INTERVAL_MS",
+        kinds.integer(1),
+        default=60_000,
+        help="How often old failures are cleared away (ms).",
+        lenient=True,
+    )
+    lockout_max_tracked_identities: int = option(
+        "LOCKOUT_MAX_TRACKED_IDENTITIES",
+        kinds.integer(1),
+        default=5000,
+        help="Accounts, and addresses, that are counted at a time.",
+        lenient=True,
+    )
+    max_concurrent_login_attempts: int = option(
+        "MAX_CONCURRENT_LOGIN_ATTEMPTS",
+        kinds.integer(1),
+        default=2,
+        help="Passwords checked at the same time; more are refused with 429.",
+        lenient=True,
+    )
+
+
+@section("DD_SESSION_", "Sessions", "Signed-in browsers.")
+class SessionSettings:
+    """`DD_SESSION_*`."""
+
+    secret: Secret | None = option(
+        "SECRET",
+        kinds.secret(),
+        default=None,
+        help="Signs session cookies. A comma-separated list: the first signs, the others still verify. "
+        "Unset: a generated one is kept in the store.",
+    )
+
+
+@section(
+    "DD_AUTH_BASIC_",
+    "Users with a password",
+    "One group per user. `drydock hash-password` makes the hash; inside a Compose file write each `$` as `$$`.",
+    family=True,
+)
+class BasicSettings:
+    """`DD_AUTH_BASIC_<NAME>_*`."""
+
+    name: str = ""
+    user: str | None = option("USER", kinds.text(), default=None, help="User name. Required.")
+    hash: Secret | None = option("HASH", kinds.secret(), default=None, help="argon2id hash of the password. Required.")
+    role: str = option(
+        "ROLE", kinds.choice("viewer", "operator", "admin"), default="admin", help="What the user may do."
+    )
+
+
+@section(
+    "DD_AUTH_OIDC_",
+    "OpenID Connect",
+    "One group per identity provider; needs `DD_PUBLIC_URL`. The redirect address to register there is "
+    "`<DD_PUBLIC_URL>/auth/oidc/<name>/cb`.",
+    family=True,
+)
+class OidcSettings:
+    """`DD_AUTH_OIDC_<NAME>_*`."""
+
+    name: str = ""
+    discovery: str | None = option(
+        "DISCOVERY", kinds.url("https"), default=None, help="Address of the discovery document. Required."
+    )
+    clientid: str | None = option("CLIENTID", kinds.text(), default=None, help="Client id. Required.")
+    clientsecret: Secret | None = option("CLIENTSECRET", kinds.secret(), default=None, help="Client secret. Required.")
+    cafile: str | None = option("CAFILE", kinds.path(), default=None, help="CA certificates (PEM) for this provider.")
+    insecure: bool = option(
+        "INSECURE", kinds.boolean(), default=False, help="Do not verify the provider's certificate. Only for trying."
+    )
+    redirect: bool = option(
+        "REDIRECT", kinds.boolean(), default=False, help="Skip Drydock's own login page and go there at once."
+    )
+    logouturl: str | None = option(
+        "LOGOUTURL", kinds.url("http", "https"), default=None, help="Where to go after signing out."
+    )
+    timeout: int = option("TIMEOUT", kinds.integer(501), default=5000, help="Longest time of one call (ms).")
+    rolemap: str | None = option(
+        "ROLEMAP",
+        kinds.text(),
+        default=None,
+        help="Roles of groups, `admins:admin,ops:operator,*:viewer`; a user of no listed group is refused. "
+        "Unset: everybody is an admin.",
+    )
+    groupsclaim: str = option("GROUPSCLAIM", kinds.text(), default="groups", help="Claim that holds the groups.")
+    usernameclaim: str | None = option(
+        "USERNAMECLAIM", kinds.text(), default=None, help="Claim that holds the user name. Unset: `email`, else `sub`."
+    )
+    allowedusers: tuple[str, ...] = option(
+        "ALLOWEDUSERS", kinds.csv(), default=(), help="User names that may sign in. Empty: everybody."
+    )
+    allowedgroups: tuple[str, ...] = option(
+        "ALLOWEDGROUPS", kinds.csv(), default=(), help="Groups whose members may sign in. Empty: everybody."
+    )
+
+
+@section(
+    "DD_AUTH_APIKEY_",
+    "API keys by configuration",
+    "Keys for programs that exist before anybody signs in. Others are made in the web interface.",
+    family=True,
+)
+class ApiKeySettings:
+    """`DD_AUTH_APIKEY_<NAME>_*`."""
+
+    name: str = ""
+    hash: Secret | None = option(
+        "HASH", kinds.secret(), default=None, help="SHA-256 of the token, 64 hexadecimal digits. Required."
+    )
+    scopes: tuple[str, ...] = option(
+        "SCOPES", kinds.csv(), default=("read",), help="What it may do: read, watch, update, admin."
+    )

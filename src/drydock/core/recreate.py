@@ -1,0 +1,323 @@
+"""The lossless clone: what the Engine says about a container → how to create it again (updates.md §6).
+
+Settings the operator made stay, defaults of the old image go, those of the new image come by being left out. The
+document starts as *all* of `Config` and `HostConfig`, so that fields this code has never heard of survive; then the
+rules below are applied one by one. Nothing here talks to an Engine; `updates/` brings the documents.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+
+from drydock.core.operation import OPERATION_LABEL
+
+Document = dict[str, Any]
+
+ENTRYPOINT_ORIGIN = "dd.runtime.entrypoint.origin"
+CMD_ORIGIN = "dd.runtime.cmd.origin"
+COMPOSE_IMAGE = "com.docker.compose.image"
+
+_CONTAINER_MODE = re.compile(r"^container:(?P<ref>.+)$")
+_BUILT_IN = frozenset({"bridge", "host", "none", "default", "nat"})
+_NOT_WITH_SHARED_NETWORK = ("PortBindings", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "Links", "PublishAllPorts")
+_ENDPOINT_FIELDS = ("Links", "DriverOpts", "GwPriority")
+_ADDRESS_FIELDS = ("IPv4Address", "IPv6Address", "LinkLocalIPs")
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the clone depends on.
+
+    `inspect` is the container's document, taken before it is renamed. `source` and `target` are the `Config` objects of
+    the image it runs (looked up by id, never by a tag that may have moved) and of the one it shall run; `source` is None
+    when the old image is gone. `replaced` maps ids of containers that no longer exist to their successors;
+    `inherited_mounts` are destinations that come from `VolumesFrom`.
+    """
+
+    inspect: Document
+    source: Document | None
+    target: Document
+    reference: str
+    operation: str
+    target_image_id: str | None = None
+    host_name: str | None = None
+    default_runtime: str | None = None
+    replaced: Mapping[str, str] = {}
+    inherited_mounts: frozenset[str] = frozenset()
+
+
+class Clone(msgspec.Struct, frozen=True, kw_only=True):
+    """`document` creates the container on its primary network; `connects` are the others, in order; `notes` say what
+    was taken over on purpose or could not be told apart."""
+
+    document: Document
+    connects: dict[str, Document]
+    notes: tuple[str, ...] = ()
+
+
+def clone(subject: Subject) -> Clone:
+    """The create document of the successor of `subject.inspect` (updates.md §6)."""
+    notes: list[str] = []
+    if subject.source is None:
+        notes.append("The old image is gone: its defaults are kept as if they had been set by hand")
+    config = _config(subject)
+    host, carried = _host_config(subject)
+    notes += [f"Anonymous volume {name} is carried by name" for name in carried]
+    primary, endpoints = _networks(subject, host)
+    if _shared_network(subject.inspect):
+        _strip_for_shared_network(config, host)
+    document = {**config, "HostConfig": host}
+    if primary is not None:
+        _explicit_mac(subject.inspect, config, endpoints[primary])
+        document["NetworkingConfig"] = {"EndpointsConfig": {primary: endpoints.pop(primary)}}
+    return Clone(document=document, connects=endpoints, notes=tuple(notes))
+
+
+def short_id(container_id: str) -> str:
+    """The 12 hex digits people and network aliases use."""
+    return container_id[:12]
+
+
+def container_references(inspect: Document) -> dict[str, str]:
+    """Containers this one hangs on: `NetworkMode`, `IpcMode`, `PidMode` → id, and `VolumesFrom:<n>` → id or name."""
+    host = inspect.get("HostConfig") or {}
+    found = {}
+    for field in ("NetworkMode", "IpcMode", "PidMode"):
+        if match := _CONTAINER_MODE.match(host.get(field) or ""):
+            found[field] = match["ref"]
+    for number, entry in enumerate(host.get("VolumesFrom") or []):
+        found[f"VolumesFrom:{number}"] = entry.split(":")[0]
+    return found
+
+
+def networks_of(inspect: Document) -> list[str]:
+    """Names of the networks the container is attached to, built-in ones left out."""
+    found = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
+    return [name for name in found if name not in _BUILT_IN]
+
+
+# ── Config ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _config(subject: Subject) -> Document:
+    config: Document = deepcopy(subject.inspect["Config"])
+    source = subject.source or {}
+    config["Image"] = subject.reference
+    _names(subject, config)
+    for field in ("User", "WorkingDir", "StopSignal", "Shell"):
+        if field in config and config[field] == source.get(field):
+            del config[field]
+    config.pop("OnBuild", None)
+    config["Env"] = _environment(subject, config.get("Env"))
+    _command(config, source)
+    _healthcheck(config, source)
+    config["Labels"] = _labels(subject, config.get("Labels") or {})
+    _ports(subject, config)
+    _drop_keys(config, "Volumes", source.get("Volumes") or {})
+    if not config.get("MacAddress"):
+        config.pop("MacAddress", None)
+    return config
+
+
+def _names(subject: Subject, config: Document) -> None:
+    host = subject.inspect.get("HostConfig") or {}
+    hostname = config.get("Hostname", "")
+    of_the_host = host.get("NetworkMode") == "host" and hostname == subject.host_name
+    if hostname == short_id(subject.inspect["Id"]) or of_the_host or host.get("UTSMode") == "host":
+        config.pop("Hostname", None)
+
+
+def _environment(subject: Subject, entries: list[str] | None) -> list[str]:
+    source = set((subject.source or {}).get("Env") or [])
+    target = set(subject.target.get("Env") or [])
+    stale = {f"HOSTNAME={short_id(subject.inspect['Id'])}"}
+    return [entry for entry in entries or [] if entry not in stale and not (entry in source and entry not in target)]
+
+
+def _command(config: Document, source: Document) -> None:
+    """Entrypoint and command: inherited ones go, explicit ones stay, both halves of an explicit entrypoint stay."""
+    labels = config.get("Labels") or {}
+    entrypoint, command = _words(config.get("Entrypoint")), _words(config.get("Cmd"))
+    own_entrypoint, own_command = _words(source.get("Entrypoint")), _words(source.get("Cmd"))
+    if not _inherited(entrypoint, own_entrypoint, labels.get(ENTRYPOINT_ORIGIN)):
+        config["Entrypoint"] = [""] if entrypoint is None else entrypoint
+        config["Cmd"] = command
+        return
+    config.pop("Entrypoint", None)
+    if command is None or _inherited(command, own_command, labels.get(CMD_ORIGIN)):
+        config.pop("Cmd", None)
+
+
+def _words(value: Any) -> list[str] | None:
+    """A command as a list; None where there is none (`[""]` is stored as null by the Engine)."""
+    if value is None:
+        return None
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _inherited(value: list[str] | None, default: list[str] | None, origin: str | None) -> bool:
+    if origin in ("explicit", "inherited"):
+        return origin == "inherited"
+    return value == default
+
+
+def _healthcheck(config: Document, source: Document) -> None:
+    check = config.get("Healthcheck")
+    if check is None or (check == source.get("Healthcheck") and check.get("Test") != ["NONE"]):
+        config.pop("Healthcheck", None)
+
+
+def _labels(subject: Subject, labels: Mapping[str, str]) -> dict[str, str]:
+    source = (subject.source or {}).get("Labels") or {}
+    target = subject.target.get("Labels") or {}
+    kept = {
+        key: value
+        for key, value in labels.items()
+        if not (source.get(key) == value and key in source and target.get(key) != value)
+    }
+    if COMPOSE_IMAGE in kept and subject.target_image_id:
+        kept[COMPOSE_IMAGE] = subject.target_image_id
+    kept[OPERATION_LABEL] = subject.operation
+    return kept
+
+
+def _ports(subject: Subject, config: Document) -> None:
+    published = (subject.inspect.get("HostConfig") or {}).get("PortBindings") or {}
+    source, target = (subject.source or {}).get("ExposedPorts") or {}, subject.target.get("ExposedPorts") or {}
+    _drop_keys(config, "ExposedPorts", [port for port in source if port not in target and port not in published])
+
+
+def _drop_keys(config: Document, field: str, keys: Iterable[str]) -> None:
+    unwanted = set(keys)
+    kept = {key: value for key, value in (config.get(field) or {}).items() if key not in unwanted}
+    if kept:
+        config[field] = kept
+    else:
+        config.pop(field, None)
+
+
+# ── HostConfig and volumes ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _host_config(subject: Subject) -> tuple[Document, list[str]]:
+    host = deepcopy(subject.inspect.get("HostConfig") or {})
+    if host.get("Runtime") == subject.default_runtime:
+        host.pop("Runtime", None)
+    host.pop("ContainerIDFile", None)
+    for field in ("KernelMemory", "KernelMemoryTCP"):
+        if not host.get(field):
+            host.pop(field, None)
+    _translate_references(host, subject.replaced)
+    return host, _carry_anonymous(subject, host)
+
+
+def _translate_references(host: Document, replaced: Mapping[str, str]) -> None:
+    for field in ("NetworkMode", "IpcMode", "PidMode"):
+        match = _CONTAINER_MODE.match(host.get(field) or "")
+        if match and match["ref"] in replaced:
+            host[field] = f"container:{replaced[match['ref']]}"
+    if host.get("VolumesFrom"):
+        host["VolumesFrom"] = [_translated(entry, replaced) for entry in host["VolumesFrom"]]
+
+
+def _translated(entry: str, replaced: Mapping[str, str]) -> str:
+    name, colon, mode = entry.partition(":")
+    return replaced.get(name, name) + colon + mode
+
+
+def _carry_anonymous(subject: Subject, host: Document) -> list[str]:
+    """Give anonymous volumes their names so that the data follows (updates.md §6.5); returns those names."""
+    covered = _covered(host) | subject.inherited_mounts
+    nameless = {m["Target"]: m for m in host.get("Mounts") or [] if m.get("Type") == "volume" and not m.get("Source")}
+    carried = []
+    for mount in subject.inspect.get("Mounts") or []:
+        if mount.get("Type") != "volume" or not mount.get("Name") or mount["Destination"] in covered:
+            continue
+        if mount["Destination"] in nameless:
+            nameless[mount["Destination"]]["Source"] = mount["Name"]
+        else:
+            host["Binds"] = [*(host.get("Binds") or []), _bind(mount)]
+        carried.append(mount["Name"])
+    return carried
+
+
+def _covered(host: Document) -> set[str]:
+    binds = {_destination(bind) for bind in host.get("Binds") or []}
+    mounts = {m["Target"] for m in host.get("Mounts") or [] if m.get("Source") or m.get("Type") != "volume"}
+    return {_clean(path) for path in binds | mounts} | set(host.get("Tmpfs") or {})
+
+
+def _destination(bind: str) -> str:
+    parts = bind.split(":")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _clean(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _bind(mount: Document) -> str:
+    options = [] if mount.get("RW", True) else ["ro"]
+    options += [word for word in (mount.get("Mode") or "").split(",") if word and word not in ("ro", "rw")]
+    return ":".join([mount["Name"], mount["Destination"], *([",".join(options)] if options else [])])
+
+
+# ── networks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _shared_network(inspect: Document) -> bool:
+    return bool(_CONTAINER_MODE.match((inspect.get("HostConfig") or {}).get("NetworkMode") or ""))
+
+
+def _strip_for_shared_network(config: Document, host: Document) -> None:
+    for field in ("Hostname", "Domainname", "ExposedPorts", "MacAddress"):
+        config.pop(field, None)
+    for field in _NOT_WITH_SHARED_NETWORK:
+        host.pop(field, None)
+
+
+def _networks(subject: Subject, host: Document) -> tuple[str | None, dict[str, Document]]:
+    """Name of the primary network (None: nothing to say at create) and an endpoint for every network."""
+    mode = host.get("NetworkMode") or "default"
+    attached = (subject.inspect.get("NetworkSettings") or {}).get("Networks") or {}
+    if mode in ("host", "none") or _CONTAINER_MODE.match(mode) or not attached:
+        return None, {}
+    endpoints = {name: _endpoint(subject.inspect, name, facts or {}) for name, facts in attached.items()}
+    primary = _primary(mode, attached)
+    if mode not in (*_BUILT_IN, primary) and attached[primary].get("NetworkID") != mode:
+        host["NetworkMode"] = primary
+    return primary, endpoints
+
+
+def _primary(mode: str, attached: Mapping[str, Document]) -> str:
+    wanted = "bridge" if mode == "default" else mode
+    if wanted in attached:
+        return wanted
+    by_id = (name for name, facts in attached.items() if (facts or {}).get("NetworkID", "") == wanted)
+    return next(by_id, min(attached))
+
+
+def _endpoint(inspect: Document, name: str, facts: Document) -> Document:
+    if name in _BUILT_IN:
+        return {}
+    endpoint = {field: deepcopy(facts[field]) for field in _ENDPOINT_FIELDS if facts.get(field)}
+    addresses = {k: v for k, v in (facts.get("IPAMConfig") or {}).items() if k in _ADDRESS_FIELDS and v}
+    if addresses:
+        endpoint["IPAMConfig"] = addresses
+    generated = {short_id(inspect["Id"]), inspect["Config"].get("Hostname")}
+    aliases = [alias for alias in facts.get("Aliases") or [] if alias not in generated]
+    if aliases:
+        endpoint["Aliases"] = aliases
+    if facts.get("DesiredMacAddress"):
+        endpoint["MacAddress"] = facts["DesiredMacAddress"]
+    return endpoint
+
+
+def _explicit_mac(inspect: Document, config: Document, endpoint: Document) -> None:
+    address = inspect["Config"].get("MacAddress")
+    if address and config.get("MacAddress"):
+        endpoint.setdefault("MacAddress", address)

@@ -1,0 +1,188 @@
+"""Audit entries that follow from events (platform.md §9). Entries caused by a request are written where it is handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from drydock.clock import Clock
+from drydock.core.model import Container, UpdateKind, audit_key
+from drydock.core.update import has_raw_update, update_kind
+from drydock.events import (
+    Bus,
+    ContainerAdded,
+    ContainerRemoved,
+    ContainerUpdated,
+    Event,
+    HealthChanged,
+    MaturityCleared,
+    OperationChanged,
+    SecurityAlert,
+    UpdateApplied,
+    UpdateFailed,
+)
+from drydock.observe.audit.trail import AuditTrail
+
+REPEAT_MS = 300_000
+REMEMBERED = 2000
+TERMINAL: Final = frozenset({"succeeded", "rolled-back", "failed", "expired", "skipped-dependency"})
+
+
+class EventAudit:
+    """Writes the entries of events to the trail, each thing once."""
+
+    def __init__(self, trail: AuditTrail, clock: Clock) -> None:
+        self._trail = trail
+        self._clock = clock
+        self._pending: dict[str, tuple[str | None, ...]] = {}
+        self._changes: dict[str, Hashable] = {}
+        self._recent: dict[tuple[str, ...], int] = {}
+        self._writers: dict[type[Event], Callable[[Any], Any]] = {
+            ContainerAdded: self._added,
+            ContainerRemoved: self._removed,
+            ContainerUpdated: self._updated,
+            HealthChanged: self._unhealthy,
+            MaturityCleared: self._matured,
+            OperationChanged: self._operation,
+            UpdateApplied: self._applied,
+            UpdateFailed: self._failed,
+            SecurityAlert: self._alert,
+        }
+
+    def subscribe(self, bus: Bus) -> None:
+        """Listen from now on."""
+        bus.subscribe("audit", self.handle, *self._writers)
+
+    async def handle(self, event: Event) -> None:
+        """Write what follows from one event."""
+        await self._writers[type(event)](event)
+
+    async def _added(self, event: ContainerAdded) -> None:
+        await self._trail.note("container-added", "info", container=event.container)
+        await self._available(event.container)
+
+    async def _removed(self, event: ContainerRemoved) -> None:
+        key = audit_key(event.container)
+        self._pending.pop(key, None)
+        self._changes.pop(key, None)
+        await self._trail.note("container-removed", "info", container=event.container)
+
+    async def _updated(self, event: ContainerUpdated) -> None:
+        container = event.container
+        key, material = audit_key(container), _material(container)
+        self._pending.setdefault(key, _candidate(event.previous))
+        if material not in (_material(event.previous), self._changes.get(key)):
+            self._changes[key] = material
+            details = f"status: {container.status}"
+            await self._trail.note("container-update", "info", container=container, details=details)
+        await self._available(container)
+
+    async def _available(self, container: Container) -> None:
+        """Once per distinct pair of versions; again after the update vanished."""
+        key, candidate = audit_key(container), _candidate(container)
+        known, self._pending[key] = self._pending.get(key, ()), candidate
+        if candidate and candidate != known:
+            kind = update_kind(container)
+            await self._trail.note("update-available", "info", container=container, **_versions(kind))
+
+    async def _unhealthy(self, event: HealthChanged) -> None:
+        if not self._repeated("container-unhealthy", audit_key(event.container)):
+            details = f"was {event.previous}" if event.previous else None
+            await self._trail.note("container-unhealthy", "error", container=event.container, details=details)
+
+    async def _matured(self, event: MaturityCleared) -> None:
+        if not self._repeated("maturity-cleared", audit_key(event.container)):
+            details = f"held back since {event.pending_since} for {event.min_age_days} days"
+            await self._trail.note("maturity-cleared", "info", container=event.container, details=details)
+
+    async def _alert(self, event: SecurityAlert) -> None:
+        summary = event.summary
+        details = f"{summary.get('details', 'vulnerabilities found')}; blocking={summary.get('blockingCount', 0)}"
+        if not self._repeated("security-alert", audit_key(event.container), details):
+            await self._trail.note("security-alert", "error", container=event.container, details=details)
+
+    async def _operation(self, event: OperationChanged) -> None:
+        operation = event.operation
+        id, status = str(operation.get("id")), operation.get("status")
+        if status == "queued" and not self._repeated("update-queued", id):
+            await self._trail.note("update-queued", "info", **_of_operation(operation))
+        if status in TERMINAL and operation.get("cancelRequested") and not self._repeated("update-cancelled", id):
+            await self._trail.note("update-cancelled", "info", **_of_operation(operation))
+
+    async def _applied(self, event: UpdateApplied) -> None:
+        dry = event.operation.get("phase") == "dryrun"
+        fields = {**_of_operation(event.operation), **_key_of(event.container)}
+        await self._trail.note(
+            "update-applied-dryrun" if dry else "update-applied", "info" if dry else "success", **fields
+        )
+
+    async def _failed(self, event: UpdateFailed) -> None:
+        operation = event.operation
+        fields = {**_of_operation(operation), **_key_of(event.container)}
+        await self._trail.note("update-failed", "error", **{**fields, "details": event.error})
+        if operation.get("phase") in ("rolled-back", "rollback-failed"):
+            good = operation["phase"] == "rolled-back"
+            details = operation.get("rollbackReason") or event.error
+            await self._trail.note("rollback", "success" if good else "error", **{**fields, "details": details})
+
+    def _repeated(self, *key: str) -> bool:
+        """Whether this was told within the last five minutes."""
+        now = self._clock.now_ms()
+        told = self._recent.get(key)
+        if told is not None and now - told < REPEAT_MS:
+            return True
+        if len(self._recent) >= REMEMBERED:
+            self._recent = {k: at for k, at in self._recent.items() if now - at < REPEAT_MS}
+        self._recent[key] = now
+        return False
+
+
+def _candidate(container: Container) -> tuple[str | None, ...]:
+    """What the pending update is; empty without one."""
+    if not has_raw_update(container):
+        return ()
+    kind = update_kind(container)
+    return kind.kind, kind.local_value, kind.remote_value
+
+
+def _material(container: Container) -> Hashable:
+    """The parts whose change is worth an entry."""
+    result, error = container.result, container.error
+    return (
+        container.status,
+        container.health,
+        error.message if error else None,
+        container.image.id,
+        container.image.tag.value,
+        (result.tag, result.digest) if result else None,
+        str(container.update_policy_declarative),
+        str(container.update_policy_overrides),
+    )
+
+
+def _versions(kind: UpdateKind) -> dict[str, Any]:
+    return {
+        "from_version": kind.local_value,
+        "to_version": kind.remote_value,
+        "update_kind": kind.kind,
+        "semver_diff": kind.semver_diff,
+    }
+
+
+def _of_operation(operation: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an entry about an update operation in its public form (container-api.md §8.1)."""
+    name = str(operation.get("containerName", ""))
+    watcher = operation.get("watcher")
+    key = f"{operation.get('agent') or ''}::{watcher}::{name}" if watcher else None
+    return {
+        "container_name": name,
+        "container_identity_key": operation.get("containerIdentityKey") or key,
+        "container_image": operation.get("targetImage"),
+        "from_version": operation.get("fromVersion"),
+        "to_version": operation.get("toVersion"),
+        "trigger_name": operation.get("triggerName"),
+    }
+
+
+def _key_of(container: Container | None) -> dict[str, Any]:
+    return {"container_identity_key": audit_key(container)} if container is not None else {}

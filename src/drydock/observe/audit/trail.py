@@ -1,0 +1,89 @@
+"""The trail: every entry goes through `record`, is durable when it returns, counted and published (platform.md §9)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from drydock.clock import Clock, SystemClock
+from drydock.core.audit import AuditEntry, AuditFilter
+from drydock.core.model import Container, audit_key
+from drydock.core.times import to_iso
+from drydock.events import AuditRecorded, Bus
+from drydock.observe.audit.catalogue import ACTIONS
+from drydock.store.audit import AuditRecords, Verdict
+
+log = structlog.get_logger("audit")
+
+PRUNE_EVERY = 100
+PRUNE_EVERY_S = 3600.0
+
+Status = Literal["success", "error", "info"]
+
+
+class AuditTrail:
+    """Implements the audit log of the API and of the rooms. `counted` is called with the action of each entry."""
+
+    def __init__(
+        self, records: AuditRecords, bus: Bus, clock: Clock | None = None, counted: Callable[[str], None] | None = None
+    ) -> None:
+        self._records = records
+        self._clock = clock or SystemClock()
+        self._bus = bus
+        self._counted = counted
+        self._written = 0
+
+    async def note(self, action: str, status: Status, *, container: Container | None = None, **fields: Any) -> None:
+        """Write an entry about `container`, or about `container_name=…`; `fields` are those of `AuditEntry`."""
+        about = _about(container) if container is not None else {}
+        named: dict[str, Any] = {"container_name": "", **about, **{k: v for k, v in fields.items() if v is not None}}
+        await self.record(
+            AuditEntry(
+                id=str(uuid.uuid4()), timestamp=to_iso(self._clock.now_ms()), action=action, status=status, **named
+            )
+        )
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Store an entry durably, count it and publish it."""
+        if entry.action not in ACTIONS:
+            log.warning("audit.unknown_action", action=entry.action)
+        await self._records.append(entry)
+        if self._counted is not None:
+            self._counted(entry.action)
+        self._bus.publish(AuditRecorded(entry=msgspec.to_builtins(entry)))
+        self._written += 1
+        if self._written % PRUNE_EVERY == 0:
+            await self.prune()
+
+    async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
+        """Entries newest first, and how many match."""
+        return await self._records.query(wanted, limit, offset)
+
+    async def verify(self) -> Verdict:
+        """Check the hash chain."""
+        return await self._records.verify()
+
+    async def prune(self) -> None:
+        """Drop what is older than 30 days."""
+        gone = await self._records.prune(self._clock.now_ms())
+        if gone:
+            log.info("audit.pruned", entries=gone)
+
+    async def run(self) -> None:
+        """Prune at start and every hour, until cancelled."""
+        while True:
+            await self.prune()
+            await self._clock.sleep(PRUNE_EVERY_S)
+
+
+def _about(container: Container) -> dict[str, Any]:
+    image = container.image
+    return {
+        "container_name": container.name,
+        "container_identity_key": audit_key(container),
+        "container_image": f"{image.registry.url}/{image.name}:{image.tag.value}",
+    }

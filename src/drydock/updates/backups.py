@@ -1,0 +1,114 @@
+"""Image backups: one record and one tag per update, the newest few kept (updates.md §8.1), and image pruning (§8.3)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from drydock.clock import Clock
+from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.operation import BACKUP_REPOSITORY, Backup, Operation, backup_reference
+from drydock.core.times import to_iso
+from drydock.docker.api import Engine
+from drydock.updates.actions import Actions
+from drydock.updates.references import split_tag, without_tag
+from drydock.updates.targets import base_name
+
+log = structlog.get_logger("updates")
+
+Document = dict[str, Any]
+DEFAULT_COUNT = 3
+
+
+class Records(Protocol):
+    """Where backups are kept; `store.backups.BackupRecords`. Newest first everywhere."""
+
+    async def save(self, backup: Backup) -> None: ...
+    async def all(self, container_name: str | None = None) -> Sequence[Backup]: ...
+    async def of(self, key: str) -> Sequence[Backup]: ...
+    async def remove(self, backup_id: str) -> None: ...
+
+
+class Backups:
+    """Makes, finds and prunes backups."""
+
+    def __init__(
+        self, records: Records, actions: Actions, engine_for: Callable[[str, str | None], Engine], clock: Clock
+    ) -> None:
+        self.records = records
+        self._actions = actions
+        self._engine_for = engine_for
+        self._clock = clock
+
+    async def make(self, operation: Operation, container: Document, image: Document) -> str | None:
+        """Record the image that `container` runs; returns the id. No action, no backup."""
+        if operation.trigger_name is None:
+            return None
+        name, tag = _name_and_tag(operation, container)
+        backup_id = str(uuid.uuid4())
+        repository, backup_tag = backup_reference(operation.container_name, backup_id)
+        backup = Backup(
+            id=backup_id,
+            container_id=container["Id"],
+            container_name=operation.container_name,
+            image_name=name,
+            image_tag=tag,
+            image_digest=_digest(name, image),
+            timestamp=to_iso(self._clock.now_ms()),
+            trigger_name=operation.trigger_name,
+            image_id=image["Id"],
+            backup_ref=f"{repository}:{backup_tag}",
+            agent=operation.agent,
+            watcher=operation.watcher,
+        )
+        await self.records.save(backup)
+        return backup_id
+
+    async def prune(self, operation: Operation) -> None:
+        """Keep the newest backups of the container; after a success, superseded images go if the action wants it."""
+        action = self._actions.get(operation.trigger_name)
+        engine = self._engine_for(operation.watcher, operation.agent)
+        keep = action.backup_count if action else DEFAULT_COUNT
+        for backup in (await self.records.of(operation.key))[keep:]:
+            if backup.backup_ref:
+                await _remove_image(engine, backup.backup_ref)
+            await self.records.remove(backup.id)
+        if action is not None and action.prune and operation.status == "succeeded" and operation.phase == "succeeded":
+            await self._prune_images(engine, operation)
+
+    async def _prune_images(self, engine: Engine, operation: Operation) -> None:
+        """Remove tags of the same repository that nothing uses: no container, no backup, not what was just installed."""
+        repository = without_tag(operation.wanted.reference)
+        used = {entry["ImageID"] for entry in await engine.list_containers(all=True)}
+        kept = {backup.image_id for backup in await self.records.all()} | used | {operation.target_image_id}
+        for image in await engine.list_images():
+            if image["Id"] in kept:
+                continue
+            for reference in image.get("RepoTags") or []:
+                if without_tag(reference) == repository and not reference.startswith(BACKUP_REPOSITORY):
+                    await _remove_image(engine, reference)
+
+
+async def _remove_image(engine: Engine, reference: str) -> None:
+    try:
+        await engine.remove_image(reference)
+    except EngineNotFound:
+        return
+    except EngineError as error:
+        log.warning("update.image_not_removed", image=reference, error=error.message)
+
+
+def _name_and_tag(operation: Operation, container: Document) -> tuple[str, str]:
+    if operation.container is not None:
+        return base_name(operation.container), operation.container.image.tag.value
+    return split_tag(container["Config"]["Image"]) or (without_tag(container["Config"]["Image"]), "")
+
+
+def _digest(name: str, image: Document) -> str | None:
+    """The digest under which the backed-up image can be pulled by `name`, or the only one there is."""
+    pairs = [entry.partition("@")[::2] for entry in image.get("RepoDigests") or []]
+    own = [digest for repository, digest in pairs if repository.removeprefix("docker.io/") == name]
+    return next(iter(own or [digest for _, digest in pairs]), None)

@@ -1,0 +1,180 @@
+"""Groups that are updated together, in the order of their dependencies (updates.md §12; container-api.md §11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from drydock.clock import Clock
+from drydock.core import dependencies as deps
+from drydock.core.errors import Conflict, DrydockError
+from drydock.core.model import Container
+from drydock.core.operation import Operation
+from drydock.core.update import has_raw_update
+from drydock.fleet.fleet import Fleet
+from drydock.supervisor import Supervisor
+from drydock.updates import admission
+from drydock.updates.service import Bulk, Rejection, UpdateService
+
+ActionKind = Literal["update", "restart"]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a wave."""
+
+    container: Container
+    wave: int
+    action: ActionKind
+
+
+class Chains:
+    """Looks at dependencies and updates whole groups wave by wave."""
+
+    def __init__(self, service: UpdateService, fleet: Fleet, supervisor: Supervisor, clock: Clock) -> None:
+        self._service = service
+        self._fleet = fleet
+        self._supervisor = supervisor
+        self._clock = clock
+
+    def graph(self) -> deps.Graph:
+        """Dependencies of everything that is watched."""
+        return deps.graph(self._fleet.all())
+
+    def members(self, root_id: str) -> list[Member]:
+        """The group of `root_id` in order; `NotFound` for an unknown container."""
+        self._fleet.need(root_id)
+        whole = self.graph()
+        order = deps.waves(whole, deps.component(whole, root_id))
+        return [
+            Member(container=whole.nodes[one], wave=number, action=_action(whole, one))
+            for number, wave in enumerate(order)
+            for one in wave
+        ]
+
+    async def update(self, root_id: str, expect: Callable[[], Sequence[str] | None]) -> tuple[Bulk, list[Member]]:
+        """Update the group of `root_id`; `Conflict` when it is not the expected one any more (None: any is right)."""
+        admission.check_enabled(self._service.settings.actions_enabled)
+        members = self.members(root_id)
+        expected = expect()
+        current = sorted(member.container.id for member in members)
+        if expected is not None and sorted(set(expected)) != current:
+            raise Conflict(
+                "Dependency chain has changed since it was last previewed", details={"currentContainerIds": current}
+            )
+        return await self._request(members)
+
+    async def request_many(self, ids: Sequence[str]) -> Bulk:
+        """Update several containers; those that depend on each other go in order (updates.md §2.6)."""
+        admission.check_enabled(self._service.settings.actions_enabled)
+        whole, wanted = self.graph(), list(dict.fromkeys(ids))
+        known = [one for one in wanted if one in whole.nodes]
+        strange = [
+            Rejection(container_id=one, container_name=one, status_code=404, message="Container not found")
+            for one in wanted
+            if one not in whole.nodes
+        ]
+        members = [
+            Member(container=whole.nodes[one], wave=number, action="update")
+            for number, wave in enumerate(deps.waves(whole, known))
+            for one in wave
+        ]
+        bulk, _ = await self._request(members)
+        return msgspec.structs.replace(bulk, rejected=[*strange, *bulk.rejected])
+
+    async def _request(self, members: Sequence[Member]) -> tuple[Bulk, list[Member]]:
+        admitted, rejected = self._judge(members)
+        rows = await self._service.accept_many([m.container for m in admitted], _restarts(admitted))
+        if rows:
+            self._supervisor.spawn("update-waves", self._run(admitted, rows))
+        return self._service.bulk(rows, rejected), admitted
+
+    def _judge(self, members: Sequence[Member]) -> tuple[list[Member], list[Rejection]]:
+        refused: dict[str, DrydockError] = {}
+        for member in members:
+            try:
+                self._check(member)
+            except DrydockError as error:
+                refused[member.container.id] = error
+        whole = self.graph()
+        for one in list(refused):
+            for dependent in deps.dependents(whole, [one]):
+                refused.setdefault(dependent, Conflict(f"Required upstream dependency {one} was not admitted"))
+        rejected = [_rejection(m.container, refused[m.container.id]) for m in members if m.container.id in refused]
+        return [m for m in members if m.container.id not in refused], rejected
+
+    def _check(self, member: Member) -> None:
+        if member.action == "restart":
+            admission.check_idle(self._service.active(member.container))
+        else:
+            self._service.check(member.container)
+
+    async def _run(self, members: Sequence[Member], rows: Sequence[Operation]) -> None:
+        """Wave by wave; what depends on a failure is skipped, the others go on."""
+        began, whole = self._clock.now_ms(), self.graph()
+        by_container = {row.container_id: row for row in rows}
+        ended: list[Operation] = []
+        for number in sorted({member.wave for member in members}):
+            wave = [by_container[m.container.id] for m in members if m.wave == number]
+            done = await asyncio.gather(*(self._one(row, whole, ended) for row in wave))
+            ended += done
+        if len(ended) > 1:
+            self._service.batch_finished(ended, began)
+
+    async def _one(self, row: Operation, whole: deps.Graph, ended: Sequence[Operation]) -> Operation:
+        bad = {one.container_id: one for one in ended if one.status not in ("succeeded",)}
+        blocking = next((o for c, o in bad.items() if row.container_id in deps.dependents(whole, [c])), None)
+        if blocking is None:
+            return await self._service.execute(row)
+        return await self._service.journal.change(
+            row.id,
+            status="skipped-dependency",
+            phase="skipped-dependency",
+            last_error=f"Skipped: upstream dependency {blocking.container_id} failed (operation {blocking.id})",
+            skipped_dependency_reason="upstream-failed",
+            blocking_container_id=blocking.container_id,
+            blocking_operation_id=blocking.id,
+        )
+
+
+def _action(whole: deps.Graph, one: str) -> ActionKind:
+    """Restart only when the label says so, something it depends on is known, and it has no update of its own."""
+    container = whole.nodes[one]
+    resolved = any(edge.from_id == one for edge in whole.edges)
+    wants = container.depends_on_action == "restart" and resolved
+    return "restart" if wants and not has_raw_update(container, raw_tags=True) else "update"
+
+
+def _restarts(members: Sequence[Member]) -> set[str]:
+    return {member.container.id for member in members if member.action == "restart"}
+
+
+def _rejection(container: Container, error: DrydockError) -> Rejection:
+    return Rejection(
+        container_id=container.id, container_name=container.name, status_code=error.status, message=error.message
+    )
+
+
+def document(whole: deps.Graph) -> dict[str, Any]:
+    """The answer of `GET /containers/dependencies`."""
+    return {
+        "nodes": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "displayName": one.display_name,
+                "watcher": one.watcher,
+                **({"agent": one.agent} if one.agent else {}),
+            }
+            for one in whole.nodes.values()
+        ],
+        "edges": [
+            {"from": edge.from_id, "to": edge.to_id, "action": edge.action, "source": edge.source}
+            for edge in whole.edges
+        ],
+        "cycles": deps.cycles(whole),
+        "unresolved": [{"nodeId": node, "missingTarget": name} for node, name in whole.unresolved],
+        "crossHostIgnored": [{"from": one, "to": other} for one, other in whole.cross_host],
+    }

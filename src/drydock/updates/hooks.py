@@ -1,0 +1,175 @@
+"""Commands from labels, run in this process's container before and after an update (updates.md §10).
+
+The grammar is checked right before running: one command with arguments, quotes and `$VAR`, nothing that starts a second
+command. The environment of the command is small: no secret of Drydock's own gets into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from drydock.core.labels import HOOK_POST, HOOK_PRE, HOOK_PRE_ABORT, HOOK_TIMEOUT
+from drydock.core.operation import Operation
+from drydock.core.update import update_kind
+from drydock.updates.effects import StepFailed
+
+log = structlog.get_logger("updates.hooks")
+
+OUTPUT_LIMIT = 10 * 1024
+DEFAULT_TIMEOUT_S = 60.0
+KILL_AFTER_S = 5.0
+
+_PASSED_ON = re.compile(
+    r"HOME|LANG|LANGUAGE|LC_.*|LOGNAME|PATH|PWD|SHELL|TEMP|TERM|TMP|TMPDIR|TZ|USER|DOCKER_HOST",
+)
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f`$;&|<>()]")
+_WORD = r"""(?:[A-Za-z0-9_./:@%+=,-]|'[^'\n]*'|"(?:[^"\\`\n$]|\\.|\$\{?[A-Za-z_][A-Za-z0-9_]*\}?)*"|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"""
+_COMMAND = re.compile(rf"[ \t]*{_WORD}(?:[ \t]+{_WORD})*[ \t]*")
+
+Tell = Callable[[Operation, str, Any, str | None], Awaitable[None]]
+"""Writes an audit entry: operation, action, status, details."""
+
+
+class HookFailed(StepFailed):
+    """The pre-update hook failed, and its container wants no update then."""
+
+    code = "hook-failed"
+
+
+class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`enabled`: hooks run at all. `allowed`: first words that may run; None is every one."""
+
+    enabled: bool = False
+    allowed: tuple[str, ...] | None = None
+
+
+class HookResult(msgspec.Struct, frozen=True):
+    """How a command ended. `timed_out` counts as failure whatever the exit code."""
+
+    exit_code: int
+    output: str
+    timed_out: bool = False
+
+
+class Hooks:
+    """Runs pre- and post-update hooks."""
+
+    def __init__(self, settings: HookSettings, tell: Tell, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._environ = environ
+        if settings.enabled and settings.allowed is None:
+            log.warning("hooks.every_command_allowed", hint="Set DD_HOOKS_ALLOWED_COMMANDS to restrict them")
+
+    async def pre(self, operation: Operation, labels: Mapping[str, str]) -> None:
+        """Run `dd.hook.pre`; raises `HookFailed` unless `dd.hook.pre.abort=false`."""
+        failure = await self._run("pre", labels.get(HOOK_PRE, ""), operation, labels)
+        if failure is not None and labels.get(HOOK_PRE_ABORT, "true").strip().lower() != "false":
+            raise HookFailed(failure)
+
+    async def post(self, operation: Operation) -> None:
+        """Run `dd.hook.post`; a failure changes nothing."""
+        labels = (operation.old_spec or {}).get("Config", {}).get("Labels") or {}
+        await self._run("post", labels.get(HOOK_POST, ""), operation, labels)
+
+    async def _run(self, which: str, command: str, operation: Operation, labels: Mapping[str, str]) -> str | None:
+        """The text of a failure, or None."""
+        if not command.strip():
+            return None
+        if not self._settings.enabled:
+            log.info("hooks.disabled", operation=operation.id, hook=which)
+            return None
+        await self._tell(operation, "hook-configured", "info", f"{which}-update hook")
+        problem = self._problem(command)
+        seconds = _timeout(labels.get(HOOK_TIMEOUT, ""))
+        failure = problem or _failure(which, seconds, await run(command, self._environment(operation), seconds))
+        outcome = "failed" if failure else "success"
+        await self._tell(operation, f"hook-{which}-{outcome}", "error" if failure else "success", failure)
+        return failure
+
+    def _problem(self, command: str) -> str | None:
+        if _COMMAND.fullmatch(command) is None:
+            return "Hook command contains unsupported shell syntax: write one command with plain or quoted arguments"
+        allowed, first = self._settings.allowed, shlex.split(command)[0]
+        if allowed is not None and first not in allowed:
+            return f"Hook command {first} is not in DD_HOOKS_ALLOWED_COMMANDS"
+        return None
+
+    def _environment(self, operation: Operation) -> dict[str, str]:
+        kept = {name: value for name, value in self._environ.items() if _PASSED_ON.fullmatch(name)}
+        kind = update_kind(operation.container).kind if operation.container else "tag"
+        image, _, tag = operation.wanted.reference.rpartition(":")
+        facts = {
+            "DD_CONTAINER_NAME": operation.container_name,
+            "DD_CONTAINER_ID": operation.container_id,
+            "DD_IMAGE_NAME": image or operation.wanted.reference,
+            "DD_IMAGE_TAG": operation.wanted.tag or tag,
+            "DD_UPDATE_KIND": kind,
+            "DD_UPDATE_FROM": operation.from_version or "",
+            "DD_UPDATE_TO": operation.to_version or "",
+        }
+        return kept | {name: _UNSAFE.sub("_", value) for name, value in facts.items()}
+
+
+def _timeout(text: str) -> float:
+    return int(text) / 1000 if text.strip().isdecimal() and int(text) > 0 else DEFAULT_TIMEOUT_S
+
+
+def _failure(which: str, seconds: float, result: HookResult) -> str | None:
+    title = f"{which.capitalize()}-update hook"
+    if result.timed_out:
+        return f"{title} timed out after {round(seconds * 1000)}ms"
+    return f"{title} exited with code {result.exit_code}: {result.output.strip()}" if result.exit_code else None
+
+
+async def run(command: str, environment: Mapping[str, str], seconds: float) -> HookResult:
+    """Run one checked command in a process group of its own; through `/bin/sh` only when it uses a variable."""
+    words = ["/bin/sh", "-c", command] if "$" in command else shlex.split(command)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return HookResult(127, str(error))
+    output = bytearray()
+    reading = asyncio.ensure_future(_collect(process, output))
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+        timed_out = False
+    except TimeoutError:
+        timed_out = True
+        await _end(process)
+    await asyncio.wait({reading}, timeout=1)
+    reading.cancel()
+    return HookResult(process.returncode or 0, output.decode(errors="replace"), timed_out)
+
+
+async def _collect(process: asyncio.subprocess.Process, output: bytearray) -> None:
+    """Keep the first part; read the rest away, so that a talkative hook is not stopped by a full pipe."""
+    assert process.stdout is not None
+    while chunk := await process.stdout.read(4096):
+        output += chunk[: max(0, OUTPUT_LIMIT - len(output))]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Stop the whole group: gently, then for good."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), KILL_AFTER_S)
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

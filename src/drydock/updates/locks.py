@@ -1,0 +1,55 @@
+"""Who may work on what: one lock per container and Compose project, and the global cap (updates.md §4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+
+
+def container_key(agent: str | None, watcher: str, name: str) -> str:
+    """The lock of one container; agents are part of it, so that equal names on two hosts do not wait for each other."""
+    return f"container:{agent or ''}:{watcher}:{name}"
+
+
+def project_key(agent: str | None, watcher: str, project: str) -> str:
+    """The lock of one Compose project."""
+    return f"compose:{agent or ''}:{watcher}:{project}"
+
+
+class Locks:
+    """Locks are taken in sorted order, first come first served, then the permit: waiting for a lock costs no permit."""
+
+    def __init__(self, max_concurrent: int = 0) -> None:
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._permits = asyncio.Semaphore(max_concurrent) if max_concurrent else None
+        self._waiting: defaultdict[str, int] = defaultdict(int)
+
+    @asynccontextmanager
+    async def hold(self, keys: Sequence[str], *, permit: bool = True) -> AsyncIterator[None]:
+        """Hold all `keys`, and one of the permits if there is a cap."""
+        async with AsyncExitStack() as stack:
+            for key in sorted(set(keys)):
+                await stack.enter_async_context(self._one(key))
+            if permit and self._permits is not None:
+                await stack.enter_async_context(self._permits)
+            yield
+
+    @asynccontextmanager
+    async def _one(self, key: str) -> AsyncIterator[None]:
+        self._waiting[key] += 1
+        try:
+            async with self._locks[key]:
+                yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                self._waiting.pop(key)
+                self._locks.pop(key, None)
+
+    def dump(self) -> dict[str, int]:
+        """Keys that are held, with holder and waiters counted, for the debug dump."""
+        return dict(self._waiting)

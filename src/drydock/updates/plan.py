@@ -1,0 +1,302 @@
+"""The update of one container, as a plan (updates.md §5): rename, create, disarm, stop, start, gate, commit.
+
+One generator serves updates, manual and automatic rollbacks, Compose updates and the recreation of dependents; what
+differs stands in the operation. A failure before the rename leaves everything untouched, a later one goes to
+`rollback`. Stages are small so that `recovery` can resume in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
+from drydock.core.operation import Operation
+from drydock.updates.compose.hooks import after_start
+from drydock.updates.effects import (
+    Connect,
+    Create,
+    CurrentRow,
+    Document,
+    Inspect,
+    Notice,
+    Plan,
+    Remove,
+    Rename,
+    SetRestartPolicy,
+    Sleep,
+    Start,
+    StepFailed,
+    Stop,
+    WaitRemoved,
+    WriteFile,
+    look,
+    reach,
+    record,
+    write,
+)
+from drydock.updates.gate import alive, has_health_check, healthy
+from drydock.updates.options import PlanOptions
+from drydock.updates.preflight import (
+    DryRun,
+    Gone,
+    NothingToDo,
+    PullFailed,
+    Refused,
+    explain,
+    prepare,
+    stop_if_cancelled,
+)
+from drydock.updates.rollback import LONGEST_DELAY_S, roll_back, stop_patience
+
+Stage = Callable[[Operation, PlanOptions], Plan[None]]
+
+
+def update(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """From an accepted operation to a terminal row."""
+    try:
+        operation = yield from prepare(operation, options)
+        yield from _rename(operation)
+    except (NothingToDo, DryRun) as end:
+        return (yield from write(**_without_change(operation, end)))
+    except _HalfRenamed as error:
+        return (yield from roll_back("create_new_failed", error, options))
+    except DrydockError as error:
+        return (yield from write(**_untouched(error)))
+    return (yield from replace(operation, options))
+
+
+def replace(operation: Operation, options: PlanOptions, *, resume: str | None = None) -> Plan[Operation]:
+    """The stages after the rename, from the one called `resume` on, then commit; any failure rolls back."""
+    for code, stage in _stages(operation, resume):
+        try:
+            yield from stage(operation, options)
+        except DrydockError as error:
+            operation = yield CurrentRow()
+            own = error.rollback_code if isinstance(error, StepFailed) else None
+            reason = StepFailed(explain(error, operation))
+            return (yield from roll_back(own or code, reason, options))
+        operation = yield CurrentRow()
+    return (yield from commit(operation, options))
+
+
+def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]:
+    stages: list[tuple[str, str, Stage]] = [
+        ("renamed", "create_new_failed", _mark_renamed),
+        ("create", "create_new_failed", _create),
+    ]
+    if operation.old_container_was_running:
+        stages += [
+            ("stop", "stop_old_failed", _stop_old),
+            ("start", "start_new_failed", _start_new),
+            ("verify", "start_new_failed", _verify),
+        ]
+    stages.append(("files", "compose_write_failed", _write_files))
+    names = [name for name, _, _ in stages]
+    return [(code, stage) for _, code, stage in stages[names.index(resume) if resume else 0 :]]
+
+
+# ── before anything has changed ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _untouched(error: DrydockError) -> dict[str, Any]:
+    if isinstance(error, Gone):
+        return {"status": "failed", "phase": "failed", "last_error": error.message}
+    phase = "pull-failed" if isinstance(error, PullFailed) else "failed"
+    return {"status": "failed", "phase": phase, "last_error": error.message}
+
+
+def _without_change(operation: Operation, end: StepFailed) -> dict[str, Any]:
+    if isinstance(end, DryRun):
+        return {"status": "succeeded", "phase": "dryrun"}
+    if operation.kind == "container-rollback":
+        return {"status": "rolled-back", "phase": "rolled-back", "rollback_code": "manual"}
+    return {"status": "succeeded", "phase": "succeeded", "recovery": "nothing-to-do"}
+
+
+class _HalfRenamed(StepFailed):
+    """The rename was sent; the old container may have its temporary name."""
+
+
+def _rename(operation: Operation) -> Plan[None]:
+    yield from stop_if_cancelled()
+    assert operation.old_container_id is not None
+    assert operation.temp_name is not None
+    try:
+        yield Rename(operation.old_container_id, operation.temp_name)
+    except EngineError as error:
+        yield from _after_failed_rename(operation, error)
+
+
+def _after_failed_rename(operation: Operation, error: EngineError) -> Plan[None]:
+    """Nothing happened: refuse. The new name is there, or nobody knows: roll back (which rebuilds what vanished)."""
+    try:
+        document: Document = yield Inspect(operation.old_container_id or "")
+    except EngineNotFound as gone:
+        if isinstance(error, EngineUnreachable):
+            raise _HalfRenamed(error.message) from gone
+        raise Gone(f"Container {operation.container_name} no longer exists") from gone
+    except EngineUnreachable as unknown:
+        raise _HalfRenamed(error.message) from unknown
+    if document["Name"].lstrip("/") == operation.temp_name or isinstance(error, EngineUnreachable):
+        raise _HalfRenamed(error.message) from error
+    raise Refused(error.message) from error
+
+
+# ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _mark_renamed(_: Operation, __: PlanOptions) -> Plan[None]:
+    yield from reach("renamed")
+    yield from stop_if_cancelled()
+
+
+def _create(operation: Operation, _: PlanOptions) -> Plan[None]:
+    assert operation.new_spec is not None
+    created: str = yield Create(operation.old_name or operation.container_name, operation.new_spec)
+    yield record(new_container_id=created)
+    for network, endpoint in operation.networks_to_connect.items():
+        yield Connect(network, created, endpoint)
+    yield from reach("new-created")
+
+
+def _stop_old(operation: Operation, options: PlanOptions) -> Plan[None]:
+    yield from stop_if_cancelled()
+    old = operation.old_container_id or ""
+    yield from disarm(operation, old)
+    for dependent in operation.dependents:
+        if dependent.running:
+            yield from stop_surely(dependent.id, options)
+    yield from _send_stop(old, stop_patience(operation.old_spec or {"Config": {}}, options))
+    yield from reach("old-stopped", old_container_stopped=True)
+
+
+def disarm(operation: Operation, old: str) -> Plan[None]:
+    """Take the restart policy away, so that no daemon restart can run old and new together (updates.md §0, I3).
+
+    An Engine that cannot change policies (Podman answers 404 for a container that exists) is left as it is.
+    """
+    if (operation.old_restart_policy or {}).get("Name") in (None, "", "no"):
+        return
+    try:
+        yield SetRestartPolicy(old, {"Name": "no"})
+    except EngineNotFound:
+        if (yield from look(old)) is None:
+            raise
+        yield Notice("restart-policy-kept", "This Engine cannot change the restart policy of a container")
+
+
+def stop_surely(container: str, options: PlanOptions) -> Plan[None]:
+    """Stop, and know that it has stopped: a lost answer is followed up until the container no longer runs."""
+    document = yield from look(container)
+    if document is None or not document["State"].get("Running"):
+        return
+    yield from _send_stop(container, stop_patience(document, options))
+
+
+def _send_stop(container: str, patience: float) -> Plan[None]:
+    try:
+        yield Stop(container, patience)
+    except EngineNotFound:
+        return
+    except EngineUnreachable:
+        yield from _until_stopped(container, patience)
+
+
+def _until_stopped(container: str, patience: float) -> Plan[None]:
+    for _ in range(max(1, round(patience))):
+        try:
+            document = yield from look(container)
+        except EngineUnreachable:
+            document = {"State": {"Running": True}}
+        if document is None or not document["State"].get("Running"):
+            return
+        yield Sleep(1.0)
+    raise StepFailed(f"Container {container[:12]} did not stop within {round(patience)} s")
+
+
+def _start_new(operation: Operation, _: PlanOptions) -> Plan[None]:
+    new = operation.new_container_id or ""
+    yield from join_missing_networks(operation, new)
+    yield Start(new)
+    yield from reach("new-started", started_once=True)
+
+
+def join_missing_networks(operation: Operation, new: str) -> Plan[None]:
+    """After an interruption between create and connect: no container starts half-networked."""
+    if not operation.recovered_at or not operation.networks_to_connect:
+        return
+    document: Document = yield Inspect(new)
+    attached = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    for network, endpoint in operation.networks_to_connect.items():
+        if network not in attached:
+            yield Connect(network, new, endpoint)
+
+
+def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
+    document = yield from alive(operation.new_container_id or "", options)
+    yield from after_start(operation, document)
+    if has_health_check(document):
+        yield from healthy(document, options)
+
+
+def _write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
+    """Compose files change when the new container is good; only `block` lets a failure undo the update."""
+    for edit in operation.edits:
+        try:
+            yield WriteFile(edit)
+        except DrydockError as error:
+            if options.block_on_file:
+                raise
+            yield Notice("compose-sync-failed", error.message)
+
+
+# ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def commit(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """The new container is good: remove the old one and say so. Never undoes a healthy update (updates.md §5.2)."""
+    warning = yield from _remove_old(operation, options)
+    changes: dict[str, Any] = {"dependents_due": bool(operation.dependents)}
+    if warning:
+        changes["warnings"] = [*operation.warnings, warning]
+        yield Notice("update-cleanup-failed", warning)
+    if operation.kind == "container-rollback":
+        code = "auto_rollback" if operation.source == "monitor" else "manual"
+        return (yield from write(status="rolled-back", phase="rolled-back", rollback_code=code, **changes))
+    return (yield from write(status="succeeded", phase="succeeded", **changes))
+
+
+def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
+    """Delete the old container, without its volumes. Returns a warning when the Engine refuses for good."""
+    old = operation.old_container_id or ""
+    if operation.auto_remove and (yield WaitRemoved(old, options.auto_remove_timeout_s)):
+        return None
+    refusals, delay = iter(options.remove_retries_s), 1.0
+    while True:
+        try:
+            yield Remove(old)
+        except EngineNotFound:
+            return None
+        except EngineUnreachable:
+            yield Sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+            yield from _keep_running(operation)
+        except DrydockError as error:
+            pause = next(refusals, None)
+            if pause is None:
+                return f"The replaced container {operation.temp_name} could not be removed: {error.message}"
+            yield Sleep(pause)
+        else:
+            return None
+
+
+def _keep_running(operation: Operation) -> Plan[None]:
+    """The Engine was away at the very end: a policy other than `always` may have left the new container down."""
+    new = operation.new_container_id or ""
+    try:
+        document = yield from look(new)
+        if operation.old_container_was_running and document is not None and not document["State"].get("Running"):
+            yield Start(new)
+    except EngineUnreachable:
+        return

@@ -1,0 +1,317 @@
+"""Everything before the first change (updates.md §5.1 steps 1–4, §5.3): image, checks, and the journaled documents.
+
+`prepare` either returns an operation in phase `prepare` that knows all it needs, or raises with the old container
+untouched.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from drydock.core.errors import DrydockError, EngineError, EngineNotFound
+from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
+from drydock.core.recreate import Subject, clone, container_references, networks_of
+from drydock.updates.effects import (
+    Cancelled,
+    Checkpoint,
+    CurrentRow,
+    Document,
+    EngineInfo,
+    InspectImage,
+    InspectNetwork,
+    ListContainers,
+    Notice,
+    Plan,
+    PreHook,
+    Pull,
+    SaveBackup,
+    Scan,
+    StepFailed,
+    Successor,
+    Tag,
+    look,
+    look_image,
+    record,
+    write,
+)
+from drydock.updates.gate import has_health_check
+from drydock.updates.options import PlanOptions
+from drydock.updates.rollback import name_image, wall_time
+from drydock.updates.targets import spelled
+
+SWARM_LABEL = "com.docker.swarm.task.id"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
+
+
+class Refused(StepFailed):
+    """The update cannot be done; nothing was changed."""
+
+    code = "update-refused"
+
+
+class Gone(Refused):
+    """The container no longer exists; may be a duplicate of an update that has just succeeded (updates.md §4)."""
+
+    code = "container-gone"
+
+
+class PullFailed(StepFailed):
+    """No source gave the image."""
+
+    code = "pull-failed"
+
+
+class NothingToDo(StepFailed):
+    """The container already runs exactly this image under this reference."""
+
+    code = "nothing-to-do"
+
+
+class DryRun(StepFailed):
+    """Pulled and scanned; a dry run goes no further."""
+
+    code = "dry-run"
+
+
+def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """Make the image available, check everything that can be checked, journal how to go there and back."""
+    old = yield from _container(operation)
+    _refuse_foreign(old)
+    operation = yield from _spell(operation, old)
+    source = yield from look_image(old["Image"])
+    info: Document = yield EngineInfo()
+    yield PreHook(old)
+    operation, target = yield from _acquire(operation, source, info)
+    _same_platform(operation, source, target, info)
+    yield from _scan(operation, old, target)
+    if operation.dry_run:
+        raise DryRun("Dry run: the image was pulled, the container was left as it is")
+    yield record(phase="prepare")
+    yield from stop_if_cancelled()
+    old = yield from _container(operation)
+    return (yield from _journal(operation, options, old, source, target, info))
+
+
+def stop_if_cancelled() -> Plan[None]:
+    """A point at which a cancel is honoured (updates.md §3.6)."""
+    if (yield Checkpoint()):
+        raise Cancelled
+
+
+def _container(operation: Operation) -> Plan[Document]:
+    found = yield from look(operation.container_id)
+    if found is None:
+        raise Gone(f"Container {operation.container_name} no longer exists")
+    return found
+
+
+def _refuse_foreign(old: Document) -> None:
+    name = old["Name"].lstrip("/")
+    if base := temporary_base(name):
+        raise Refused(
+            f"Container {name} is the leftover of an update of {base}: "
+            f"rename it back with `docker rename {name} {base}`, or remove it when {base} exists",
+        )
+    if SWARM_LABEL in (old["Config"].get("Labels") or {}):
+        raise Refused("Container is managed by Docker Swarm")
+
+
+def _spell(operation: Operation, old: Document) -> Plan[Operation]:
+    """The target keeps the spelling of the container's own reference, so that a file and `docker ps` stay the same."""
+    wanted = operation.wanted
+    reference = spelled(wanted, old["Config"]["Image"]) if wanted.tag or wanted.digest else wanted.reference
+    if reference == wanted.reference:
+        return operation
+    return (yield from write(wanted=msgspec.structs.replace(wanted, reference=reference), target_image=reference))
+
+
+# ── the image ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _acquire(operation: Operation, source: Document | None, info: Document) -> Plan[tuple[Operation, Document]]:
+    wanted = operation.wanted
+    if wanted.image_id and (here := (yield from look_image(wanted.image_id))) is not None:
+        yield from name_image(here, wanted.reference)
+        return operation, here
+    operation = yield record(status="in-progress", phase="pulling")
+    sources = [wanted.reference] if wanted.image_id is None else wanted.sources
+    used = yield from _pull_first(sources, _platform(source, info))
+    image: Document = yield InspectImage(used)
+    if used != wanted.reference:
+        yield from name_image(image, wanted.reference)
+        if "@" not in used:
+            yield Notice("rollback", f"{used} was pulled by its tag, which may have moved since the backup")
+    return operation, image
+
+
+def _pull_first(sources: list[str], platform: str | None) -> Plan[str]:
+    errors = []
+    for reference in sources:
+        try:
+            yield Pull(reference, platform)
+        except EngineError as error:
+            errors.append(error.message)
+            continue
+        return reference
+    raise PullFailed("; ".join(errors) or "The image is gone and no registry reference of it is known")
+
+
+def _platform(source: Document | None, info: Document) -> str | None:
+    """`os/arch[/variant]` when the old image is not of the daemon's own platform."""
+    if source is None or not source.get("Architecture"):
+        return None
+    own = info.get("Architecture") or ""
+    if source["Architecture"] == _ARCHITECTURES.get(own, own):
+        return None
+    return "/".join(part for part in (source.get("Os"), source["Architecture"], source.get("Variant")) if part)
+
+
+def _same_platform(operation: Operation, source: Document | None, target: Document, info: Document) -> None:
+    own = info.get("Architecture") or ""
+    wanted = (source or {}).get("Architecture") or _ARCHITECTURES.get(own, own)
+    found = target.get("Architecture")
+    if wanted and found and wanted != found:
+        raise Refused(
+            f'Cannot update to {operation.wanted.reference}: image architecture "{found}" is not compatible with '
+            f'Docker daemon architecture "{wanted}". The running container has been left untouched.',
+        )
+
+
+def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
+    if operation.source != "dependent" and operation.kind == "container-update":
+        yield Scan(operation.wanted.reference, target["Id"], old)
+
+
+# ── the documents ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _journal(
+    operation: Operation, options: PlanOptions, old: Document, source: Document | None, target: Document, info: Document
+) -> Plan[Operation]:
+    if _already_there(operation, old, target):
+        raise NothingToDo("The container already runs this image")
+    entries: list[Document] = yield ListContainers()
+    yield from _networks_exist(old)
+    replaced, inherited = yield from _references(old)
+    result = clone(
+        Subject(
+            inspect=old,
+            source=source["Config"] if source else None,
+            target=target["Config"],
+            reference=operation.wanted.reference,
+            operation=operation.id,
+            target_image_id=target["Id"],
+            host_name=info.get("Name"),
+            default_runtime=info.get("DefaultRuntime"),
+            replaced=replaced,
+            inherited_mounts=inherited,
+        ),
+    )
+    temporary = yield from _temporary_name(old, entries)
+    backup_id = yield from _backup(operation, options, old, source)
+    operation = yield record(
+        old_container_id=old["Id"],
+        old_name=old["Name"].lstrip("/"),
+        temp_name=temporary,
+        old_container_was_running=_was_running(operation, old),
+        old_spec=old,
+        new_spec=result.document,
+        networks_to_connect=result.connects,
+        old_image_id=old["Image"],
+        old_repo_digests=list((source or {}).get("RepoDigests") or []),
+        old_restart_policy=(old.get("HostConfig") or {}).get("RestartPolicy"),
+        auto_remove=bool((old.get("HostConfig") or {}).get("AutoRemove")),
+        target_image_id=target["Id"],
+        dependents=_dependents(old, entries),
+        backup_id=backup_id,
+        warnings=[*operation.warnings, *(note for note in result.notes if "old image" in note)],
+    )
+    return operation
+
+
+def _already_there(operation: Operation, old: Document, target: Document) -> bool:
+    same = old["Image"] == target["Id"] and old["Config"]["Image"] == operation.wanted.reference
+    return same and operation.source != "dependent"
+
+
+def _was_running(operation: Operation, old: Document) -> bool:
+    state = old["State"]
+    return bool(state.get("Running") or state.get("Restarting") or operation.old_container_was_running)
+
+
+def _networks_exist(old: Document) -> Plan[None]:
+    for name in networks_of(old):
+        try:
+            yield InspectNetwork(name)
+        except EngineNotFound as error:
+            raise Refused(
+                f"Network {name} no longer exists: create it again, or detach the container from it",
+            ) from error
+
+
+def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
+    """Successors of the containers this one hangs on, and the mounts it inherits from some of them."""
+    replaced, inherited = dict[str, str](), set[str]()
+    for field, ref in container_references(old).items():
+        other = yield from look(ref)
+        if other is None:
+            successor: str | None = yield Successor(ref)
+            other = (yield from look(successor)) if successor else None
+            if other is None:
+                raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
+            replaced[ref] = other["Id"]
+        if field.startswith("VolumesFrom"):
+            inherited |= {mount["Destination"] for mount in other.get("Mounts") or []}
+    return replaced, frozenset(inherited)
+
+
+def _dependents(old: Document, entries: list[Document]) -> list[Dependent]:
+    mode = f"container:{old['Id']}"
+    return [
+        Dependent(id=entry["Id"], name=entry["Names"][0].lstrip("/"), running=entry.get("State") == "running")
+        for entry in entries
+        if (entry.get("HostConfig") or {}).get("NetworkMode") == mode
+    ]
+
+
+def _temporary_name(old: Document, entries: list[Document]) -> Plan[str]:
+    taken = {name.lstrip("/") for entry in entries for name in entry.get("Names") or []}
+    name, stamp = old["Name"].lstrip("/"), (yield from wall_time())
+    while f"{name}-old-{stamp}" in taken:
+        stamp += 1
+    return f"{name}-old-{stamp}"
+
+
+def _backup(operation: Operation, options: PlanOptions, old: Document, source: Document | None) -> Plan[str | None]:
+    """Keep the old image alive by a tag, and write the backup record (updates.md §8.1)."""
+    if source is None or not options.backup or not _worth_keeping(operation, old):
+        return None
+    current: Operation = yield CurrentRow()
+    if current.backup_id is not None:
+        return current.backup_id
+    backup_id: str | None = yield SaveBackup(old, source)
+    if backup_id is not None:
+        yield Tag(source["Id"], *backup_reference(old["Name"].lstrip("/"), backup_id))
+    return backup_id
+
+
+def _worth_keeping(operation: Operation, old: Document) -> bool:
+    if operation.source == "dependent":
+        return False
+    if operation.kind != "container-rollback":
+        return True
+    health = (old["State"].get("Health") or {}).get("Status")
+    return bool(old["State"].get("Running")) and (health == "healthy" or not has_health_check(old))
+
+
+def explain(error: DrydockError, operation: Operation) -> str:
+    """The message of a failed start, with what to look at when the program inside could not be found."""
+    text = error.message
+    known = ("no such file or directory", "executable file not found", "permission denied")
+    if "exec:" not in text or not any(phrase in text for phrase in known):
+        return text
+    source = (operation.old_spec or {}).get("Config", {}).get("Image", "the old image")
+    return (
+        f"Container {operation.container_name} could not be started from {operation.wanted.reference} (it ran {source}): "
+        f"its command does not exist in the new image. Review Entrypoint/Cmd overrides. {text}"
+    )

@@ -1,0 +1,121 @@
+"""What an update would do, without doing anything (updates.md §14.1; container-api.md §7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from drydock.core.errors import (
+    DrydockError,
+    EngineNotFound,
+    RegistryAuthFailed,
+    RegistryNetworkError,
+    RegistryNotFound,
+)
+from drydock.core.model import Container, UpdateKind
+from drydock.core.recreate import networks_of
+from drydock.core.update import update_kind
+from drydock.docker.api import Engine
+from drydock.fleet.fleet import Fleet
+from drydock.updates import admission
+from drydock.updates.service import UpdateService
+from drydock.updates.targets import spelled, wanted_image
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The answer. `compose` only for containers whose file would change too."""
+
+    container_name: str
+    current_image: str
+    new_image: str
+    update_kind: UpdateKind
+    is_running: bool
+    networks: list[str]
+    volumes: list[str] = []
+    dependents: list[str] = []
+    compose: dict[str, Any] | None = None
+
+
+class PreviewFailed(DrydockError):
+    """A preview error has a code of its own and says where to go."""
+
+    def __init__(self, status: int, code: str, message: str, *, reason: str | None = None) -> None:
+        self.answer_status = status
+        siblings: dict[str, Any] = {"code": code, "message": message}
+        if code in _ACTIONS:
+            siblings["action"] = _ACTIONS[code]
+        super().__init__(message, details={"reason": reason} if reason else None, siblings=siblings)
+        self.preview_code = code
+
+    @property
+    def status(self) -> int:  # type: ignore[override]  # one class, the status of its cause
+        """HTTP status of the answer."""
+        return self.answer_status
+
+
+_REGISTRY = {"code": "open-registry-settings", "href": "/registries"}
+_ACTIONS = {
+    "no-trigger-configured": {"code": "open-trigger-settings", "href": "/triggers"},
+    "registry-auth-failed": _REGISTRY,
+    "registry-not-found": _REGISTRY,
+    "manifest-fetch-failed": _REGISTRY,
+}
+
+
+class Previews:
+    """Looks at the container and says what would change."""
+
+    def __init__(self, service: UpdateService, fleet: Fleet, engine_for: Callable[[str, str | None], Engine]) -> None:
+        self._service = service
+        self._fleet = fleet
+        self._engine_for = engine_for
+
+    async def of(self, container_id: str) -> Preview:
+        """The preview; raises `PreviewFailed`."""
+        container = self._fleet.get(container_id)
+        if container is None:
+            raise PreviewFailed(404, "container-not-found", "Container not found")
+        try:
+            return await self._look(container)
+        except DrydockError as error:
+            raise _translated(error) from error
+
+    async def _look(self, container: Container) -> Preview:
+        admission.need_action(container, self._service.eligibility(container))
+        engine = self._engine_for(container.watcher, container.agent)
+        document = await engine.inspect_container(container.id)
+        wanted = wanted_image(container)
+        entries = await engine.list_containers(all=True)
+        return Preview(
+            container_name=container.name,
+            current_image=f"{container.image.registry.name}/{container.image.name}:{container.image.tag.value}",
+            new_image=spelled(wanted, document["Config"]["Image"]),
+            update_kind=update_kind(container),
+            is_running=bool(document["State"].get("Running")),
+            networks=networks_of(document),
+            volumes=[mount["Name"] for mount in document.get("Mounts") or [] if mount.get("Type") == "volume"],
+            dependents=[
+                entry["Names"][0].lstrip("/")
+                for entry in entries
+                if (entry.get("HostConfig") or {}).get("NetworkMode") == f"container:{container.id}"
+            ],
+        )
+
+
+def _translated(error: DrydockError) -> PreviewFailed:
+    reason = error.message
+    if isinstance(error, PreviewFailed):
+        return error
+    if isinstance(error, EngineNotFound):
+        return PreviewFailed(404, "container-runtime-not-found", "Container not found on its host")
+    if error.message == admission.NO_ACTION:
+        return PreviewFailed(404, "no-trigger-configured", error.message)
+    if isinstance(error, RegistryAuthFailed):
+        return PreviewFailed(401, "registry-auth-failed", "The registry rejected the credentials", reason=reason)
+    if isinstance(error, RegistryNotFound):
+        return PreviewFailed(422, "registry-not-found", "No registry is configured for this image", reason=reason)
+    if isinstance(error, RegistryNetworkError):
+        return PreviewFailed(503, "registry-network-error", "The registry cannot be reached", reason=reason)
+    return PreviewFailed(500, "preview-runtime-error", "Unable to preview this update")

@@ -1,0 +1,286 @@
+"""Back to the old container (updates.md §5.4): idempotent, from the journal and the Engine alone.
+
+The same code serves a failed step, a cancel, and recovery after a crash. Each step looks before it acts; an outcome
+nobody knows is looked up, never guessed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
+from drydock.core.operation import OPERATION_LABEL, REBUILT_LABEL, Operation
+from drydock.core.recreate import Subject, clone
+from drydock.updates.effects import (
+    Connect,
+    Create,
+    CurrentRow,
+    Document,
+    Inspect,
+    Instant,
+    Notice,
+    Now,
+    Plan,
+    Pull,
+    Remove,
+    Rename,
+    SetRestartPolicy,
+    Sleep,
+    Start,
+    StepFailed,
+    Stop,
+    Tag,
+    WriteFile,
+    find,
+    look,
+    look_image,
+    record,
+    write,
+)
+from drydock.updates.options import PlanOptions
+from drydock.updates.references import split_tag
+
+LONGEST_DELAY_S = 60.0
+
+
+class RestoreFailed(StepFailed):
+    """The old container could not be brought back; the message lists every error."""
+
+    code = "rollback-failed"
+
+
+def roll_back(code: str, error: DrydockError | None, options: PlanOptions) -> Plan[Operation]:
+    """Remove the new container, bring the old one back under its name, end the operation truthfully."""
+    before: Operation = yield CurrentRow()
+    operation: Operation = yield record(
+        phase="rollback-started",
+        rollback_code=before.rollback_code or code,
+        last_error=before.last_error or (error.message if error is not None else None),
+        stop_in_doubt=before.stop_in_doubt or _stop_was_sent(before),
+    )
+    try:
+        operation = yield from restore_patiently(operation, options)
+    except RestoreFailed as failure:
+        both = "; ".join(part for part in (operation.last_error, failure.message) if part)
+        return (yield from write(status="failed", phase="rollback-failed", last_error=both))
+    yield from _undo_files(operation)
+    return (yield from write(**_ending(operation)))
+
+
+def _undo_files(operation: Operation) -> Plan[None]:
+    """Files follow the container back; one that was never written, or was edited by hand since, stays as it is."""
+    for edit in reversed(operation.edits):
+        back = msgspec.structs.replace(
+            edit, before=edit.after, after=edit.before, sha_before=edit.sha_after, sha_after=edit.sha_before
+        )
+        for last in (False, True):
+            try:
+                yield WriteFile(back)
+            except DrydockError as error:
+                if last:
+                    yield Notice("compose-sync-failed", error.message)
+            else:
+                break
+
+
+def _ending(operation: Operation) -> dict[str, Any]:
+    rebuilt = operation.recovery == "rebuilt-from-spec"
+    recovery = {"recovery": "restored-old"} if operation.recovered_at and not rebuilt else {}
+    if operation.kind == "container-rollback":
+        return {"status": "failed", "phase": "failed", **recovery}
+    return {"status": "rolled-back", "phase": "rolled-back", **recovery}
+
+
+def restore_patiently(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """`restore`, again and again while the Engine is away, and a few times when it refuses."""
+    delay, errors = 1.0, list[str]()
+    refusals = iter(options.restore_retries_s)
+    while True:
+        try:
+            return (yield from restore(operation, options))
+        except EngineUnreachable:
+            if operation.active:
+                yield record(phase="rollback-deferred")
+            yield Sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+        except DrydockError as error:
+            errors.append(error.message)
+            pause = next(refusals, None)
+            if pause is None:
+                raise RestoreFailed("; ".join(dict.fromkeys(errors))) from error
+            yield Sleep(pause)
+        operation = yield CurrentRow()
+
+
+def restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """One attempt to have exactly the old container, named, armed and running as before. Raises what went wrong."""
+    yield from dispose_of_new(operation, options)
+    old = yield from find_old(operation)
+    if old is None:
+        operation, old = yield from _rebuild(operation)
+    elif operation.stop_in_doubt and old["State"].get("Running"):
+        yield Stop(old["Id"], stop_patience(old, options))
+    yield from _rename_back(operation, old)
+    yield from arm(operation, old)
+    if operation.old_container_was_running and operation.source != "dependent":
+        yield from ensure_running(old["Id"], options)
+    for dependent in operation.dependents:
+        if dependent.running:
+            yield from _start_again(dependent.id)
+    return operation
+
+
+def find_old(operation: Operation) -> Plan[Document | None]:
+    """The old container, or None when the Engine no longer has it."""
+    return (yield from look(operation.old_container_id or operation.container_id))
+
+
+def find_new(operation: Operation) -> Plan[Document | None]:
+    """The new container: by its journaled id, else by the label it was created with."""
+    ref = operation.new_container_id
+    if ref is not None and (known := (yield from look(ref))) is not None:
+        return known
+    ref = yield from find(f"{OPERATION_LABEL}={operation.id}")
+    return (yield from look(ref)) if ref else None
+
+
+def dispose_of_new(operation: Operation, options: PlanOptions) -> Plan[None]:
+    """Stop and delete the new container, keeping every volume, and wait until it is gone."""
+    new = yield from find_new(operation)
+    if new is None:
+        return
+    if new["State"].get("Running"):
+        try:
+            yield Stop(new["Id"], stop_patience(new, options))
+        except EngineUnreachable:
+            raise
+        except EngineError:
+            yield Sleep(0)  # deletion is forced below
+    with suppress(EngineNotFound, EngineConflict):  # the Engine is removing it, or has done so
+        yield Remove(new["Id"], force=True)
+    yield from _gone(new["Id"])
+
+
+def _gone(container: str) -> Plan[None]:
+    for _ in range(100):
+        if (yield from look(container)) is None:
+            return
+        yield Sleep(0.1)
+    raise RestoreFailed(f"Container {container[:12]} could not be removed")
+
+
+def stop_patience(document: Document, options: PlanOptions) -> float:
+    """How long a stop may take: the container's own grace plus slack, in seconds."""
+    grace = document["Config"].get("StopTimeout")
+    return float(10 if grace is None else grace) + options.stop_slack_s
+
+
+def _stop_was_sent(operation: Operation) -> bool:
+    """Whether a stop of the old container was sent whose end nobody saw: it may still be on its way."""
+    return operation.intent == "Stop" and operation.intent_target == operation.old_container_id
+
+
+def _rename_back(operation: Operation, old: Document) -> Plan[None]:
+    if operation.old_name and old["Name"].lstrip("/") != operation.old_name:
+        yield Rename(old["Id"], operation.old_name)
+
+
+def arm(operation: Operation, old: Document) -> Plan[None]:
+    """Give the old container its restart policy back where it was taken away."""
+    wanted = operation.old_restart_policy
+    now = (old.get("HostConfig") or {}).get("RestartPolicy") or {}
+    if wanted and now.get("Name") != wanted.get("Name"):
+        yield SetRestartPolicy(old["Id"], wanted)
+
+
+def ensure_running(container: str, options: PlanOptions) -> Plan[None]:
+    """Start the container if it does not run, and see that it stays up."""
+    document: Document = yield Inspect(container)
+    if document["State"].get("Running"):
+        return
+    yield Start(container)
+    if options.liveness_grace_s:
+        yield Sleep(options.liveness_grace_s)
+    document = yield Inspect(container)
+    if not document["State"].get("Running"):
+        raise StepFailed(f"The old container does not run (exit code {document['State'].get('ExitCode')})")
+
+
+def _start_again(container: str) -> Plan[None]:
+    document = yield from look(container)
+    if document is not None and not document["State"].get("Running"):
+        yield Start(container)
+
+
+# ── an old container that no longer exists ──────────────────────────────────────────────────────────────────────────
+
+
+def _rebuild(operation: Operation) -> Plan[tuple[Operation, Document]]:
+    """Create the old container anew from its saved document (updates.md §5.4 step 3)."""
+    if operation.old_spec is None:
+        raise RestoreFailed(f"Container {operation.container_name} is gone and nothing is known about it")
+    image = yield from _old_image(operation)
+    document, connects = _as_it_was(operation, image)
+    rebuilt = yield from find(f"{REBUILT_LABEL}={operation.id}")
+    if rebuilt is None:
+        rebuilt = yield Create(operation.old_name or operation.container_name, document)
+    attached = ((yield Inspect(rebuilt)).get("NetworkSettings") or {}).get("Networks") or {}
+    for network, endpoint in connects.items():
+        if network not in attached:
+            yield Connect(network, rebuilt, endpoint)
+    operation = yield record(old_container_id=rebuilt, recovery="rebuilt-from-spec")
+    found: Document = yield Inspect(rebuilt)
+    return operation, found
+
+
+def _as_it_was(operation: Operation, image: Document) -> tuple[Document, dict[str, Document]]:
+    old = operation.old_spec or {}
+    same = clone(
+        Subject(
+            inspect=old,
+            source=image["Config"],
+            target=image["Config"],
+            reference=old["Config"]["Image"],
+            operation=operation.id,
+        ),
+    )
+    labels = {**(old["Config"].get("Labels") or {}), REBUILT_LABEL: operation.id}
+    return {**same.document, "Labels": labels}, same.connects
+
+
+def _old_image(operation: Operation) -> Plan[Document]:
+    """The old image, on the host under its original reference; pulled by digest, then by tag, where it is gone."""
+    reference = (operation.old_spec or {})["Config"]["Image"]
+    image = yield from look_image(operation.old_image_id or reference)
+    for source in [*operation.old_repo_digests, reference] if image is None else []:
+        try:
+            yield Pull(source)
+        except EngineUnreachable:
+            raise
+        except EngineError:
+            continue
+        image = yield from look_image(source)
+        break
+    if image is None:
+        raise RestoreFailed(f"The old image {reference} is gone from the host and from its registry")
+    yield from name_image(image, reference)
+    return image
+
+
+def name_image(image: Document, reference: str) -> Plan[None]:
+    """Let `reference` mean `image` on this host, where it is a name with a tag."""
+    parts = split_tag(reference)
+    if parts is None:
+        return
+    current = yield from look_image(reference)
+    if current is None or current["Id"] != image["Id"]:
+        yield Tag(image["Id"], *parts)
+
+
+def wall_time() -> Plan[int]:
+    """Epoch milliseconds."""
+    now: Instant = yield Now()
+    return now.ms

@@ -1,0 +1,174 @@
+"""The room put together from what `app` gives it: one value with everything the API and the watchers need of updates."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from drydock.clock import Clock
+from drydock.core.model import Container
+from drydock.core.operation import Operation
+from drydock.docker.api import Engine, PullAuth
+from drydock.events import Bus
+from drydock.fleet.fleet import Fleet
+from drydock.supervisor import Supervisor
+from drydock.updates.actions import Action, Actions
+from drydock.updates.aftermath import Aftermath, Auditor, LookAgain
+from drydock.updates.automatic import Automatic
+from drydock.updates.backups import Backups
+from drydock.updates.backups import Records as BackupRecords
+from drydock.updates.chains import Chains
+from drydock.updates.hooks import Hooks, HookSettings
+from drydock.updates.journal import Journal, Rows
+from drydock.updates.lifecycle import Lifecycle
+from drydock.updates.locks import Locks
+from drydock.updates.options import PlanOptions
+from drydock.updates.preview import Previews
+from drydock.updates.rollbacks import HealthMonitor, Rollbacks
+from drydock.updates.service import SelfFacts, UpdateService
+from drydock.updates.settings import UpdateMode, UpdateSettings
+from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
+from drydock.updates.sweep import Sweeper
+from drydock.updates.worker import Worker
+
+EngineFor = Callable[[str, str | None], Engine]
+
+
+class NotSelf:
+    """No container is this process."""
+
+    def is_self(self, container: Container) -> bool:
+        del container
+        return False
+
+    def possible(self, container: Container) -> bool:
+        del container
+        return True
+
+
+NO_GATE, NOT_SELF = NoGate(), NotSelf()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What the room needs from outside. `hosts` are the local watchers with their Engines."""
+
+    rows: Rows
+    backups: BackupRecords
+    fleet: Fleet
+    bus: Bus
+    clock: Clock
+    supervisor: Supervisor
+    audit: Auditor
+    engine_for: EngineFor
+    hosts: Callable[[], Iterable[tuple[str, Engine]]]
+    pull_auth: Callable[[str], Awaitable[PullAuth | None]]
+    look_again: LookAgain
+    environ: Mapping[str, str]
+    mode: Callable[[], UpdateMode] = lambda: "manual"
+    gate: Gate = NO_GATE
+    gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
+    identity: SelfFacts = NOT_SELF
+    window_open: Callable[[Container], bool | None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Updates:
+    """The services of this room."""
+
+    service: UpdateService
+    rollbacks: Rollbacks
+    lifecycle: Lifecycle
+    previews: Previews
+    chains: Chains
+    automatic: Automatic
+    actions: Actions
+
+    async def start(self) -> None:
+        """Recover, then keep house; after the fleet was loaded and before requests are served."""
+        await self.service.start()
+
+
+def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> Updates:
+    """Build the room; nothing runs before `Updates.start`."""
+    known, locks = Actions(list(actions)), Locks(settings.max_concurrent)
+    journal = Journal(ports.rows, ports.clock, lambda row: service.changed(row))
+    backups = Backups(ports.backups, known, ports.engine_for, ports.clock)
+    hooks = Hooks(
+        HookSettings(enabled=settings.hooks_enabled, allowed=settings.hooks_allowed),
+        lambda row, action, status, text: aftermath.audit(row, action, status, text),
+        ports.environ,
+    )
+    aftermath = Aftermath(
+        journal=journal,
+        fleet=ports.fleet,
+        bus=ports.bus,
+        clock=ports.clock,
+        audit=ports.audit,
+        backups=backups,
+        hooks=hooks,
+        look_again=ports.look_again,
+    )
+
+    def tell(row: Operation, action: str, text: str) -> None:
+        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
+
+    surroundings = PlanSurroundings(pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, tell=tell)
+    options = _Options(settings, known)
+    worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
+    service = UpdateService(
+        journal=journal,
+        worker=worker,
+        aftermath=aftermath,
+        sweeper=Sweeper(journal, ports.hosts, locks, ports.clock),
+        fleet=ports.fleet,
+        bus=ports.bus,
+        clock=ports.clock,
+        supervisor=ports.supervisor,
+        actions=known,
+        locks=locks,
+        settings=settings,
+        mode=ports.mode,
+        identity=ports.identity,
+        gate=ports.gate_facts,
+    )
+    aftermath.monitor = HealthMonitor(
+        service=service,
+        backups=backups,
+        journal=journal,
+        fleet=ports.fleet,
+        engine_for=ports.engine_for,
+        clock=ports.clock,
+        supervisor=ports.supervisor,
+        options=settings.plan_options(),
+    )
+    return Updates(
+        service=service,
+        rollbacks=Rollbacks(service, backups, ports.fleet),
+        lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
+        previews=Previews(service, ports.fleet, ports.engine_for),
+        chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
+        automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
+        actions=known,
+    )
+
+
+class _Options:
+    """Plan options of an operation: those of the process, and of the action that carries it out."""
+
+    def __init__(self, settings: UpdateSettings, actions: Actions) -> None:
+        self._base = settings.plan_options()
+        self._actions = actions
+
+    def __call__(self, operation: Operation) -> PlanOptions:
+        action = self._actions.get(operation.trigger_name)
+        if action is None:
+            return self._base
+        return msgspec.structs.replace(
+            self._base,
+            auto_remove_timeout_s=action.auto_remove_timeout / 1000,
+            block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
+        )

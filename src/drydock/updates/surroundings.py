@@ -1,0 +1,106 @@
+"""What an executor needs besides Engine and journal, put together (`executor.Surroundings`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import structlog
+
+from drydock.core.labels import SECURITY_GATE
+from drydock.core.operation import FileEdit, Operation
+from drydock.docker.api import PullAuth
+from drydock.updates.backups import Backups
+from drydock.updates.compose.files import write_edit
+from drydock.updates.effects import StepFailed
+from drydock.updates.hooks import Hooks
+
+log = structlog.get_logger("updates")
+
+Document = dict[str, Any]
+
+
+class Verdict(Protocol):
+    """What the security gate says: `reason` is for people."""
+
+    @property
+    def allowed(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class Gate(Protocol):
+    """The security gate (security.md §4)."""
+
+    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+        """Scan a pulled image and judge it by the policy in force."""
+        ...
+
+
+class ScanBlocked(StepFailed):
+    """The security gate does not let this image pass."""
+
+    code = "security-scan-blocked"
+
+
+class NoGate:
+    """No scanner is configured: everything passes."""
+
+    allowed = True
+    reason = "not configured"
+
+    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+        """Always passes."""
+        del operation, reference, image_id
+        return self
+
+
+class PlanSurroundings:
+    """Implements `executor.Surroundings`."""
+
+    def __init__(
+        self,
+        *,
+        pull_auth: Callable[[str], Awaitable[PullAuth | None]],
+        gate: Gate,
+        hooks: Hooks,
+        backups: Backups,
+        tell: Callable[[Operation, str, str], None],
+    ) -> None:
+        self._pull_auth = pull_auth
+        self._gate = gate
+        self._hooks = hooks
+        self._backups = backups
+        self._tell = tell
+
+    async def pull_auth(self, reference: str) -> PullAuth | None:
+        """Credentials for a pull, or None to try without."""
+        return await self._pull_auth(reference)
+
+    async def pre_hook(self, operation: Operation, container: Document) -> None:
+        """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery."""
+        if operation.kind == "container-update" and operation.source != "dependent" and not operation.recovered_at:
+            await self._hooks.pre(operation, container["Config"].get("Labels") or {})
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
+        """Raises `ScanBlocked` with the gate's reason. `dd.security.gate=off` on the container lets it pass."""
+        labels = container["Config"].get("Labels") or {}
+        if labels.get(SECURITY_GATE, "").strip().lower() == "off":
+            return
+        verdict = await self._gate.check(operation, reference, image_id)
+        if not verdict.allowed:
+            raise ScanBlocked(verdict.reason)
+
+    async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
+        """See `Backups.make`."""
+        return await self._backups.make(operation, container, image)
+
+    async def write_file(self, edit: FileEdit) -> None:
+        """See `compose.files.write_edit`."""
+        await write_edit(edit)
+
+    def notice(self, operation: Operation, action: str, text: str) -> None:
+        """Log, and hand on to whoever writes the audit."""
+        log.warning("update.notice", operation=operation.id, action=action, text=text)
+        self._tell(operation, action, text)

@@ -1,0 +1,83 @@
+"""Orphans: temporary containers that no operation knows, from a lost store or an older version (updates.md §9.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from drydock.clock import Clock
+from drydock.core.errors import EngineError
+from drydock.core.operation import OPERATION_LABEL, temporary_base
+from drydock.core.times import DAY_MS, from_iso
+from drydock.docker.api import Engine
+from drydock.updates.journal import Journal
+from drydock.updates.locks import Locks, container_key
+
+log = structlog.get_logger("updates.sweep")
+
+Document = dict[str, Any]
+_REVIVING = ("always", "unless-stopped")
+
+
+class Sweeper:
+    """Looks at every local host for leftovers and puts right what is certain; the rest is a warning."""
+
+    def __init__(
+        self, journal: Journal, hosts: Callable[[], Iterable[tuple[str, Engine]]], locks: Locks, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._hosts = hosts
+        self._locks = locks
+        self._clock = clock
+
+    async def sweep(self) -> None:
+        """One pass over all hosts; an Engine that does not answer is left for the next time."""
+        for watcher, engine in self._hosts():
+            try:
+                await self._host(watcher, engine)
+            except EngineError as error:
+                log.warning("sweep.skipped", watcher=watcher, error=error.message)
+
+    async def _host(self, watcher: str, engine: Engine) -> None:
+        entries = await engine.list_containers(all=True)
+        by_name = {name.lstrip("/"): entry for entry in entries for name in entry.get("Names") or []}
+        for name, entry in by_name.items():
+            base = temporary_base(name)
+            if base is not None and not self._is_ours(watcher, base):
+                async with self._locks.hold([container_key(None, watcher, base)], permit=False):
+                    await self._orphan(engine, name, base, entry["Id"], by_name.get(base))
+
+    def _is_ours(self, watcher: str, base: str) -> bool:
+        return any(row.watcher == watcher and row.container_name == base for row in self._journal.active())
+
+    async def _orphan(self, engine: Engine, name: str, base: str, orphan: str, holder: Document | None) -> None:
+        old = await engine.inspect_container(orphan)
+        if holder is None:
+            await self._bring_back(engine, old, base)
+            return
+        new = await engine.inspect_container(holder["Id"])
+        ours = OPERATION_LABEL in (new["Config"].get("Labels") or {})
+        if ours and new["State"].get("Status") == "created" and old["State"].get("Running"):
+            await engine.remove_container(new["Id"])
+            await self._bring_back(engine, old, base)
+        elif ours and new["State"].get("Running") and self._stopped_long_ago(old):
+            log.info("sweep.removed", container=name)
+            await engine.remove_container(orphan)
+        else:
+            log.warning("sweep.leftover", container=name, hint=f"Compare it with {base} and remove one of them")
+
+    async def _bring_back(self, engine: Engine, old: Document, base: str) -> None:
+        log.warning("sweep.brought_back", container=base)
+        await engine.rename_container(old["Id"], base)
+        policy = ((old.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+        if not old["State"].get("Running") and policy in _REVIVING:
+            await engine.start_container(old["Id"])
+        elif not old["State"].get("Running"):
+            log.warning("sweep.left_stopped", container=base, policy=policy)
+
+    def _stopped_long_ago(self, old: Document) -> bool:
+        finished = from_iso(old["State"].get("FinishedAt"))
+        stopped = not old["State"].get("Running")
+        return stopped and finished is not None and self._clock.now_ms() - finished > DAY_MS

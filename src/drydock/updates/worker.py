@@ -1,0 +1,145 @@
+"""Runs operations on their Engine: the plan, recovery when the plan itself breaks, and the dependents afterwards.
+
+What may run when (locks, cap, waves) is `service`; what happens inside is `plan`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from drydock.clock import Clock
+from drydock.core.errors import DrydockError, EngineError, EngineNotFound
+from drydock.core.operation import Dependent, ImageWanted, Operation
+from drydock.docker.api import Engine
+from drydock.updates import effects as fx
+from drydock.updates.executor import EngineFacts, Executor, Surroundings
+from drydock.updates.journal import Journal
+from drydock.updates.options import PlanOptions
+from drydock.updates.plan import update
+from drydock.updates.recovery import recover, retry_restore
+
+log = structlog.get_logger("updates")
+
+DEPENDENT_RETRIES_S = (1.0, 5.0)
+
+EngineFor = Callable[[str, str | None], Engine]
+"""`engine_for(watcher, agent)`."""
+
+
+class OptionsFor(Protocol):
+    """Plan options of one operation: they depend on the action that carries it out."""
+
+    def __call__(self, operation: Operation) -> PlanOptions: ...
+
+
+class Worker:
+    """Carries out one operation at a time; safe to use for many at once."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, engine_for: EngineFor, surroundings: Surroundings, options_for: OptionsFor
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._engine_for = engine_for
+        self._around = surroundings
+        self._options_for = options_for
+        self._facts = EngineFacts(clock)
+
+    async def run(self, operation: Operation) -> Operation:
+        """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
+        try:
+            row = await self._drive(operation, update(operation, self._options_for(operation)))
+        except Exception as error:
+            log.exception("update.broken", operation=operation.id)
+            row = await self._after_fault(operation, error)
+        return await self._then(row)
+
+    async def restart(self, operation: Operation) -> Operation:
+        """A dependent that only wants a restart after what it depends on was updated (updates.md §12.3)."""
+        engine = self._engine_for(operation.watcher, operation.agent)
+        try:
+            await engine.restart_container(operation.container_id)
+        except EngineError as error:
+            return await self._journal.change(operation.id, status="failed", phase="failed", last_error=error.message)
+        return await self._journal.change(operation.id, status="succeeded", phase="succeeded")
+
+    async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
+        """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
+        if operation.active:
+            plan = recover(operation, self._options_for(operation), expire=expire)
+            row = await self._drive(operation, plan)
+            log.info("update.recovered", operation=row.id, status=row.status, phase=row.phase, recovery=row.recovery)
+            return await self._then(row)
+        if operation.phase == "rollback-failed" and operation.recovery is None:
+            operation = await self._drive(operation, retry_restore(operation, self._options_for(operation)))
+        return await self._then(operation)
+
+    async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
+        engine = self._engine_for(operation.watcher, operation.agent)
+        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts)
+        return await executor.run(plan)
+
+    async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
+        row = await self._journal.get(operation.id) or operation
+        text = error.message if isinstance(error, DrydockError) else f"Internal fault: {type(error).__name__}"
+        row = await self._journal.change(row.id, required=False, last_error=text)
+        if row.active and row.temp_name is None:
+            return await self._journal.change(row.id, status="failed", phase="failed")
+        if row.active:
+            return await self._drive(row, recover(row, self._options_for(row), expire=text))
+        return row
+
+    # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
+
+    async def _then(self, row: Operation) -> Operation:
+        if row.active or not row.dependents_due:
+            return row
+        try:
+            for dependent in row.dependents:
+                await self._recreate(row, dependent)
+        except DrydockError as error:
+            self._around.notice(row, "update-dependents-failed", error.message)
+            return row  # still due: recovery tries again
+        return await self._journal.change(row.id, required=False, dependents_due=False)
+
+    async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
+        """Create a container that shared the replaced one's network anew, on the same image."""
+        engine = self._engine_for(parent.watcher, parent.agent)
+        for pause in (*DEPENDENT_RETRIES_S, None):
+            try:
+                document = await engine.inspect_container(dependent.id)
+            except EngineNotFound:
+                log.info("update.dependent_gone", operation=parent.id, container=dependent.name)
+                return
+            child = self._child(parent, dependent, document)
+            await self._journal.insert(child)
+            child = await self.run(child)
+            if child.status == "succeeded":
+                return
+            if pause is not None:
+                await self._clock.sleep(pause)
+        raise EngineError(f"{dependent.name} could not be created anew: {child.last_error}")
+
+    def _child(self, parent: Operation, dependent: Dependent, document: fx.Document) -> Operation:
+        now = self._clock.now_ms()
+        reference = document["Config"]["Image"]
+        return Operation(
+            id=str(uuid.uuid4()),
+            container_id=dependent.id,
+            container_name=document["Name"].lstrip("/"),
+            status="queued",
+            phase="queued",
+            created_at=now,
+            updated_at=now,
+            agent=parent.agent,
+            watcher=parent.watcher,
+            trigger_name=parent.trigger_name,
+            target_image=reference,
+            source="dependent",
+            old_container_was_running=dependent.running,
+            wanted=ImageWanted(reference=reference, image_id=document["Image"], sources=[reference]),
+        )

@@ -1,0 +1,104 @@
+"""The whole application from `DD_*` variables, as `drydock serve` builds it, behind a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from drydock import app
+from drydock.auth.passwords import make_hash
+from drydock.config.load import load
+from drydock.core.model import Container
+from drydock.observe.serverlog import LogBuffer
+from samples import StillClock
+
+PASSWORD = "correct: horse"
+HASH = make_hash(PASSWORD)
+
+
+def user(name: str, *, role: str | None = None, hash: str = HASH) -> dict[str, str]:
+    """Variables of one user whose password is `PASSWORD`."""
+    prefix = f"DD_AUTH_BASIC_{name.upper()}_"
+    found = {prefix + "USER": name, prefix + "HASH": hash}
+    return {**found, prefix + "ROLE": role} if role else found
+
+
+@dataclass
+class Served:
+    """A running server and everything behind it."""
+
+    url: str
+    application: app.Application
+    clock: StillClock
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    @property
+    def services(self) -> Any:
+        return self.application.services
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A new browser or script; closed with the server."""
+        made = httpx.AsyncClient(base_url=self.url, **options)
+        self.clients.append(made)
+        return made
+
+    async def signed_in(self, name: str = "admin", password: str = PASSWORD, **options: Any) -> httpx.AsyncClient:
+        """A browser that has signed in with a name and password."""
+        client = self.client(**options)
+        answer = await client.post("/auth/login", auth=(name, password))
+        assert answer.status_code == 200, answer.text
+        return client
+
+    async def seed(self, *containers: Container) -> None:
+        """Put containers into the fleet."""
+        await self.application.fleet.put_many([(container, None) for container in containers])
+
+    async def audit(self, action: str) -> list[dict[str, Any]]:
+        """Entries of one action, newest first, as they are stored."""
+        from drydock.core.audit import AuditFilter
+
+        found, _ = await self.services.audit.query(AuditFilter(actions=(action,)), 100, 0)
+        return [
+            {name: getattr(entry, name) for name in entry.__struct_fields__ if getattr(entry, name) is not None}
+            for entry in found
+        ]
+
+
+@asynccontextmanager
+async def served(folder: Path, clock: StillClock | None = None, **environ: str) -> AsyncIterator[Served]:
+    """Start the application with these variables; nothing is watched."""
+    variables = {"DD_STORE_PATH": str(folder / "store"), "DD_LOCAL_WATCHER": "false", **environ}
+    loaded = load(variables)
+    assert loaded.settings is not None, [str(problem) for problem in loaded.problems]
+    clock = clock or StillClock()
+    buffer = LogBuffer(clock.now_ms, "info")
+    async with app.run(loaded.settings, variables, clock, buffer) as application:
+        config = uvicorn.Config(
+            application.http,
+            host="127.0.0.1",
+            port=0,
+            log_level="critical",
+            proxy_headers=False,
+            timeout_graceful_shutdown=3,
+            ws="websockets-sansio",
+        )
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110  uvicorn offers no event
+            await asyncio.sleep(0.005)
+        made = Served(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", application, clock)
+        try:
+            yield made
+        finally:
+            for client in made.clients:
+                await client.aclose()
+            application.services.streams.close()
+            server.should_exit = True
+            await task

@@ -1,0 +1,71 @@
+"""Release notes over HTTP (container-api.md §7.8, §7.9)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from contract.world import World
+from drydock.core.model import Result
+from drydock.notes.github import GitHub
+from drydock.notes.service import ReleaseNotesService
+from github_server import GitHubServer
+from samples import container, container_id
+
+ONE, TWO, THREE = container_id(1), container_id(2), container_id(3)
+LABELS = {"dd.source.repo": "acme/app"}
+
+
+@pytest.fixture
+async def scene(world: World) -> AsyncIterator[World]:
+    server = await GitHubServer().start()
+    server.add("acme/app", "1.0.0", "1.0.1", "1.1.0")
+    await world.seed(
+        container(1, labels=LABELS, result=Result(tag="1.1.0")), container(2, labels=LABELS), container(3, update="2")
+    )
+    async with aiohttp.ClientSession() as session:
+        world.services.notes = ReleaseNotesService([GitHub(session, server.url)], world.clock)
+        yield world
+    await server.stop()
+
+
+@pytest.mark.rows("C-292")
+async def test_notes_of_the_update(scene: World) -> None:
+    answer = await scene.api.get(f"/containers/{ONE}/release-notes")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "title": "Release 1.1.0",
+            "body": "What is new in 1.1.0",
+            "url": "https://github.com/acme/app/releases/tag/1.1.0",
+            "publishedAt": "2026-02-01T10:00:00.000Z",
+            "provider": "github",
+        },
+    )
+
+
+@pytest.mark.rows("C-293")
+async def test_only_when_available(scene: World) -> None:
+    for id in (TWO, THREE):
+        answer = await scene.api.get(f"/containers/{id}/release-notes")
+        assert (answer.status_code, answer.json()["error"]) == (404, "Release notes not available")
+    answer = await scene.api.get(f"/containers/{'0' * 64}/release-notes")
+    assert (answer.status_code, answer.json()["error"]) == (404, "Container not found")
+    scene.services.notes = None
+    assert (await scene.api.get(f"/containers/{ONE}/release-notes")).status_code == 404
+
+
+async def test_notes_between(scene: World) -> None:
+    base = f"/containers/{ONE}/intermediate-release-notes"
+    answer = await scene.api.get(f"{base}?from=1.0.0")
+    assert [notes["title"] for notes in answer.json()["releaseNotes"]] == ["Release 1.1.0", "Release 1.0.1"]
+    assert answer.json()["hiddenCount"] == 0
+    assert len((await scene.api.get(f"{base}?from=1.0.0&to=1.0.1")).json()["releaseNotes"]) == 1
+    for query in ("", "?from=", "?from=%20"):
+        assert (await scene.api.get(base + query)).status_code == 400
+    await scene.seed(container(4, labels=LABELS, result=None))
+    path = f"/containers/{container_id(4)}/intermediate-release-notes?from=1.0.0"
+    assert (await scene.api.get(path)).status_code == 422
+    assert (await scene.api.get("/containers/x/intermediate-release-notes")).status_code == 404

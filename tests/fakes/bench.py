@@ -1,0 +1,163 @@
+"""The test bench of updates: fake Engine, rows, clock and surroundings, and a process that can die and start again."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+from drydock.core.errors import DrydockError
+from drydock.core.operation import FileEdit, ImageWanted, Operation, temporary_base
+from drydock.docker.api import PullAuth
+from drydock.updates.effects import StepFailed
+from drydock.updates.journal import Journal
+from drydock.updates.options import PlanOptions
+from drydock.updates.worker import Worker
+
+from .clock import FakeClock
+from .engine import FakeEngine
+from .rows import MemoryRows
+
+Document = dict[str, Any]
+
+OLD: Document = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
+NEW: Document = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/data": {}}}
+CHECK: Document = {"Healthcheck": {"Test": ["CMD", "true"]}}
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Files:
+    """Files by path; the surroundings write here."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def edit(self, path: str, after: str) -> FileEdit:
+        before = self.texts[path]
+        return FileEdit(path=path, before=before, after=after, sha_before=sha(before), sha_after=sha(after))
+
+
+class Around:
+    """Surroundings that let everything pass and remember what they were told."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.notices: list[tuple[str, str]] = []
+        self.refusal: DrydockError | None = None
+
+    async def pull_auth(self, reference: str) -> PullAuth | None:
+        return None
+
+    async def pre_hook(self, operation: Operation, container: Document) -> None:
+        return None
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))
+
+    async def write_file(self, edit: FileEdit) -> None:
+        try:
+            self.bench.before_write()
+        except OSError as error:
+            raise StepFailed(f"{edit.path} could not be written: {error}") from error
+        if sha(self.bench.files.texts[edit.path]) == edit.sha_before:
+            self.bench.files.texts[edit.path] = edit.after
+        self.bench.after_write()
+
+    def notice(self, operation: Operation, action: str, text: str) -> None:
+        self.notices.append((action, text))
+
+
+class Bench:
+    """One host, one store, and a manager process that `restart` replaces."""
+
+    def __init__(self, **engine: Any) -> None:
+        self.clock = FakeClock()
+        self.engine = FakeEngine(self.clock, **engine)
+        self.rows = MemoryRows()
+        self.files = Files()
+        self.around = Around(self)
+        self.options = PlanOptions()
+        self.events: list[tuple[str, str]] = []
+        self.broken: list[str] = []
+        self.engine.on_change = self._watch
+        self.may_vanish: set[str] = set()
+        self.names: set[str] = set()
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process on the same store and Engine."""
+        self.journal = Journal(self.rows, self.clock, lambda row: self.events.append((row.id, row.phase)))
+        self.worker = Worker(self.journal, self.clock, lambda *_: self.engine, self.around, lambda _: self.options)
+
+    def before_write(self) -> None:
+        """Around a change of a file; tests put faults here."""
+
+    def after_write(self) -> None:
+        """See `before_write`."""
+
+    def _watch(self) -> None:
+        """Invariants I1 and I3, looked at after every change of the Engine."""
+        for name in self.names:
+            mine = [c for c in self.engine.containers.values() if self._base(c) == name]
+            if sum(c["State"]["Running"] for c in mine) > 1:
+                self.broken.append(f"old and new of {name} run together")
+            if not mine and name not in self.may_vanish:
+                self.broken.append(f"no container of {name} exists")
+
+    @staticmethod
+    def _base(container: Document) -> str:
+        name = container["Name"][1:]
+        return temporary_base(name) or name
+
+    async def container(self, name: str = "web", *, image: str = "app:1", start: bool = True, **document: Any) -> str:
+        """A container on the host."""
+        created = self.engine._create(name, {"Image": image, **document})
+        if start:
+            self.engine._start(self.engine.containers[created.id])
+        self.names.add(name)
+        return created.id
+
+    async def accept(self, container: str, reference: str = "app:2", **more: Any) -> Operation:
+        """A queued operation, as admission would write it."""
+        document = self.engine.containers[container]
+        now = self.clock.now_ms()
+        wanted = more.pop("wanted", ImageWanted(reference=reference))
+        operation = Operation(
+            id=str(uuid.uuid4()),
+            container_id=container,
+            container_name=document["Name"][1:],
+            status="queued",
+            phase="queued",
+            created_at=now,
+            updated_at=now,
+            watcher="local",
+            trigger_name="docker.local",
+            wanted=wanted,
+            **more,
+        )
+        await self.journal.insert(operation)
+        return operation
+
+    async def recover_all(self) -> None:
+        """What start does: unfinished rows first, then whatever is queued."""
+        rows = await self.journal.load()
+        for row in rows:
+            if row.status == "in-progress":
+                await self.worker.recover(row)
+        for row in self.journal.active():
+            await self.worker.run(row)
+        for row in rows:
+            if not row.active:
+                await self.worker.recover(row)
+
+    def phases(self, operation: Operation) -> list[str]:
+        """Phases of an operation in the order they were told, repeats left out."""
+        told = [phase for operation_id, phase in self.events if operation_id == operation.id]
+        return [phase for n, phase in enumerate(told) if n == 0 or told[n - 1] != phase]

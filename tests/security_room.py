@@ -1,0 +1,167 @@
+"""Fake programs that record how they were called, and a whole security room over a real fleet and store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+from drydock.core.audit import AuditEntry
+from drydock.events import Bus, Event
+from drydock.fleet.fleet import Fleet
+from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
+from drydock.security.gate import Gate
+from drydock.security.scanners.trivy import TrivyOptions
+from drydock.security.service import SecurityService
+from drydock.security.settings import Policy, ScanSettings
+from drydock.store.store import Store
+from drydock.supervisor import Supervisor
+
+PROGRAM = """#!{python}
+import json, os, pathlib, sys, time
+home = pathlib.Path({home!r})
+call = {{"argv": sys.argv[1:], "env": dict(os.environ)}}
+login = os.environ.get("DOCKER_CONFIG")
+if login and (pathlib.Path(login) / "config.json").exists():
+    call["login"] = json.loads((pathlib.Path(login) / "config.json").read_text())
+    call["login_mode"] = oct((pathlib.Path(login) / "config.json").stat().st_mode & 0o777)
+    call["folder_mode"] = oct(pathlib.Path(login).stat().st_mode & 0o777)
+with open(home / "calls.jsonl", "a") as calls:
+    calls.write(json.dumps(call) + "\\n")
+{body}
+"""
+
+
+class FakeProgram:
+    """An executable: `path` to call it, `calls` what it was asked."""
+
+    def __init__(self, home: pathlib.Path, name: str, body: str) -> None:
+        self.home = home / name
+        self.home.mkdir()
+        self.path = str(self.home / name)
+        self.write(body)
+
+    def write(self, body: str) -> None:
+        """Change what it does; `argv` and `out(data)` are at hand."""
+        helpers = "argv = sys.argv[1:]\nout = lambda data: (sys.stdout.write(data), sys.stdout.flush())\n"
+        text = PROGRAM.format(python=sys.executable, home=str(self.home), body=helpers + body)
+        pathlib.Path(self.path).write_text(text)
+        pathlib.Path(self.path).chmod(0o755)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        place = self.home / "calls.jsonl"
+        return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+
+    def argvs(self, word: str) -> list[list[str]]:
+        """The argument lists that hold `word`."""
+        return [call["argv"] for call in self.calls if word in call["argv"]]
+
+
+class ManualClock:
+    """Time that stands still until a test moves it; sleeping moves it."""
+
+    def __init__(self) -> None:
+        self.ms = 1_772_442_900_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+    async def sleep(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+
+
+class Audits:
+    """Remembers audit entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+    @property
+    def actions(self) -> list[str]:
+        return [entry.action for entry in self.entries]
+
+
+@dataclasses.dataclass
+class Room:
+    """A security room over a real fleet and store, with a fake scanner program."""
+
+    trivy: FakeProgram
+    fleet: Fleet
+    store: Store
+    bus: Bus
+    clock: ManualClock
+    supervisor: Supervisor
+    audits: Audits
+    folder: pathlib.Path
+    events: list[Event] = dataclasses.field(default_factory=list)
+    made: SecurityRoom | None = None
+
+    def build(self, **settings: Any) -> SecurityRoom:
+        """Build it (again) with these settings; `policy_…` go to the policy, `scanner=None` switches it off."""
+        policy = Policy(**{k.removeprefix("policy_"): settings.pop(k) for k in list(settings) if k[:7] == "policy_"})
+        program = ProgramSettings(
+            scanner=settings.pop("scanner", "trivy"),
+            programs={"trivy": TrivyOptions(self.trivy.path, 60_000, environ={"PATH": os.environ["PATH"]})},
+            signatures=settings.pop("signatures", None),
+        )
+        parts = Parts(
+            fleet=self.fleet,
+            bus=self.bus,
+            clock=self.clock,
+            supervisor=self.supervisor,
+            audit=self.audits,
+            scan_rows=self.store.scans,
+            alert_memory=self.store.scan_alerts,
+            sbom_folder=self.folder / "sbom",
+            signature_source=settings.pop("source", None),
+        )
+        self.made = assemble(parts, ScanSettings(policy=policy, **settings), program)
+        return self.made
+
+    @property
+    def security(self) -> SecurityService:
+        assert self.made is not None
+        return self.made.service
+
+    @property
+    def gate(self) -> Gate:
+        assert self.made is not None
+        return self.made.gate
+
+    def scans(self) -> list[str]:
+        """References that the scanner was called with, in order."""
+        return [argv[-1] for argv in self.trivy.argvs("--scanners")]
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def report(*severities: str, digests: tuple[str, ...] = (), start: int = 1) -> str:
+    """What Trivy prints for findings of these severities."""
+    found = [
+        {"VulnerabilityID": f"CVE-{start + n}", "PkgName": "p", "InstalledVersion": "1", "Severity": severity}
+        for n, severity in enumerate(severities)
+    ]
+    return json.dumps(
+        {
+            "Metadata": {"RepoDigests": [f"r@{digest}" for digest in digests]},
+            "Results": [{"Target": "app", "Vulnerabilities": found}],
+        }
+    )
+
+
+def prints(text: str, **other: str) -> str:
+    """Body of a fake Trivy: this report for every image, or another one for an image whose reference has the word."""
+    lines = ["if '--help' in argv or 'version' in argv or '--download-db-only' in argv: sys.exit(0)"]
+    lines += [f"if {word!r} in argv[-1]: out({answer!r}); sys.exit(0)" for word, answer in other.items()]
+    return "\n".join([*lines, f"out({text!r})"])

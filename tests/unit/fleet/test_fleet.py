@@ -1,0 +1,404 @@
+"""What the fleet keeps, inherits and tells (watching.md §9, §13)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.world import World, build_world
+from drydock.core.errors import NotFound
+from drydock.core.model import CheckError, Container, Details, EnvEntry, Result, UpdatePolicy, identity_key
+from drydock.core.times import DAY_MS, to_iso
+from drydock.core.trace import Step, Trace
+from drydock.events import ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
+from drydock.fleet.counters import Counters
+from drydock.fleet.selection import Wanted, select
+from samples import container, container_id, image
+
+ONE, TWO = container_id(1), container_id(2)
+MINUTE = 60_000
+TRACE = Trace(steps=[Step(stage="kind", outcome="pass", reason="minor")])
+
+
+def kinds(world: World) -> list[str]:
+    return [type(event).__name__ for event in world.events]
+
+
+async def test_put_get_remove(world: World) -> None:
+    stored = await world.fleet.put(container(1, "web", update="1.1.0"), TRACE)
+    assert stored.update_detected_at == stored.first_seen_at == to_iso(world.clock.now_ms())
+    assert world.fleet.get(ONE) == world.fleet.need(ONE) == stored
+    assert world.fleet.trace(ONE) == TRACE
+    assert world.fleet.by_identity("::local::web") == world.fleet.by_audit_key("::local::web") == [stored]
+    assert world.fleet.by_watcher("local") == [stored]
+    assert world.fleet.by_watcher("local", "edge") == []
+    assert await world.fleet.remove(ONE) == stored
+    assert await world.fleet.remove(ONE) is None
+    assert (world.fleet.all(), len(world.fleet), world.fleet.by_identity("::local::web")) == ([], 0, [])
+    with pytest.raises(NotFound, match="Container not found"):
+        world.fleet.need(ONE)
+    assert kinds(world) == ["ContainerAdded", "ContainerRemoved"]
+
+
+async def test_a_put_without_trace_keeps_the_known_one(world: World) -> None:
+    await world.fleet.put(container(1), TRACE)
+    await world.fleet.put(container(1, status="exited"))
+    assert world.fleet.trace(ONE) == TRACE
+    again = await reopened(world)
+    assert again.fleet.trace(ONE) == TRACE
+    await again.store.close()
+
+
+async def reopened(world: World) -> World:
+    """The same store in a new process."""
+    location = world.store.database.location
+    assert location is not None
+    await world.store.close()
+    made = await build_world(location.directory.parent)
+    made.clock.advance(world.clock.now_ms() - made.clock.now_ms())
+    return made
+
+
+# events
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"status": "exited"}, True),
+        ({"update": "1.1.0"}, True),
+        ({"error": CheckError(message="401")}, True),
+        ({"tag": "2.0.0"}, True),
+        ({"security": {"scan": {}}}, True),
+        ({"update_policy_overrides": UpdatePolicy(skip_tags=["9"])}, True),
+        ({"health": "healthy"}, True),
+        ({"display_name": "other"}, False),
+        ({"labels": {"a": "b"}}, False),
+        ({}, False),
+    ],
+)
+async def test_only_meaningful_changes_are_told(world: World, changes: dict[str, Any], told: bool) -> None:
+    await world.seed(container(1))
+    world.events.clear()
+    await world.seed(container(1, **changes))
+    assert kinds(world) == (["ContainerUpdated"] if told else [])
+    if told:
+        event = world.events[0]
+        assert isinstance(event, ContainerUpdated)
+        assert event.previous == container(1)
+
+
+async def test_health_transitions(world: World) -> None:
+    def healthy(health: str | None, started: str = "a") -> Container:
+        return container(1, health=health, details=Details(ports=[], volumes=[], env=[], started_at=started))
+
+    steps = [
+        (None, "a"),
+        ("unhealthy", "a"),
+        ("healthy", "a"),
+        ("unhealthy", "a"),
+        ("unhealthy", "a"),
+        ("unhealthy", "b"),
+    ]
+    told = []
+    for health, started in steps:
+        world.events.clear()
+        await world.seed(healthy(health, started))
+        told.append(any(isinstance(event, HealthChanged) for event in world.events))
+    assert told == [False, False, False, True, False, True]
+
+
+async def test_rollback_leftovers_come_and_go_unseen(world: World) -> None:
+    await world.seed(container(1, "web"))
+    await world.seed(container(1, "web-old-1700000000000"))
+    assert [type(event) for event in world.events] == [ContainerAdded, ContainerRemoved]
+    removed = world.events[1]
+    assert isinstance(removed, ContainerRemoved)
+    assert (removed.container.name, removed.replacement_expected) == ("web", True)
+    await world.fleet.remove(ONE)
+    assert len(world.events) == 2
+    await world.seed(container(1, "web"))
+    assert isinstance(world.events[2], ContainerAdded)
+
+
+# recreation
+
+
+async def recreate(world: World, wait_ms: int, *, expected: bool = True, **changes: Any) -> Container:
+    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    world.clock.advance(1000)
+    await world.fleet.remove(ONE, replacement_expected=expected)
+    world.clock.advance(wait_ms)
+    return await world.fleet.put(container(2, "web", **{"update": "1.1.0", **changes}))
+
+
+async def test_clocks_and_policy_survive_recreation(world: World) -> None:
+    began = to_iso(world.clock.now_ms())
+    new = await recreate(world, 29 * MINUTE)
+    assert (new.update_detected_at, new.first_seen_at) == (began, began)
+    assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
+
+
+async def test_they_survive_a_restart_too(world: World) -> None:
+    began = to_iso(world.clock.now_ms())
+    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    await world.fleet.remove(ONE, replacement_expected=True)
+    again = await reopened(world)
+    again.clock.advance(MINUTE)
+    new = await again.fleet.put(container(2, "web", update="1.1.0"))
+    assert (new.update_detected_at, new.update_policy_overrides) == (began, UpdatePolicy(skip_tags=["9"]))
+    assert await again.store.retention.load(0) == []
+    await again.store.close()
+
+
+async def test_clocks_expire_before_policies(world: World) -> None:
+    new = await recreate(world, 30 * MINUTE)
+    assert new.update_detected_at == to_iso(world.clock.now_ms())
+    assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
+
+
+async def test_policies_expire_after_a_week(world: World) -> None:
+    assert (await recreate(world, 7 * DAY_MS)).update_policy_overrides is None
+
+
+async def test_another_candidate_starts_a_new_clock(world: World) -> None:
+    new = await recreate(world, MINUTE, update="1.2.0")
+    assert new.update_detected_at == to_iso(world.clock.now_ms())
+
+
+async def test_own_policy_wins_over_the_inherited_one(world: World) -> None:
+    mine = UpdatePolicy(snooze_until="2030-01-01T00:00:00.000Z")
+    assert (await recreate(world, MINUTE, update_policy_overrides=mine)).update_policy_overrides == mine
+
+
+async def test_a_deleted_container_that_is_found_again_keeps_its_policy(world: World) -> None:
+    new = await recreate(world, MINUTE, expected=False)
+    assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
+    assert new.update_detected_at == to_iso(world.clock.now_ms())
+
+
+async def test_a_successor_may_come_before_the_old_one_leaves(world: World) -> None:
+    began = to_iso(world.clock.now_ms())
+    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    world.clock.advance(MINUTE)
+    new = await world.fleet.put(container(2, "web", update="1.1.0"))
+    assert (new.update_detected_at, new.update_policy_overrides) == (began, UpdatePolicy(skip_tags=["9"]))
+
+
+async def test_the_same_name_elsewhere_inherits_nothing(world: World) -> None:
+    await recreate(world, MINUTE, watcher="other")
+    found = world.fleet.need(TWO)
+    assert (found.update_policy_overrides, found.update_detected_at) == (None, to_iso(world.clock.now_ms()))
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "image_id", "kept"), [(14 * MINUTE, "a", True), (15 * MINUTE, "a", False), (MINUTE, "b", False)]
+)
+async def test_scans_survive_while_they_describe_the_image(
+    world: World, wait_ms: int, image_id: str, kept: bool
+) -> None:
+    scan = {"scan": {"status": "passed"}}
+    await world.seed(container(1, "web", security=scan))
+    await world.fleet.remove(ONE, replacement_expected=True)
+    world.clock.advance(wait_ms)
+    new = await world.fleet.put(container(2, "web", image=image(id="sha256:" + image_id * 64)))
+    assert new.security == (scan if kept else None)
+
+
+# marks and secrets
+
+
+async def test_a_check_from_before_an_update_does_not_bring_it_back(world: World) -> None:
+    started = world.clock.now_ms()
+    world.clock.advance(1000)
+    world.fleet.mark_updated("::local::web")
+    late = await world.fleet.put(container(1, "web", update="1.1.0"), check_started_ms=started)
+    assert (late.result, late.update_detected_at) == (None, None)
+    fresh = await world.fleet.put(container(1, "web", update="1.2.0"), check_started_ms=started + 1001)
+    assert fresh.result == Result(tag="1.2.0")
+    again = await world.fleet.put(container(1, "web", update="1.3.0"), check_started_ms=started)
+    assert again.result == Result(tag="1.3.0")
+
+
+async def test_a_redacted_copy_never_overwrites_a_secret(world: World) -> None:
+    await world.seed(container(1))
+    view = world.fleet.view(ONE)
+    assert view.details is not None
+    env = [*view.details.env, EnvEntry(key="STARS", value="***")]
+    await world.fleet.put(container(1, details=msgspec.structs.replace(view.details, env=env)))
+    details = world.fleet.need(ONE).details
+    assert details is not None
+    assert [entry.value for entry in details.env] == ["UTC", "s3cret", "***"]
+
+
+# writing together
+
+
+async def test_changes_of_one_container_lose_nothing(world: World) -> None:
+    await world.seed(container(1, labels={}))
+
+    async def add(number: int) -> None:
+        await world.fleet.change(ONE, lambda old: msgspec.structs.replace(old, labels={**old.labels, str(number): "x"}))
+
+    await asyncio.gather(*(add(number) for number in range(30)))
+    assert len(world.fleet.need(ONE).labels) == 30
+
+
+async def test_concurrent_puts_share_transactions_and_keep_their_order(world: World) -> None:
+    writes = []
+    put = world.store.containers.put
+
+    async def counted(records: Any) -> None:
+        writes.append(len(records))
+        await put(records)
+
+    world.store.containers.put = counted  # type: ignore[method-assign]  # counts transactions
+    jobs = [world.fleet.put(container(n % 50 + 1, status="running" if n < 50 else "exited")) for n in range(100)]
+    await asyncio.gather(*jobs)
+    assert sum(writes) == 100
+    assert len(writes) < 10
+    assert {one.status for one in world.fleet.all()} == {"exited"}
+
+
+async def test_one_bad_record_fails_alone(world: World) -> None:
+    bad = container(1, labels={"a": object()})
+    results = await asyncio.gather(
+        *(world.fleet.put(one) for one in (container(2), bad, container(3))), return_exceptions=True
+    )
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert [one.id for one in world.fleet.all()] == [TWO, container_id(3)]
+
+
+async def test_a_failed_write_changes_nothing_and_tells_nothing(world: World) -> None:
+    await world.seed(container(1))
+    world.events.clear()
+    version = world.fleet.version
+
+    async def full(_: Any) -> None:
+        raise OSError("disk full")
+
+    world.store.containers.put = full  # type: ignore[method-assign]  # a disk that is full
+    with pytest.raises(OSError, match="disk full"):
+        await world.fleet.put(container(1, status="exited"))
+    assert (world.fleet.need(ONE).status, world.events, world.fleet.version) == ("running", [], version)
+
+
+async def test_a_cancelled_put_is_forgotten(world: World) -> None:
+    async with world.fleet._turn:
+        waiting = asyncio.create_task(world.fleet.put(container(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    await world.seed(container(2))
+    assert [one.id for one in world.fleet.all()] == [TWO]
+
+
+# counters and order
+
+
+async def test_touch_shows_what_changed_outside(world: World) -> None:
+    at = to_iso(world.clock.now_ms() - 10 * DAY_MS)
+    await world.seed(container(1, update="1.1.0", update_detected_at=at))
+    assert world.fleet.select(Wanted(maturity="mature"))
+    world.context["maturity_threshold_days"] = 20
+    world.fleet.touch()
+    assert world.fleet.select(Wanted(maturity="hot"))
+
+
+async def test_a_clock_that_is_set_back(world: World) -> None:
+    await world.seed(container(1, update="1.1.0"))
+    world.clock.advance(2 * DAY_MS)
+    assert world.fleet.summary().mature_updates == 1
+    world.clock.advance(-2 * DAY_MS + 1000)
+    assert world.fleet.summary().hot_updates == 1
+
+
+async def test_the_heap_of_deadlines_stays_small(world: World) -> None:
+    for number in range(300):
+        await world.seed(container(1, update=f"1.{number}.0"))
+        world.clock.advance(10)
+    assert len(world.fleet._counters._due) < 80
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "remove", "wait", "snooze"]),
+        st.integers(1, 5),
+        st.sampled_from(["running", "exited"]),
+        st.sampled_from([None, "1.1.0", "2.0.0"]),
+        st.sampled_from([1, 3_600_000, DAY_MS, 8 * DAY_MS]),
+    ),
+    max_size=25,
+)
+
+
+@given(OPERATIONS)
+def test_counters_always_equal_a_recount(tmp_path_factory: pytest.TempPathFactory, steps: list[Any]) -> None:
+    asyncio.run(_recount(tmp_path_factory.mktemp("f"), steps))
+
+
+async def _recount(folder: Path, steps: list[Any]) -> None:
+    world = await build_world(folder)
+    try:
+        for step in steps:
+            await _step(world, *step)
+            _assert_counted(world)
+    finally:
+        await world.store.close()
+
+
+async def _step(world: World, what: str, number: int, status: str, update: str | None, wait_ms: int) -> None:
+    if what == "wait":
+        world.clock.advance(wait_ms)
+    elif what == "remove":
+        await world.fleet.remove(container_id(number))
+    elif what == "put":
+        await world.seed(container(number, status=status, update=update))
+    elif world.fleet.get(container_id(number)):
+        until = UpdatePolicy(snooze_until=to_iso(world.clock.now_ms() + wait_ms))
+        await world.fleet.change_policy(container_id(number), lambda _: until)
+
+
+def _assert_counted(world: World) -> None:
+    counted = world.fleet.summary()
+    views = [world.fleet.view(one.id) for one in world.fleet.all()]
+    ages = [view.update_age for view in views if view.update_age is not None]
+    assert counted.containers.total == len(views)
+    assert counted.containers.running == sum(view.status == "running" for view in views)
+    assert counted.containers.updates_available == sum(view.update_available for view in views)
+    assert counted.hot_updates == sum(age < DAY_MS for age in ages)
+    assert counted.mature_updates == sum(DAY_MS <= age <= 7 * DAY_MS for age in ages)
+    assert [view.update_available for view in world.fleet.views()] == [view.update_available for view in views]
+
+
+def test_counters_start_at_zero() -> None:
+    assert msgspec.to_builtins(Counters().summary())["hotUpdates"] == 0
+
+
+async def test_name_order(world: World) -> None:
+    names = ["b", "B", "a", "A10", "a2", "_x", "C"]
+    await world.seed(*(container(n, name) for n, name in enumerate(names, 1)))
+    await world.seed(container(20, "a", watcher="aaa"), container(19, "a", watcher="aaa"))
+    found = [(view.name, view.watcher) for view in world.fleet.views()]
+    assert found == [("_x", "local"), ("a", "aaa"), ("a", "aaa"), ("a", "local"), ("A10", "local"), ("a2", "local"),
+                     ("b", "local"), ("B", "local"), ("C", "local")]  # fmt: skip
+    first, second = (view.id for view in world.fleet.views()[1:3])
+    assert first < second
+    entries = world.fleet._index.in_order()
+    for sort in ("name", "status", "age", "created"):
+        up = select(entries, Wanted(sort=sort), world.clock.now_ms())
+        assert select(entries, Wanted(sort=sort, descending=True), world.clock.now_ms()) == up[::-1]
+
+
+async def test_explain_uses_the_stored_trace(world: World) -> None:
+    await world.fleet.put(container(1, "web", update="1.1.0"), TRACE)
+    found = world.fleet.explain(ONE, "2030-01-01T00:00:00.000Z")
+    assert found.next_check_at == "2030-01-01T00:00:00.000Z"
+    assert TRACE.steps[0] in found.steps
+    assert identity_key(world.fleet.need(ONE)) == "::local::web"

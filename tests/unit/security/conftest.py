@@ -1,0 +1,51 @@
+"""Fixtures: fake programs, a clock that a test moves, a security room."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from drydock.core.view import ViewContext
+from drydock.events import Bus, Event
+from drydock.fleet.fleet import Fleet
+from drydock.store.location import StoreSettings
+from drydock.store.store import open_store
+from drydock.supervisor import Supervisor
+from security_room import Audits, FakeProgram, ManualClock, Room, prints, report
+
+
+@pytest.fixture
+def fake(tmp_path: pathlib.Path) -> Callable[..., FakeProgram]:
+    """`fake(name, body)` makes an executable of that Python body."""
+
+    def make(name: str, body: str = "") -> FakeProgram:
+        return FakeProgram(tmp_path, name, body)
+
+    return make
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def room(tmp_path: pathlib.Path, fake: Callable[..., FakeProgram]) -> AsyncIterator[Room]:
+    clock, bus = ManualClock(), Bus()
+    store = await open_store(StoreSettings(path=str(tmp_path / "store")))
+    fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext())
+    async with Supervisor(clock) as supervisor:
+        program = fake("trivy", prints(report("CRITICAL", "LOW")))
+        made = Room(program, fleet, store, bus, clock, supervisor, Audits(), tmp_path)
+        publish = bus.publish
+
+        def note(event: Event) -> None:
+            made.events.append(event)
+            publish(event)
+
+        bus.publish = note
+        made.build()
+        yield made
+    await store.close()

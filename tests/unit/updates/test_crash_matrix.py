@@ -1,0 +1,339 @@
+"""Every scenario × every effect × every way to go wrong, then a restart: the invariants of updates.md §0 must hold.
+
+The faults sit around each call to the Engine, each write of the journal and each write of a file. After the fault the
+manager is gone (or goes on, when only a call failed); a new one recovers. The number of runs is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from drydock.core.errors import EngineError, EngineUnreachable
+from drydock.core.operation import OPERATION_LABEL, ImageWanted, Operation
+from fakes.bench import CHECK, NEW, OLD, Bench
+from fakes.engine import Fault
+
+Document = dict[str, Any]
+
+
+class Killed(BaseException):
+    """The manager's process is gone."""
+
+
+class Faults(Fault):
+    """Fires once, at point number `k`, in one of the modes."""
+
+    def __init__(self, bench: Bench, k: int = 0, mode: str = "none") -> None:
+        self.bench, self.k, self.mode, self.count = bench, k, mode, 0
+        self.fired = False
+        self.early = False
+
+    def install(self) -> None:
+        self.bench.engine.fault = self
+        self.bench.rows.before = self.bench.before_write = lambda: self._enter(disk=True)  # type: ignore[method-assign]
+        self.bench.rows.after = self.bench.after_write = self._leave  # type: ignore[method-assign]
+
+    def before(self, k: int, call: str) -> None:
+        self._enter(disk=False)
+
+    def after(self, k: int, call: str) -> None:
+        self._leave()
+
+    def _due(self, *modes: str) -> bool:
+        if self.fired or self.count != self.k or self.mode not in modes:
+            return False
+        self.fired, self.early = True, untouched(self.bench)
+        return True
+
+    def _enter(self, *, disk: bool) -> None:
+        self.count += 1
+        if self._due("kill-before"):
+            raise Killed
+        if disk:
+            if self._due("fail", "lost-undone", "lost-done", "engine-dies", "both-die"):
+                raise OSError("No space left on device")
+            return
+        if self._due("fail"):
+            raise EngineError("refused", engine_status=500)
+        if self._due("lost-undone"):
+            raise EngineUnreachable("no answer")
+        if self.mode in ("engine-dies", "both-die") and self._due(self.mode):
+            self.bench.engine.crash()
+            raise Killed if self.mode == "both-die" else EngineUnreachable("connection reset")
+
+    def _leave(self) -> None:
+        if self._due("kill-after"):
+            raise Killed
+        if self._due("lost-done"):
+            raise EngineUnreachable("no answer")
+
+
+MODES = ("kill-before", "kill-after", "fail", "lost-undone", "lost-done", "engine-dies", "both-die")
+
+Setup = Callable[[Bench], Awaitable[list[Operation]]]
+SCENARIOS: dict[str, Setup] = {}
+
+
+def scenario(setup: Setup) -> Setup:
+    SCENARIOS[setup.__name__] = setup
+    return setup
+
+
+def images(bench: Bench, behaviour: str = "runs", check: bool = True) -> None:
+    more = CHECK if check else {}
+    bench.engine.add_image("app:1", {**OLD, **more})
+    bench.engine.add_image("app:2", {**NEW, **more}, behaviour=behaviour, local=False)
+
+
+ALWAYS = {"RestartPolicy": {"Name": "always"}}
+
+
+@scenario
+async def plain(bench: Bench) -> list[Operation]:
+    images(bench)
+    return [await bench.accept(await bench.container(HostConfig=ALWAYS))]
+
+
+@scenario
+async def no_health_check(bench: Bench) -> list[Operation]:
+    images(bench, check=False)
+    return [await bench.accept(await bench.container())]
+
+
+@scenario
+async def unhealthy(bench: Bench) -> list[Operation]:
+    images(bench, "unhealthy")
+    return [await bench.accept(await bench.container(HostConfig=ALWAYS))]
+
+
+@scenario
+async def exits_at_once(bench: Bench) -> list[Operation]:
+    images(bench, "exits", check=False)
+    return [await bench.accept(await bench.container(HostConfig={"RestartPolicy": {"Name": "unless-stopped"}}))]
+
+
+@scenario
+async def cannot_start(bench: Bench) -> list[Operation]:
+    images(bench, "no-start")
+    return [await bench.accept(await bench.container())]
+
+
+@scenario
+async def host_network(bench: Bench) -> list[Operation]:
+    images(bench)
+    return [await bench.accept(await bench.container(HostConfig={"NetworkMode": "host", **ALWAYS}))]
+
+
+@scenario
+async def owner_of_a_shared_network(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.engine.add_image("side:1")
+    container = await bench.container(HostConfig=ALWAYS)
+    await bench.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}", **ALWAYS})
+    return [await bench.accept(container)]
+
+
+@scenario
+async def sharer_of_a_network(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.engine.add_image("vpn:1")
+    owner = await bench.container("vpn", image="vpn:1", HostConfig=ALWAYS)
+    return [await bench.accept(await bench.container(HostConfig={"NetworkMode": f"container:{owner}", **ALWAYS}))]
+
+
+@scenario
+async def auto_remove(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.may_vanish.add("web")
+    return [await bench.accept(await bench.container(HostConfig={"AutoRemove": True}))]
+
+
+@scenario
+async def auto_remove_unhealthy(bench: Bench) -> list[Operation]:
+    images(bench, "unhealthy")
+    bench.may_vanish.add("web")
+    return [await bench.accept(await bench.container(HostConfig={"AutoRemove": True}))]
+
+
+@scenario
+async def stopped(bench: Bench) -> list[Operation]:
+    images(bench)
+    return [await bench.accept(await bench.container(start=False))]
+
+
+@scenario
+async def static_address_on_two_networks(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.engine.add_network("front")
+    bench.engine.add_network("back")
+    facts = {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "Aliases": ["www"]}
+    container = await bench.container(
+        start=False,
+        HostConfig={"NetworkMode": "front", **ALWAYS},
+        NetworkingConfig={"EndpointsConfig": {"front": facts}},
+    )
+    await bench.engine.connect_network("back", container, {"Aliases": ["api"]})
+    await bench.engine.start_container(container)
+    return [await bench.accept(container)]
+
+
+@scenario
+async def compose_file(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.files.texts["compose.yaml"] = "image: app:1"
+    edit = bench.files.edit("compose.yaml", "image: app:2")
+    return [await bench.accept(await bench.container(), edits=[edit])]
+
+
+@scenario
+async def compose_file_of_an_unhealthy_image(bench: Bench) -> list[Operation]:
+    images(bench, "unhealthy")
+    bench.files.texts["compose.yaml"] = "image: app:1"
+    edit = bench.files.edit("compose.yaml", "image: app:2")
+    return [await bench.accept(await bench.container(HostConfig=ALWAYS), edits=[edit])]
+
+
+@scenario
+async def chain_of_three(bench: Bench) -> list[Operation]:
+    images(bench)
+    return [await bench.accept(await bench.container(name, HostConfig=ALWAYS)) for name in ("db", "api", "web")]
+
+
+@scenario
+async def manual_rollback(bench: Bench) -> list[Operation]:
+    images(bench)
+    old = bench.engine.tags["app:1"]
+    bench.engine._land("app:2", bench.engine.remote["app:2"])
+    container = await bench.container(image="app:2", HostConfig=ALWAYS)
+    wanted = ImageWanted(reference="app:1", image_id=old, sources=["app:1"])
+    return [await bench.accept(container, kind="container-rollback", wanted=wanted)]
+
+
+@scenario
+async def manual_rollback_to_a_sick_image(bench: Bench) -> list[Operation]:
+    images(bench)
+    sick = bench.engine.add_image("app:0", {**OLD, **CHECK}, behaviour="unhealthy")
+    wanted = ImageWanted(reference="app:0", image_id=sick, sources=["app:0"])
+    return [await bench.accept(await bench.container(), kind="container-rollback", wanted=wanted)]
+
+
+@scenario
+async def dry_run(bench: Bench) -> list[Operation]:
+    images(bench)
+    return [await bench.accept(await bench.container(), dry_run=True)]
+
+
+# ── one run ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def go(bench: Bench, rows: list[Operation]) -> None:
+    for row in rows:
+        await bench.worker.run(row)
+
+
+async def one(setup: Setup, k: int, mode: str) -> bool:
+    """One run with a fault at point `k`; False when the scenario has no such point."""
+    bench = Bench()
+    rows = await setup(bench)
+    before = picture(bench)
+    faults = Faults(bench, k, mode)
+    faults.install()
+    try:
+        await go(bench, rows)
+    except Killed:
+        bench.restart()
+    faults.k = -1
+    if not faults.fired and faults.count < k:
+        return False
+    bench.clock.forward(1)
+    bench.restart()
+    await bench.recover_all()
+    where = f"{setup.__name__}, point {k}, {mode}"
+    check(bench, before, where, down=mode in ("engine-dies", "both-die") and faults.early)
+    settled = deepcopy(bench.engine.containers)
+    bench.restart()
+    await bench.recover_all()
+    assert bench.engine.containers == settled, f"{where}: a second recovery changed something"
+    return True
+
+
+def picture(bench: Bench) -> dict[str, Document]:
+    """What must be the same afterwards, for each container."""
+    return {c["Name"][1:]: lasting(c) for c in bench.engine.containers.values()}
+
+
+def lasting(container: Document) -> Document:
+    generated = {container["Id"][:12]}
+    networks = {
+        name: {
+            "ip": (facts.get("IPAMConfig") or {}).get("IPv4Address"),
+            "aliases": sorted(set(facts.get("Aliases") or []) - generated),
+        }
+        for name, facts in container["NetworkSettings"]["Networks"].items()
+    }
+    host = {key: value for key, value in container["HostConfig"].items() if key not in ("Binds", "NetworkMode")}
+    return {
+        "running": container["State"]["Running"],
+        "host": host,
+        "networks": networks,
+        "volumes": sorted(m["Name"] for m in container["Mounts"] if m["Type"] == "volume"),
+        "labels": {k: v for k, v in container["Config"]["Labels"].items() if not k.startswith("dd.update.")},
+    }
+
+
+def untouched(bench: Bench) -> bool:
+    """Whether the daemon died before the update had looked at its container: then only Docker's own policy counts."""
+    return any(row.temp_name is None for row in bench.rows.all())
+
+
+def check(bench: Bench, before: dict[str, Document], where: str, *, down: bool) -> None:
+    now = {c["Name"][1:]: c for c in bench.engine.containers.values()}
+    if down and set(now) < set(before):
+        return  # an AutoRemove container died with the daemon, before anything was begun
+    assert bench.broken == [], where
+    assert set(now) == set(before), where
+    for name, container in now.items():
+        restart = container["HostConfig"]["RestartPolicy"]["Name"]
+        assert lasting(container) | {"running": None} == before[name] | {"running": None}, f"{where}: {name} {restart}"
+        running = container["State"]["Running"]
+        assert running == before[name]["running"] or (down and restart != "always"), f"{where}: {name} is not as it was"
+        for volume in before[name]["volumes"]:
+            assert volume in bench.engine.volumes, f"{where}: the volume of {name} is gone"
+    for row in bench.rows.all():
+        truthful(bench, row, where)
+
+
+def truthful(bench: Bench, row: Operation, where: str) -> None:
+    assert not row.active, where
+    assert row.phase != "rollback-failed", f"{where}: {row.last_error}"
+    assert not row.dependents_due, where
+    container = bench.engine.by_name(row.container_name)
+    assert container is not None, where
+    installed = container["Config"]["Labels"].get(OPERATION_LABEL) == row.id
+    changed = row.status == "succeeded" and row.phase != "dryrun" and row.recovery != "nothing-to-do"
+    manual = row.kind == "container-rollback" and row.status == "rolled-back"
+    if row.source != "dependent":
+        assert installed == (changed or manual), f"{where}: {row.status} is not what runs"
+    for edit in row.edits:
+        text = bench.files.texts[edit.path]
+        told = any(action == "compose-sync-failed" for action, _ in bench.around.notices)
+        wanted = edit.after if row.status == "succeeded" else edit.before
+        assert text == wanted or told, f"{where}: the file says {text}"
+
+
+@pytest.mark.parametrize("name", list(SCENARIOS))
+def test_nothing_is_lost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = 0
+    with asyncio.Runner() as runner:
+        for mode in MODES:
+            k = 1
+            while runner.run(one(SCENARIOS[name], k, mode)):
+                k, runs = k + 1, runs + 1
+    assert runs > 50
+    with capsys.disabled():
+        print(f"\ncrash matrix: {name}: {runs} runs")

@@ -1,0 +1,306 @@
+"""The update of one container, phase by phase, and every failure row of updates.md §5.2."""
+
+from __future__ import annotations
+
+import pytest
+
+from drydock.core.errors import EngineError
+from drydock.core.operation import Operation, public
+from fakes.bench import CHECK, NEW, OLD, Bench
+from fakes.engine import Fault
+
+
+class FailOn(Fault):
+    """Fail the nth call of one kind."""
+
+    def __init__(self, call: str, *, nth: int = 1, times: int = 1) -> None:
+        self.wanted, self.nth, self.left, self.seen = call, nth, times, 0
+
+    def before(self, k: int, call: str) -> None:
+        if call != self.wanted or self.left == 0:
+            return
+        self.seen += 1
+        if self.seen >= self.nth:
+            self.left -= 1
+            raise EngineError(f"{call} refused", engine_status=500)
+
+
+async def updated(bench: Bench, behaviour: str = "runs", **document: object) -> Operation:
+    bench.engine.add_image("app:1", {**OLD, **CHECK})
+    bench.engine.add_image("app:2", {**NEW, **CHECK}, behaviour=behaviour, local=False)
+    container = await bench.container(**document)
+    return await bench.worker.run(await bench.accept(container))
+
+
+def assert_old_is_back(bench: Bench) -> None:
+    assert bench.engine.names() == {"web": "running"}
+    web = bench.engine.by_name("web")
+    assert web is not None
+    assert web["Config"]["Image"] == "app:1"
+    assert bench.broken == []
+
+
+async def test_the_happy_path(bench: Bench) -> None:
+    row = await updated(bench, HostConfig={"RestartPolicy": {"Name": "always"}})
+    assert bench.phases(row) == [
+        "queued",
+        "pulling",
+        "prepare",
+        "renamed",
+        "new-created",
+        "old-stopped",
+        "new-started",
+        "health-gate",
+        "health-gate-passed",
+        "succeeded",
+    ]
+    web = bench.engine.by_name("web")
+    assert web is not None
+    assert web["Config"]["Image"] == "app:2"
+    assert web["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert bench.engine.names() == {"web": "running"}
+    assert bench.broken == []
+    assert row.new_container_id == web["Id"]
+
+
+async def test_a_plain_update_needs_few_calls(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    bench.engine.add_network("front")
+    container = await bench.container(HostConfig={"NetworkMode": "front", "RestartPolicy": {"Name": "always"}})
+    first = await bench.worker.run(await bench.accept(container))
+    assert len([call for call in bench.engine.calls if call != "pull"]) <= 15
+    bench.engine.calls.clear()
+    bench.engine.add_image("app:3", NEW, local=False)
+    row = await bench.worker.run(await bench.accept(first.new_container_id or "", "app:3"))
+    assert row.status == "succeeded"
+    assert len([call for call in bench.engine.calls if call != "pull"]) <= 14
+
+
+async def test_the_old_image_stays_available(bench: Bench) -> None:
+    await updated(bench)
+    bench.engine.prune_images()
+    tags = [tag for tag in bench.engine.tags if tag.startswith("drydock-backup/web:")]
+    assert len(tags) == 1
+    assert bench.engine.tags[tags[0]] == bench.engine.tags["app:1"]
+
+
+async def test_an_unhealthy_image_is_rolled_back(bench: Bench) -> None:
+    row = await updated(bench, "unhealthy")
+    assert (row.status, row.phase, row.rollback_code) == ("rolled-back", "rolled-back", "health_gate_failed")
+    assert public(row)["rollbackReason"] == "Health check failed"
+    assert "lastError" not in public(row)
+    assert_old_is_back(bench)
+
+
+@pytest.mark.parametrize("behaviour", ["exits", "no-start"])
+async def test_an_image_that_does_not_run_is_rolled_back(bench: Bench, behaviour: str) -> None:
+    row = await updated(bench, behaviour)
+    assert (row.status, row.rollback_code) == ("rolled-back", "start_new_failed")
+    assert_old_is_back(bench)
+
+
+async def test_a_missing_command_is_explained(bench: Bench) -> None:
+    row = await updated(bench, "no-start")
+    assert "Review Entrypoint/Cmd overrides" in (row.last_error or "")
+
+
+FAILURES = [
+    ("inspect", "failed", None),
+    ("pull", "failed", None),
+    ("info", "succeeded", None),
+    ("list", "failed", None),
+    ("tag", "failed", None),
+    ("rename", "failed", None),
+    ("create", "rolled-back", "create_new_failed"),
+    ("update", "rolled-back", "stop_old_failed"),
+    ("stop", "rolled-back", "stop_old_failed"),
+    ("start", "rolled-back", "start_new_failed"),
+    ("remove", "succeeded", None),
+]
+
+
+@pytest.mark.parametrize(("call", "status", "code"), FAILURES)
+async def test_a_step_that_fails(bench: Bench, call: str, status: str, code: str | None) -> None:
+    bench.engine.fault = FailOn(call)
+    row = await updated(bench, HostConfig={"RestartPolicy": {"Name": "always"}})
+    assert (row.status, row.rollback_code) == (status, code)
+    if status == "succeeded":
+        assert bench.engine.names() == {"web": "running"}
+    else:
+        assert_old_is_back(bench)
+        web = bench.engine.by_name("web")
+        assert web is not None
+        assert web["HostConfig"]["RestartPolicy"]["Name"] == "always"
+
+
+async def test_a_failed_pull_has_its_own_phase(bench: Bench) -> None:
+    bench.engine.fault = FailOn("pull")
+    assert (await updated(bench)).phase == "pull-failed"
+
+
+async def test_an_old_container_that_cannot_be_removed_never_undoes_a_good_update(bench: Bench) -> None:
+    bench.engine.fault = FailOn("remove", times=99)
+    row = await updated(bench)
+    assert row.status == "succeeded"
+    assert row.warnings
+    assert bench.engine.names()["web"] == "running"
+
+
+async def test_a_rollback_that_fails_says_so_and_is_retried_later(bench: Bench) -> None:
+    bench.engine.fault = FailOn("start", times=99)
+    row = await updated(bench)
+    assert (row.status, row.phase) == ("failed", "rollback-failed")
+    assert "start refused" in (row.last_error or "")
+    bench.engine.fault = Fault()
+    bench.restart()
+    await bench.recover_all()
+    again = await bench.rows.get(row.id)
+    assert again is not None
+    assert (again.status, again.phase, again.recovery) == ("failed", "rollback-failed", "restored-old")
+    assert_old_is_back(bench)
+
+
+async def test_a_stopped_container_stays_stopped(bench: Bench) -> None:
+    row = await updated(bench, start=False)
+    assert row.status == "succeeded"
+    assert bench.engine.names() == {"web": "created"}
+    assert "old-stopped" not in bench.phases(row)
+
+
+async def test_without_health_check_there_is_no_gate(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    row = await bench.worker.run(await bench.accept(await bench.container()))
+    assert row.status == "succeeded"
+    assert "health-gate" not in bench.phases(row)
+
+
+async def test_an_auto_remove_container_is_replaced_and_can_be_rebuilt(bench: Bench) -> None:
+    bench.may_vanish.add("web")
+    row = await updated(bench, "unhealthy", HostConfig={"AutoRemove": True})
+    assert row.status == "rolled-back"
+    assert row.recovery == "rebuilt-from-spec"
+    assert_old_is_back(bench)
+
+
+async def test_anonymous_volumes_survive_a_rebuild(bench: Bench) -> None:
+    bench.may_vanish.add("web")
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, behaviour="exits", local=False)
+    container = await bench.container(HostConfig={"AutoRemove": True})
+    volume = bench.engine.containers[container]["Mounts"][0]["Name"]
+    await bench.worker.run(await bench.accept(container))
+    web = bench.engine.by_name("web")
+    assert web is not None
+    assert web["Mounts"][0]["Name"] == volume
+    assert volume in bench.engine.volumes
+
+
+async def test_an_engine_that_cannot_change_restart_policies() -> None:
+    bench = Bench(restart_policy_updates=False)
+    row = await updated(bench, HostConfig={"RestartPolicy": {"Name": "always"}})
+    assert row.status == "succeeded"
+    assert bench.around.notices[0][0] == "restart-policy-kept"
+
+
+async def test_a_fixed_address_is_free_before_the_new_one_starts(bench: Bench) -> None:
+    bench.engine.add_network("front")
+    facts = {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "Aliases": ["www"]}
+    network = {"EndpointsConfig": {"front": facts}}
+    row = await updated(bench, HostConfig={"NetworkMode": "front"}, NetworkingConfig=network)
+    assert row.status == "succeeded"
+    web = bench.engine.by_name("web")
+    assert web is not None
+    assert web["NetworkSettings"]["Networks"]["front"]["IPAMConfig"] == {"IPv4Address": "10.1.0.9"}
+    assert "www" in web["NetworkSettings"]["Networks"]["front"]["Aliases"]
+
+
+async def test_dependents_of_a_shared_network_are_created_anew(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    bench.engine.add_image("side:1")
+    container = await bench.container()
+    await bench.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}"})
+    row = await bench.worker.run(await bench.accept(container))
+    assert row.status == "succeeded"
+    assert bench.engine.names() == {"web": "running", "side": "running"}
+    side = bench.engine.by_name("side")
+    assert side is not None
+    assert side["HostConfig"]["NetworkMode"] == f"container:{row.new_container_id}"
+    assert not (await bench.rows.get(row.id)).dependents_due  # type: ignore[union-attr]
+
+
+async def test_dependents_are_left_alone_when_the_update_is_rolled_back(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, behaviour="exits", local=False)
+    bench.engine.add_image("side:1")
+    container = await bench.container()
+    side = await bench.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}"})
+    row = await bench.worker.run(await bench.accept(container))
+    assert row.status == "rolled-back"
+    assert bench.engine.containers[side]["State"]["Running"]
+
+
+async def test_a_dry_run_only_pulls(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    container = await bench.container()
+    row = await bench.worker.run(await bench.accept(container, dry_run=True))
+    assert (row.status, row.phase) == ("succeeded", "dryrun")
+    assert bench.engine.by_name("web")["Id"] == container  # type: ignore[index]
+
+
+async def test_the_same_image_again_changes_nothing(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    container = await bench.container()
+    row = await bench.worker.run(await bench.accept(container, "app:1"))
+    assert (row.status, row.recovery) == ("succeeded", "nothing-to-do")
+    assert bench.engine.by_name("web")["Id"] == container  # type: ignore[index]
+
+
+async def test_refusals_leave_everything_untouched(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    swarm = await bench.container("task", Labels={"com.docker.swarm.task.id": "x"})
+    row = await bench.worker.run(await bench.accept(swarm))
+    assert (row.status, row.last_error) == ("failed", "Container is managed by Docker Swarm")
+    temporary = await bench.container("web-old-1700000000000")
+    row = await bench.worker.run(await bench.accept(temporary))
+    assert "docker rename web-old-1700000000000 web" in (row.last_error or "")
+
+
+async def test_a_missing_network_is_found_before_any_change(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    bench.engine.add_network("gone")
+    container = await bench.container(HostConfig={"NetworkMode": "gone"})
+    del bench.engine.networks["gone"]
+    row = await bench.worker.run(await bench.accept(container))
+    assert row.status == "failed"
+    assert "Network gone no longer exists" in (row.last_error or "")
+    assert bench.engine.names() == {"web": "running"}
+
+
+async def test_an_image_for_another_platform_is_refused(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    wrong = bench.engine.add_image("app:2", NEW)
+    bench.engine.images[wrong]["Architecture"] = "arm64"
+    row = await bench.worker.run(await bench.accept(await bench.container()))
+    assert row.status == "failed"
+    assert 'image architecture "arm64" is not compatible' in (row.last_error or "")
+
+
+async def test_a_full_disk_before_a_step_undoes_what_was_done(bench: Bench) -> None:
+    writes = 0
+
+    def full() -> None:
+        nonlocal writes
+        writes += 1
+        if writes >= 14:
+            raise OSError("No space left on device")
+
+    bench.rows.before = full
+    row = await updated(bench)
+    assert row.status == "rolled-back"
+    assert_old_is_back(bench)
