@@ -143,31 +143,9 @@ def test_many_open_expressions_end() -> None:
     assert render('${"' * 20_000, {}) == '${"' * 20_000
 
 
-WORDS = st.sampled_from(
-    [
-        "${",
-        "}",
-        "name",
-        "list",
-        "container",
-        ".",
-        "(",
-        ")",
-        "'",
-        '"',
-        "\\",
-        "+",
-        "&&",
-        "?",
-        ":",
-        ",",
-        "||",
-        "==",
-        "!",
-        "<",
-    ]
-    + ["-1", "2", "1e999", "repeat", "slice", "substring", "padEnd", "split", "replace", "length", "_", " ", "\n", "é"]
-)
+SIGNS = ("${", "}", ".", "(", ")", "'", '"', "\\", "+", "&&", "?", ":", ",", "||", "==", "!", "<", "_", " ", "\n", "é")
+NAMES = ("name", "list", "container", "repeat", "slice", "substring", "padEnd", "split", "replace", "length")
+WORDS = st.sampled_from((*SIGNS, *NAMES, "-1", "2", "1e999"))
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
