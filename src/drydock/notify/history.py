@@ -7,47 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from drydock.clock import Clock
 from drydock.core.model import Container, UpdateKind, audit_key
 from drydock.core.update import update_kind
+from drydock.store.notifications import NotificationRecords, Told
 
 Kind = Literal["update-available", "update-available-digest", "maturity-cleared"]
 UPDATE_KINDS: tuple[Kind, ...] = ("update-available", "update-available-digest")
 SEEDED = "seeded"
 """Kind of the row that says a trigger was here before; its container is empty."""
-
-
-class Row(Protocol):
-    """A stored row."""
-
-    @property
-    def trigger(self) -> str: ...
-    @property
-    def container(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def result(self) -> str: ...
-
-
-class Records(Protocol):
-    """Where rows are kept; `store.notifications.NotificationRecords`."""
-
-    async def all(self) -> Sequence[Row]: ...
-
-    async def put(self, rows: Sequence[Any]) -> None: ...
-
-    async def forget(self, container: str, kinds: Sequence[str]) -> None: ...
-
-
-class NewRow(Protocol):
-    """Makes a row; `store.notifications.Told`."""
-
-    def __call__(self, trigger: str, container: str, kind: str, result: str, at: int) -> Any: ...
 
 
 def result_hash(container: Container, kind: UpdateKind) -> str:
@@ -67,9 +39,8 @@ def result_hash(container: Container, kind: UpdateKind) -> str:
 class History:
     """The history of all triggers: in memory, written through."""
 
-    def __init__(self, records: Records, row: NewRow, clock: Clock) -> None:
+    def __init__(self, records: NotificationRecords, clock: Clock) -> None:
         self._records = records
-        self._row = row
         self._clock = clock
         self._told: dict[tuple[str, str, str], str] = {}
 
@@ -86,7 +57,7 @@ class History:
         """These results were delivered."""
         now = self._clock.now_ms()
         rows = [
-            self._row(trigger, audit_key(one), kind, result_hash(one, update_kind(one)), now)
+            Told(trigger, audit_key(one), kind, result_hash(one, update_kind(one)), now)
             for one in containers
             for kind in kinds
         ]
@@ -104,8 +75,8 @@ class History:
             return
         unknown = [one for one in pending if (trigger, audit_key(one), "update-available") not in self._told]
         await self.remember(trigger, unknown, "update-available")
-        await self._put([self._row(trigger, "", SEEDED, "", self._clock.now_ms())])
+        await self._put([Told(trigger, "", SEEDED, "", self._clock.now_ms())])
 
-    async def _put(self, rows: Sequence[Any]) -> None:
+    async def _put(self, rows: Sequence[Told]) -> None:
         self._told.update({(row.trigger, row.container, row.kind): row.result for row in rows})
         await self._records.put(rows)
