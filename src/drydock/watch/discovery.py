@@ -170,7 +170,7 @@ class _Scan:
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
         named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}
-        unknown = {id: name for id, name in named.items() if not self._known.has_name(name)}  # else it was recreated
+        unknown = {id: n for id, n in named.items() if not self._known.has_name(n, besides=id)}  # else it was recreated
         return self._discovery.settling.pending(unknown, self._discovery.now_ms)
 
     async def _guarded(self, entry: Document, labels: dict[str, str]) -> Container | None:
