@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 import aiohttp
 
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.security import SecuritySettings
+from drydock.core.errors import EngineError, RegistryError
+from drydock.core.model import Container
+from drydock.core.operation import Operation
 from drydock.core.secret import Secret
+from drydock.docker.api import Engine
 from drydock.events import Bus, ContainerUpdated
 from drydock.fleet.fleet import Fleet
 from drydock.notes.github import GitHub
@@ -21,24 +24,27 @@ from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
+from drydock.security.gate import Gate, GateVerdict
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.scanners.trivy import TrivyOptions
 from drydock.security.settings import Policy, ScanSettings
 from drydock.security.signatures import SignatureSettings
+from drydock.security.signatures.base import SignatureSource
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 
+EngineFor = Callable[[str, str | None], Engine]
+UNVERIFIED = "Image signature verification failed"
 HUB_URL = "https://hub.docker.com"
 SBOM_FOLDER = "sbom"
 
 
-@dataclass(frozen=True)
-class GateFacts:
-    """What `core.policy.eligibility` needs to know of the gate."""
+class GateFacts(TypedDict):
+    """What `core.policy.eligibility.EligibilityContext` wants to know of the gate."""
 
-    enabled: bool
+    gate_enabled: bool
     block_severities: frozenset[str]
 
 
@@ -46,7 +52,7 @@ def gate_facts(settings: Settings) -> GateFacts:
     """The gate counts only where a scanner is configured."""
     security = settings.security
     enabled = security.scanner is not None and security.gate_mode == "on"
-    return GateFacts(enabled, frozenset(security.block_severity))
+    return GateFacts(gate_enabled=enabled, block_severities=frozenset(security.block_severity))
 
 
 def build_security(
@@ -135,6 +141,61 @@ def signature_settings(security: SecuritySettings, environ: Mapping[str, str]) -
         issuer=security.cosign_issuer,
         environ=environ,
     )
+
+
+class UpdateGate:
+    """The gate as an update asks it (`updates.surroundings.Gate`): by operation instead of by container."""
+
+    def __init__(self, gate: Gate, fleet: Fleet, source: SignatureSource, engine_for: EngineFor) -> None:
+        self._gate = gate
+        self._fleet = fleet
+        self._source = source
+        self._engine_for = engine_for
+        self._verified: dict[str, str] = {}
+
+    async def verify(self, operation: Operation, reference: str) -> GateVerdict:
+        """Verify what the tag points at now; `check` makes sure that exactly this was pulled."""
+        container = self._container(operation)
+        if container is None or not self._gate.verifies:
+            return GateVerdict(allowed=True, reason="Signatures are not verified")
+        try:
+            digest = await self._digest(container, reference)
+        except RegistryError as error:
+            return GateVerdict(allowed=False, reason=f"{UNVERIFIED}: {error.message}", blocked_by="signature")
+        verdict = await self._gate.verify(container, reference, digest)
+        if verdict.allowed and digest is not None:
+            self._verified[operation.id] = digest
+        return verdict
+
+    async def check(self, operation: Operation, reference: str, image_id: str) -> GateVerdict:
+        """Scan the pulled image and judge it by the policy in force."""
+        container = self._container(operation)
+        if container is None:
+            return GateVerdict(allowed=False, reason="The container is not known any more", blocked_by="availability")
+        engine = self._engine_for(operation.watcher, operation.agent)
+        verified = self._verified.pop(operation.id, None)
+        if verified is not None and verified not in await pulled_digests(engine, image_id):
+            said = f"{UNVERIFIED}: the tag moved to another image after it was verified"
+            return GateVerdict(allowed=False, reason=said, blocked_by="signature")
+        return await self._gate.check(container, reference, verified, engine=engine, image_id=image_id)
+
+    def _container(self, operation: Operation) -> Container | None:
+        return self._fleet.get(operation.container_id) or operation.container
+
+    async def _digest(self, container: Container, reference: str) -> str | None:
+        if "@" in reference:
+            return reference.rpartition("@")[2]
+        image, tag = container.image, reference.rpartition("/")[2].partition(":")[2]
+        return await self._source.digest(image.registry.url, image.name, tag or "latest")
+
+
+async def pulled_digests(engine: Engine, image_id: str) -> frozenset[str]:
+    """The registry digests of an image; none when the Engine cannot say, which refuses."""
+    try:
+        document = await engine.inspect_image(image_id)
+    except EngineError:
+        return frozenset()
+    return frozenset(str(name).rpartition("@")[2] for name in document.get("RepoDigests") or ())
 
 
 async def build_notes(

@@ -106,6 +106,7 @@ _TEXTS = {
     413: "Too large",
     415: "Not JSON",
     422: "Cannot be done",
+    426: "A WebSocket is needed",
     428: "Confirmation header missing",
     423: "The account or address is locked for a while",
     429: "Rate limit reached",
