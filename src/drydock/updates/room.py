@@ -116,7 +116,9 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
     def tell(row: Operation, action: str, text: str) -> None:
         ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
 
-    surroundings = PlanSurroundings(pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, tell=tell)
+    surroundings = PlanSurroundings(
+        pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, actions=known, tell=tell
+    )
     options = _Options(settings, known)
     worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
     service = UpdateService(
