@@ -364,8 +364,6 @@ class FakeEngine:
         settled = "unhealthy" if behaviour == "unhealthy" else "healthy"
         container["State"]["Health"] = {"Status": settled if age >= due else "starting", "FailingStreak": 0, "Log": []}
 
-    # create
-
     def _create(self, name: str, document: Document) -> Created:
         if self.by_name(name):
             holder = self.by_name(name) or {}
@@ -473,8 +471,6 @@ class FakeEngine:
         self.volumes.setdefault(source, {"Name": source, "anonymous": False, "data": ""})
         facts = {"Type": "volume", "Name": source, "Source": f"/volumes/{source}", "Destination": destination}
         return {**facts, "Driver": "local", "Mode": mode or default_mode, "RW": "ro" not in mode.split(",")}
-
-    # run
 
     def _start(self, container: Document) -> None:
         if container["State"]["Running"]:
