@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
@@ -128,6 +129,15 @@ class Watcher:
         if not reports:
             raise NotFound("Container not found")
         return reports[0].container
+
+    async def replaced(self, old: Container, new_id: str) -> Container:
+        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked."""
+        inspected = await self.engine.inspect_container(new_id)
+        successor = msgspec.structs.replace(old, id=new_id, result=None, error=None, update_detected_at=None)
+        record = await self.discovery.look_at(self.engine, inspected, successor)
+        await self.ledger.seen([record])
+        await self.fleet.remove(old.id, replacement_expected=True)
+        return self.fleet.need(new_id)
 
     async def check_some(self, containers: Sequence[Container]) -> Reports:
         """Check these containers now, with one poll for all of them."""
