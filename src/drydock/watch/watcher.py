@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
@@ -154,6 +155,15 @@ class Watcher:
     async def recheck(self, container: Container) -> None:
         """Check one container after its update, without a batch report (§13)."""
         await self._check([container], "event", batch=False)
+
+    async def replaced(self, old: Container, new_id: str) -> Container:
+        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked."""
+        inspected = await self.engine.inspect_container(new_id)
+        successor = msgspec.structs.replace(old, id=new_id, result=None, error=None, update_detected_at=None)
+        record = await self.discovery.look_at(self.engine, inspected, successor)
+        await self.ledger.seen([record])
+        await self.fleet.remove(old.id, replacement_expected=True)
+        return self.fleet.need(new_id)
 
     async def check_some(self, containers: Sequence[Container]) -> Reports:
         """Check these containers now, with one poll for all of them."""
