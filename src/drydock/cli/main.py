@@ -14,7 +14,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Show the effective configuration.", invoke_without_command=True, rich_markup_mode=None)
+config_app = typer.Typer(
+    help="Show the effective configuration.\n\nExample: drydock config check",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app.add_typer(config_app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
