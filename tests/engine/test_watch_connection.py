@@ -63,17 +63,17 @@ async def test_an_engine_that_comes_later_is_scanned_then(
     start_engine: Callable[..., DockerEngine], app: Pusher, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
     engine = await asyncio.to_thread(start_engine)
-    await asyncio.to_thread(engine.stop)
-    async with bench(engine, images, proxy, tmp_path) as place:
+    async with bench(engine, images, proxy, tmp_path, WATCHALL="true") as place:
+        made = await place.run("wc-late", "watch/conn:1.0.0", Labels={"dd.tag.family": "loose"})
+        await asyncio.to_thread(engine.stop)
         await place.one.scan("start")
-        assert status(place) == "unreachable"
+        assert (status(place), place.names()) == ("unreachable", [])
         rescans = asyncio.ensure_future(place.one.run_rescans())
         await asyncio.to_thread(engine.start)
-        made = await place.run("wc-late", "watch/conn:1.0.0", Labels={"dd.tag.family": "loose"})
         await until(lambda: place.fleet.get(made) and place.fleet.trace(made), "the owed scan", 30)
-        assert place.fleet.view(made).update_available
         rescans.cancel()
         assert status(place) == "connected"
+        assert place.fleet.view(made).update_available
 
 
 async def test_17_4_16_swarm_service_labels(

@@ -104,7 +104,7 @@ async def test_17_4_10_a_refusal_is_an_error_and_keeps_the_last_result(
     assert explanation.verdict == "unknown"
     if status == 429:
         assert place.proxy.count()["tags"] == 4
-        assert place.clock.slept.count(2) >= 3 or sum(place.clock.slept) >= 6
+        assert sum(place.clock.slept) > 5, "it waited as the registry wished"
     place.proxy.faults = []
     place.clock.skip(3600)
     await place.one.scan("cron")

@@ -231,6 +231,10 @@ class WatchService:
         """The watcher of that name."""
         return self._watchers.get(name)
 
+    def mark_fresh(self, container: Container) -> None:
+        """See `Watcher.mark_fresh`."""
+        self._owner(container).watcher.mark_fresh(container.id)
+
     async def watch_all(self) -> None:
         """Scan every watcher now. Raises WatchFailed only when none of them could run."""
         if not self._watchers:
