@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import listing, watching
+from bench import listing, observe, security, watching
 from bench.report import Figure, show, write
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -16,7 +16,17 @@ SUITES: dict[str, Callable[[], list[Figure]]] = {
     "check-large": watching.large,
     "list-small": listing.small,
     "list-large": listing.large,
+    "log-lines": observe.demultiplexer,
+    "log-stalled": observe.stalled,
+    "log-viewers": observe.viewers,
+    "stats-tick": observe.tick,
+    "stats-unseen": observe.unseen,
+    "stats-round": observe.host,
     "cycles": lambda: watching.cycles(1000),
+    "scan-counts": security.counts,
+    "scan-memory": security.memory,
+    "scan-overview": security.groups,
+    "scan-latency": security.latency,
 }
 
 

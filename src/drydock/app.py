@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+import aiohttp
 import structlog
 
 from drydock import __version__
@@ -27,7 +28,6 @@ from drydock.core.cron import CronError
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
 from drydock.core.times import to_iso
-from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
@@ -37,10 +37,12 @@ from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
+from drydock.securing import build_notes, build_security, gate_facts
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from drydock.updating import FleetContext, build_updates
 from drydock.watch.checker import Checker
 from drydock.watch.component import configuration, metadata
 from drydock.watch.discovery import Discovery
@@ -88,7 +90,8 @@ async def run(
         registries = await stack.enter_async_context(
             build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
         )
-        fleet = build_fleet(settings, store, bus, clock)
+        context = FleetContext(settings.process.ui_maturity_threshold_days)
+        fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         legacy = LegacyInputs()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
@@ -102,10 +105,30 @@ async def run(
         services.host_stats = observation.host_stats
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
+        room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
+        await room.load()
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        services.security = room
+        services.notes = await build_notes(settings, environ, registries, session, clock)
+        updates = build_updates(
+            settings,
+            environ,
+            services,
+            registries,
+            watching,
+            store,
+            room.gate,
+            gate_facts(settings),
+            context,
+            bus,
+            supervisor,
+        )
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await updates.start()
         watching.start(supervisor)
         await observation.start(supervisor)
+        room.start(supervisor)
         if settings.watching.maturity_sweep_cron:
             ledger = FleetLedger(fleet, bus, clock)
             sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
@@ -138,7 +161,7 @@ def store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
 
 
-def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
+def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, context: FleetContext) -> Fleet:
     """The fleet over the store."""
     caches, default = settings.caches, settings.caches.default_max_entries
     fleet_settings = FleetSettings(
@@ -149,11 +172,6 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
         security_ttl_ms=caches.security_ttl_ms,
         security_max=caches.security_max_entries or default,
     )
-    threshold = settings.process.ui_maturity_threshold_days
-
-    def context(_container: Container) -> ViewContext:
-        return ViewContext(maturity_threshold_days=threshold)
-
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 
 

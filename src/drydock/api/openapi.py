@@ -12,7 +12,18 @@ from typing import Any
 from litestar import Router
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, Operation, Parameter, Reference, Schema, SecurityScheme, Server, Tag
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Server,
+    Tag,
+)
 from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.envelope import Problem
@@ -65,9 +76,13 @@ def config(version: str) -> OpenAPIConfig:
     )
 
 
+ANYWHERE = (401, 403, 423, 429, 500, 503)
+"""Nobody signed in, not allowed, account locked, too often, a fault of ours, a room that does not run."""
+
+
 def problems(*statuses: int, **described: ResponseSpec) -> Responses:
-    """`responses=` of a handler: the error envelope for 401, 403, 429, 500 and every status given."""
-    found = {status: _problem(status) for status in sorted({401, 403, 429, 500, *statuses})}
+    """`responses=` of a handler: the error envelope for what any route may answer, and every status given."""
+    found = {status: _problem(status) for status in sorted({*ANYWHERE, *statuses})}
     return {**found, **{int(name.lstrip("_")): spec for name, spec in described.items()}}
 
 
@@ -91,7 +106,9 @@ _TEXTS = {
     413: "Too large",
     415: "Not JSON",
     422: "Cannot be done",
+    426: "A WebSocket is needed",
     428: "Confirmation header missing",
+    423: "The account or address is locked for a while",
     429: "Rate limit reached",
     500: "Internal error",
     501: "Not supported by this connection",
@@ -113,15 +130,35 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter) -> type[Operation]:
-    """`operation_class=` of a handler that reads these parameters by itself."""
+def reads(*parameters: Parameter, body: RequestBody | None = None) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters, or its body, by itself."""
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
-            self.parameters = [*(self.parameters or []), *parameters]
+            self.parameters = [*(self.parameters or []), *parameters] or None
+            self.request_body = body or self.request_body
 
     return Described
+
+
+def fields(*required: str, **properties: Schema) -> RequestBody:
+    """A JSON object with these properties; the whole body may be absent when none is `required`."""
+    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=list(required) or None)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema)}, required=bool(required))
+
+
+TEXT = Schema(type=OpenAPIType.STRING)
+FLAG = Schema(type=OpenAPIType.BOOLEAN)
+WHOLE = Schema(type=OpenAPIType.INTEGER)
+OBJECT = Schema(type=OpenAPIType.OBJECT)
+NUMBER = Schema(type=OpenAPIType.NUMBER)
+TEXTS = Schema(type=OpenAPIType.ARRAY, items=TEXT)
+
+
+def one_of(*values: str) -> Schema:
+    """A text out of a list."""
+    return Schema(type=OpenAPIType.STRING, enum=list(values))
 
 
 def confirmation(token: str) -> Parameter:

@@ -104,8 +104,8 @@ async def _stream(server: Client, path: str, options: LogsOptions) -> int:
         raise server.unreachable(error) from error
 
 
-def _poll(server: Client, path: str, options: LogsOptions) -> int:
-    """Ask again every second, and print the lines that are new, until the container stops."""
+def _poll(server: Client, path: str, options: LogsOptions, pause_s: float = POLL_S) -> int:
+    """Ask again every `pause_s` seconds and print the lines that are new, until the container stops."""
     query, seen = _query(options), set[str]()
     while True:
         running = server.get(path.removesuffix("/logs"))["status"] == "running"
@@ -121,7 +121,7 @@ def _poll(server: Client, path: str, options: LogsOptions) -> int:
             second = lines[-1][:19]
             query = {**query, "since": f"{second}Z", "tail": "10000"}
             seen = {line for line in lines if line[:19] >= second}
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
 
 
 def _query(options: LogsOptions) -> dict[str, str]:

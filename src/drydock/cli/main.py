@@ -20,6 +20,8 @@ config_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(config_app, name="config")
+audit_app = typer.Typer(help="Look after the audit log.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(audit_app, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Host = Annotated[str | None, typer.Option("--host", help="Engine to ask: unix:///path or tcp://host:port.")]
@@ -169,3 +171,25 @@ def stats(
     from drydock.cli.stats import StatsOptions, run
 
     raise typer.Exit(run(StatsOptions(tuple(names or ()), server, as_json, token, token_file)))
+
+
+@app.command("hash-password")
+def hash_password() -> None:
+    """Read a password and print its argon2id hash, for DD_AUTH_BASIC_<NAME>_HASH.
+
+    Example: drydock hash-password
+    """
+    from drydock.cli.passwords import run
+
+    raise typer.Exit(run())
+
+
+@audit_app.command("verify")
+def audit_verify(as_json: Json = False) -> None:
+    """Check the hash chain of the audit log; exit 1 when an entry was changed, added or removed.
+
+    Example: DD_STORE_PATH=/store drydock audit verify
+    """
+    from drydock.cli.audit import verify
+
+    raise typer.Exit(verify(as_json=as_json))

@@ -194,13 +194,15 @@ class Fleet:
         changes: Sequence[tuple[Container, Merge, Trace | None]],
         *,
         check_started_ms: int | None = None,
+        insert: bool = True,
     ) -> list[Container]:
         """Write what somebody learned about several containers without undoing what others wrote meanwhile.
 
-        Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`; an unknown container
-        is inserted as it came.
+        Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`. An unknown container
+        is inserted as it came, or left out without `insert`: the outcome of a check must not bring back one that left
+        meanwhile. Gives what was stored.
         """
-        return await self._submit(Job(changes, check_started_ms))
+        return await self._submit(Job(changes, check_started_ms, insert))
 
     async def change(self, id: str, alter: Callable[[Container], Container]) -> Container:
         """Replace a record by `alter(record)`; nothing comes between reading and writing. `NotFound`."""
@@ -282,10 +284,13 @@ class Fleet:
 
     async def _carry_out(self, jobs: Sequence[Job]) -> None:
         now_ms = self._clock.now_ms()
-        done = [[await self._joined(change, job.check_started_ms, now_ms) for change in job.changes] for job in jobs]
+        done = [[await self._joined(c, job.check_started_ms, now_ms) for c in self._wanted(job)] for job in jobs]
         await self._write([record for records in done for record in records])
         for job, records in zip(jobs, done, strict=True):
             job.stored = [container for container, _ in records]
+
+    def _wanted(self, job: Job) -> list[Change]:
+        return [change for change in job.changes if job.insert or self._index.get(change[0].id) is not None]
 
     async def _joined(self, change: Change, check_started_ms: int | None, now_ms: int) -> Record:
         incoming, merge, trace = change

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from drydock.core.model import Container, UpdatePolicy, identity_key
+from drydock.core.scans import inherited
 from drydock.core.update import candidate_identity, has_raw_update
 from drydock.fleet.entry import is_leftover
 from drydock.fleet.settings import FleetSettings
@@ -112,9 +113,10 @@ class Retention:
 
     def _inherit_scan(self, container: Container, now_ms: int) -> Container:
         kept = self._scans.pop(_place(container), None) if container.agent is None else None
-        if kept is None or kept[0] <= now_ms or kept[1] != container.image.id or container.security:
+        if kept is None or kept[0] <= now_ms or container.security:
             return container
-        return msgspec.structs.replace(container, security=kept[2])
+        same_image = kept[1] == container.image.id
+        return msgspec.structs.replace(container, security=kept[2] if same_image else inherited(kept[2], container))
 
 
 def clocks_of(container: Container) -> Clocks | None:

@@ -17,11 +17,12 @@ Change = tuple[Container, Merge | None, Trace | None]
 class Job:
     """Changes of one caller, and what became of them."""
 
-    __slots__ = ("changes", "check_started_ms", "stored")
+    __slots__ = ("changes", "check_started_ms", "insert", "stored")
 
-    def __init__(self, changes: Sequence[Change], check_started_ms: int | None) -> None:
+    def __init__(self, changes: Sequence[Change], check_started_ms: int | None, insert: bool = True) -> None:
         self.changes = changes
         self.check_started_ms = check_started_ms
+        self.insert = insert
         self.stored: list[Container] | None = None
 
 

@@ -102,6 +102,27 @@ class Digests:
                 return Resolved(digest, digest, config.created, config.labels)
         raise RegistryError(f"manifest index nested past {MOST_LEVELS} levels")
 
+    async def manifest(self, route: Route, reference: str, call: Call) -> bytes | None:
+        """The bytes of a manifest as they are; None when there is none. For what stands beside an image."""
+        answer = await self._ask("GET", route, reference, call, "manifest")
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise failed(answer, route, f"manifest {reference}")
+        return answer.body
+
+    async def blob(self, route: Route, digest: str, call: Call, cap: int) -> bytes:
+        """The bytes of a blob of at most `cap` bytes, checked against its digest."""
+        if not is_digest(digest):
+            raise RegistryError(f"{faults.clean(digest)} is not a valid digest")
+        url = URL(f"{route.api_base}/{route.name}/blobs/{digest}", encoded=True)
+        answer = await self._client.request(Ask("GET", url, {"Accept": "*/*"}, cap, "blob"), call, route.name)
+        if answer.status != 200:
+            raise failed(answer, route, f"blob {digest}")
+        if manifests.content_digest(answer.body, digest) != digest:
+            raise RegistryError(f"{route.host}: digest mismatch for a blob of {route.repository}")
+        return answer.body
+
     async def _configured(self, route: Route, digest: str, document: _Document, call: Call) -> Resolved:
         config_digest, data = manifests.config_descriptor(document.content)
         if config_digest is None:

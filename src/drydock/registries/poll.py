@@ -196,6 +196,14 @@ class Poll:
             if route.known:
                 self._warm(("tags", *_key(route, self._call(route))), partial(self.tags, route))
 
+    async def manifest(self, route: Route, reference: str) -> bytes | None:
+        """The bytes of a manifest as they are, None when there is none; never from a cache."""
+        return await self._shared.digests.manifest(route, reference, self._call(route))
+
+    async def blob(self, route: Route, digest: str, cap: int) -> bytes:
+        """The bytes of a blob of at most `cap` bytes, checked against its digest."""
+        return await self._shared.digests.blob(route, digest, self._call(route), cap)
+
     def requests(self, route: Route | None = None) -> list[HostRequests]:
         """Requests of this pass per host, of everything or on behalf of one repository."""
         label = (route.host, route.repository) if route is not None else None

@@ -113,10 +113,10 @@ class SbomFiles:
 
 def _write(path: pathlib.Path, data: bytes) -> None:
     """All or nothing: a neighbour is written and moved into place."""
-    for folder in (path.parents[2], path.parents[1], path.parents[0]):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     neighbour = path.with_name(f".{secrets.token_hex(8)}")
     try:
+        for folder in reversed(path.parents[:3]):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(neighbour, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -124,7 +124,8 @@ def _write(path: pathlib.Path, data: bytes) -> None:
             os.fsync(file.fileno())
         neighbour.replace(path)
     except OSError as error:
-        neighbour.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            neighbour.unlink()
         raise DocumentUnusable(f"SBOM document could not be written: {error.strerror}") from error
 
 
@@ -135,11 +136,20 @@ def _read(path: pathlib.Path) -> bytes:
         raise DocumentUnusable("SBOM document not found") from error
     except OSError as error:
         raise DocumentUnusable() from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > LARGEST:
             raise DocumentUnusable()
-        return file.read()
+        return _whole(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _whole(descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _delete(path: pathlib.Path) -> None:

@@ -105,8 +105,9 @@ class Aftermath:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""
         if row.source == "dependent" or row.phase == "dryrun" or row.status in ("expired", "skipped-dependency"):
             return
+        target = await self._left(row) if _rolled_back_by_wish(row) else _candidate(row)
         for container in self._fleet.by_audit_key(row.key):
-            mark = self._mark(row, container)
+            mark = self._mark(row, container, target)
             if mark is not _UNCHANGED:
                 await self._change(container.id, mark)
 
@@ -116,18 +117,24 @@ class Aftermath:
         except NotFound:
             log.info("update.container_left", container=container_id)
 
-    def _mark(self, row: Operation, container: Container) -> Any:
+    def _mark(self, row: Operation, container: Container, target: str) -> Any:
         if row.status == "succeeded":
             return None if container.update_rollback else _UNCHANGED
         if row.status != "rolled-back" or row.rollback_code in ("cancelled", "interrupted"):
             return _UNCHANGED
-        target = _left_version(row) if _rolled_back_by_wish(row) else _candidate(row)
         return UpdateRollback(
             recorded_at=to_iso(self._clock.now_ms()),
             target_digest=target,
             reason=row.rollback_code,
             last_error=row.last_error,
         )
+
+    async def _left(self, row: Operation) -> str:
+        """The candidate that a rollback went away from: as the update that installed it knew it."""
+        for earlier in await self._journal.of(row.key, row.container_id):
+            if earlier.new_container_id == row.old_container_id and earlier.kind == "container-update":
+                return _candidate(earlier)
+        return _left_version(row)
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -38,7 +38,8 @@ class FleetLedger:
         """Store outcomes of checks and open maturity gates; gives the reports, without containers that left meanwhile."""
         known = [(after, trace) for after, trace in outcomes if self._fleet.get(after.id) is not None]
         before = {after.id: (self._fleet.need(after.id), self._fleet.trace(after.id)) for after, _ in known}
-        await self._fleet.merge_many([(after, checked, trace) for after, trace in known], check_started_ms=started_ms)
+        changes = [(after, checked, trace) for after, trace in known]
+        await self._fleet.merge_many(changes, check_started_ms=started_ms, insert=False)
         for after, _ in known:
             await self.open_gate(after.id)
         return [self._report(stored, *before[id]) for id in before if (stored := self._fleet.get(id)) is not None]

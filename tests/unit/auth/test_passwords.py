@@ -81,7 +81,7 @@ def test_a_new_hash_can_be_read_and_verified() -> None:
 
 @given(st.text(max_size=200) | st.from_regex(r"\$?argon2id(\$[a-z0-9=,+/]*){5}"))
 def test_nothing_else_escapes_the_parser(text: str) -> None:
-    with pytest.raises(ConfigError, match="^hash "):
+    with pytest.raises(ConfigError, match=r"^hash "):
         parse_hash(text)
 
 

@@ -426,3 +426,15 @@ def test_any_overlap_of_backlog_and_live_is_joined_exactly(kinds: list[Any], dat
     live = [line for line in lines[live_from:] if not seam.repeats(line)]
     expected = lines[backlog_from:] if backlog_from < backlog_to else lines[live_from:]
     assert lines[backlog_from:backlog_to] + live == expected
+
+
+def test_a_new_line_of_the_other_stream_may_be_older_by_a_breath() -> None:
+    stamps = [f"2026-01-01T00:00:00.00000000{number}Z" for number in range(10)]
+    seam = Seam()
+    for kind, number in (("stderr", 2), ("stdout", 5)):
+        seam.remember(LogLine(kind, stamps[number], ""))
+    seam.seal()
+    assert not seam.repeats(LogLine("stderr", stamps[4], "new"))
+    assert seam.repeats(LogLine("stdout", stamps[4], "before the tail"))
+    assert seam.repeats(LogLine("stdout", stamps[5], ""))
+    assert not seam.repeats(LogLine("stdout", stamps[6], "newer"))

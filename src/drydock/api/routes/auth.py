@@ -15,7 +15,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import PUBLIC, READ, limited
 from drydock.api.network import check_same_origin, header, origin_of, own_origin
-from drydock.api.openapi import document, parameter, problems, reads
+from drydock.api.openapi import FLAG, TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.auth.authentication import ANONYMOUS_NAME, Provider, SignedIn, Visit
 from drydock.auth.caller import Connection
@@ -99,6 +99,7 @@ async def strategies(request: ApiRequest) -> Response[Strategies]:
     security=[{}],
     status_code=200,
     guards=[same_site],
+    operation_class=reads(body=fields(username=TEXT, password=TEXT, remember=FLAG)),
     responses=problems(400, 413, 415, 423, _200=document(User, "Signed in")),
 )
 async def login(request: ApiRequest) -> Response[User]:
@@ -128,6 +129,7 @@ async def logout(request: ApiRequest) -> Response[LoggedOut]:
     security=[{}],
     status_code=200,
     guards=[same_site],
+    operation_class=reads(body=fields(remember=FLAG)),
     responses=problems(400, 413, 415, _200=document(Ok, "Kept")),
 )
 async def remember(request: ApiRequest) -> Response[Ok]:

@@ -11,7 +11,17 @@ from litestar.params import FromPath
 from drydock.api.access import ADMIN, READ, UPDATE, WATCH, admit_scope, confirmed, limited
 from drydock.api.auditing import record
 from drydock.api.hot import Encoded
-from drydock.api.openapi import confirmation, document, parameter, problems, reads
+from drydock.api.openapi import (
+    NUMBER,
+    TEXT,
+    confirmation,
+    document,
+    fields,
+    one_of,
+    parameter,
+    problems,
+    reads,
+)
 from drydock.api.request import ApiRequest
 from drydock.core.errors import DrydockError, Forbidden
 from drydock.core.explain import Explanation
@@ -68,7 +78,35 @@ async def watch(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     return _answer(request, checked.id)
 
 
-@patch("/update-policy", opt=UPDATE, responses=problems(400, 404, 413, 415, _200=CONTAINER))
+POLICY_BODY = fields(
+    "action",
+    action=one_of(
+        "skip-current",
+        "remove-skip",
+        "clear-skips",
+        "snooze",
+        "unsnooze",
+        "clear",
+        "set-maturity-policy",
+        "clear-maturity-policy",
+        "revert-to-declarative",
+    ),
+    kind=one_of("tag", "digest"),
+    value=TEXT,
+    snoozeUntil=TEXT,
+    days=NUMBER,
+    mode=one_of("all", "mature"),
+    minAgeDays=NUMBER,
+    field=one_of("maturityMode", "maturityMinAgeDays", "skipTags", "skipDigests"),
+)
+
+
+@patch(
+    "/update-policy",
+    opt=UPDATE,
+    operation_class=reads(body=POLICY_BODY),
+    responses=problems(400, 404, 413, 415, _200=CONTAINER),
+)
 async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Encoded:
     """Skip, snooze or hold updates of this container: `{"action": …}`."""
     services = request.services

@@ -10,7 +10,7 @@ from litestar.response import Stream
 
 from drydock.api.access import READ
 from drydock.api.network import header
-from drydock.api.openapi import document, parameter, problems, reads
+from drydock.api.openapi import TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.api.streams import Channel, pump, sse
@@ -54,6 +54,7 @@ async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> A
     "/self-update/{operation_id:str}/ack",
     opt=READ,
     status_code=202,
+    operation_class=reads(body=fields("clientId", "clientToken", clientId=TEXT, clientToken=TEXT)),
     responses=problems(400, 413, 415, _202=document(Outcome, "Taken note of"), _403=document(Outcome, "Not yours")),
 )
 async def acknowledge(request: ApiRequest, operation_id: FromPath[str]) -> Response[Outcome]:

@@ -11,7 +11,7 @@ from litestar import Router, post
 from drydock.api import listing
 from drydock.api.access import READ, WATCH
 from drydock.api.hot import Encoded, get
-from drydock.api.openapi import document, problems, reads
+from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import BadRequest, NotFound
@@ -113,7 +113,7 @@ def _grouped(views: Iterable[ContainerView]) -> list[Group]:
     "/watch",
     opt=WATCH,
     status_code=200,
-    operation_class=reads(*listing.PARAMETERS),
+    operation_class=reads(*listing.PARAMETERS, body=fields(containerIds=TEXTS)),
     responses=problems(400, 404, 413, 415, _200=document(listing.ContainerPage, "The list after the check")),
 )
 async def watch(request: ApiRequest) -> Encoded:

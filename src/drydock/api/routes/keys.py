@@ -6,16 +6,18 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, delete, get, post
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath, JSONBody
 
 from drydock.api.access import ADMIN, READ
 from drydock.api.auditing import note
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.auth.caller import Scope
 from drydock.auth.keys import LONGEST_GRACE_MINUTES, LONGEST_LIFE_DAYS, ApiKey
 from drydock.auth.sessions import Session
-from drydock.core.errors import Forbidden, NotFound
+from drydock.core.errors import BadRequest, Forbidden, NotFound
 from drydock.core.times import to_iso
 from drydock.observe.audit.catalogue import AUTHENTICATION
 
@@ -105,12 +107,17 @@ async def create(request: ApiRequest, data: JSONBody[NewKey]) -> ShownKey:
     "/tokens/{id:str}/rotate",
     opt=ADMIN,
     status_code=200,
+    operation_class=reads(body=fields(graceMinutes=Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=1440))),
     responses=problems(400, 404, 413, 415, _200=document(ShownKey, "Rotated; the token is shown once")),
 )
-async def rotate(request: ApiRequest, id: FromPath[str], data: JSONBody[Rotation]) -> ShownKey:
+async def rotate(request: ApiRequest, id: FromPath[str]) -> ShownKey:
     """Give a key a new secret; the old one may work a while longer."""
     _people_only(request)
-    key, token = await request.services.door.keys.rotate(id, data.grace_minutes)
+    try:
+        wish = msgspec.convert(await request.document(), Rotation)
+    except msgspec.ValidationError as error:
+        raise BadRequest() from error
+    key, token = await request.services.door.keys.rotate(id, wish.grace_minutes)
     await note(request, "api-key-rotated", "success", container_name=AUTHENTICATION, details=_named(key))
     return _shown(key, token)
 

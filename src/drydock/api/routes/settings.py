@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 from litestar import Response, Router, get, patch, put
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.access import ADMIN, READ
 from drydock.api.auditing import note
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import FLAG, OBJECT, WHOLE, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.core.errors import BadRequest, Conflict, Forbidden
@@ -26,7 +28,15 @@ async def settings(request: ApiRequest) -> InstanceSettings:
     return await needed(request.services.preferences).settings()
 
 
-@patch("/settings", opt=ADMIN, responses=problems(400, 413, 415, _200=document(InstanceSettings, "In force now")))
+_BODY = reads(body=fields(internetlessMode=FLAG, updateMode=Schema(type=OpenAPIType.STRING, enum=list(MODES))))
+
+
+@patch(
+    "/settings",
+    opt=ADMIN,
+    operation_class=_BODY,
+    responses=problems(400, 413, 415, _200=document(InstanceSettings, "In force now")),
+)
 async def change(request: ApiRequest) -> InstanceSettings:
     """Change some settings."""
     return await _change(request)
@@ -35,6 +45,7 @@ async def change(request: ApiRequest) -> InstanceSettings:
 @put(
     "/settings",
     opt=ADMIN,
+    operation_class=_BODY,
     deprecated=True,
     responses=problems(400, 413, 415, _200=document(InstanceSettings, "In force now")),
 )
@@ -74,7 +85,21 @@ async def preferences(request: ApiRequest) -> UserPreferences:
     return await needed(request.services.preferences).of(_person(request))
 
 
-@patch("/preferences", opt=READ, responses=problems(400, 409, 413, 415, _200=document(UserPreferences, "Kept")))
+@patch(
+    "/preferences",
+    opt=READ,
+    operation_class=reads(
+        body=fields(
+            "apiVersion",
+            "schemaVersion",
+            "preferences",
+            apiVersion=Schema(type=OpenAPIType.INTEGER, const=API_VERSION),
+            schemaVersion=WHOLE,
+            preferences=OBJECT,
+        )
+    ),
+    responses=problems(400, 409, 413, 415, _200=document(UserPreferences, "Kept")),
+)
 async def keep(request: ApiRequest) -> UserPreferences:
     """Replace one's preferences as a whole; the last write wins."""
     user, body = _person(request), await request.document()

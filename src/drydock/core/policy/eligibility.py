@@ -156,7 +156,13 @@ def _security(case: _Case) -> Blocker | None:
         "The scan of the new image found vulnerabilities that the policy does not allow",
         hard=True,
         hint="Wait for a fixed image, scan again, change DD_SECURITY_BLOCK_SEVERITY, or set dd.security.gate=off",
-        details={"blockingCount": _blocking_count(scan, case.context.block_severities)},
+        details={
+            "blockingCount": _blocking_count(scan, case.context.block_severities),
+            "blockSeverities": sorted(case.context.block_severities or scan.get("blockSeverities") or ()),
+            "summary": scan.get("summary") or {},
+            "scannedAt": scan.get("scannedAt"),
+            "path": f"/api/v1/containers/{case.container.id}/vulnerabilities?target=update",
+        },
     )
 
 

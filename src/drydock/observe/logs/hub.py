@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -23,7 +23,7 @@ from drydock.observe.waiting import cancel, closing
 log = structlog.get_logger("logs")
 
 PACE_S = 0.25
-"""How long the stream waits for its fastest viewer."""
+"""How long the stream waits for its viewers after one portion."""
 REMEMBERED = 16_384
 """Lines of a backlog that are remembered to recognise them in the live stream."""
 
@@ -48,17 +48,21 @@ def is_precise(line: LogLine) -> bool:
 
 
 class Seam:
-    """Where a viewer's backlog meets the live stream: tells which live lines were in the backlog already."""
+    """Where a viewer's backlog meets the live stream: tells which live lines were in the backlog already.
+
+    Timestamps rise within each of the two streams; between them they may be a few microseconds out of order.
+    """
 
     def __init__(self) -> None:
-        self._first = self._last = ""
+        self._first: dict[str, str] = {}
+        self._last = ""
         self._seen: deque[int] = deque(maxlen=REMEMBERED)
         self._known: frozenset[int] = frozenset()
         self.open = True
 
     def remember(self, line: LogLine) -> None:
         """A line of the backlog."""
-        self._first = self._first or line.ts
+        self._first.setdefault(line.type, line.ts)
         self._last = max(self._last, line.ts)
         self._seen.append(hash((line.type, line.ts, line.line)))
 
@@ -75,7 +79,8 @@ class Seam:
         if line.ts > self._last:
             self.open = False
             return False
-        return line.ts < self._first or hash((line.type, line.ts, line.line)) in self._known
+        first = self._first.get(line.type) or min(self._first.values())
+        return line.ts < first or hash((line.type, line.ts, line.line)) in self._known
 
 
 class Seat:
@@ -84,13 +89,16 @@ class Seat:
     def __init__(self, viewer: Viewer, types: frozenset[str]) -> None:
         self.viewer = viewer
         self._types = types
+        self.settled = asyncio.Event()
         self._seam: Seam | None = None
         self._early: list[Message] = []
-        self._early_bytes = 0
+        self.early_bytes = 0
         self._over: tuple[DrydockError | None] | None = None
 
     def deliver(self, messages: Sequence[Message], encoded: Sequence[bytes], size: int) -> None:
         """Live lines, in order."""
+        if self.viewer.ended:
+            return
         if self._seam is None:
             self._keep(messages, size)
         elif self._seam.open or len(self._types) < 2:
@@ -103,7 +111,8 @@ class Seat:
         seam.seal()
         self._seam = seam
         self._pass(self._early)
-        self._early = []
+        self._early, self.early_bytes = [], 0
+        self.settled.set()
         if self._over is not None:
             self.viewer.end(self._over[0])
 
@@ -116,10 +125,10 @@ class Seat:
 
     def _keep(self, messages: Sequence[Message], size: int) -> None:
         self._early.extend(messages)
-        self._early_bytes += size
-        if self._early_bytes > WAITING_LIMIT:
+        self.early_bytes += size
+        if self.early_bytes > WAITING_LIMIT:
             self._early = []
-            self._early_bytes = 0
+            self.early_bytes = 0
             self.viewer.end(ViewerTooSlow())
             self.viewer.cut_off.set()
 
@@ -193,10 +202,21 @@ class Hub:
                 seat.deliver(messages, encoded, size)
 
     async def _pace(self) -> None:
-        """The fastest viewer sets the pace: the log waits on the Engine's disk, not in our memory."""
-        if self._seats and min(seat.viewer.waiting_bytes for seat in self._seats) > ROOM:
-            waits = [asyncio.ensure_future(seat.viewer.room()) for seat in self._seats]
-            try:
-                await asyncio.wait(waits, timeout=PACE_S, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await cancel(*waits)
+        """Newcomers get time to read their backlog, then the fastest viewer sets the pace.
+
+        What is not read yet waits on the Engine's disk and not in our memory. One pause is 0.25 s at most.
+        """
+        newcomers = [seat.settled.wait() for seat in self._seats if seat.early_bytes > ROOM]
+        await _pause(newcomers, asyncio.ALL_COMPLETED)
+        watching = [seat.viewer for seat in self._seats if seat.settled.is_set() and not seat.viewer.ended]
+        if watching and min(viewer.waiting_bytes for viewer in watching) > ROOM:
+            await _pause([viewer.room() for viewer in watching], asyncio.FIRST_COMPLETED)
+
+
+async def _pause(conditions: Sequence[Coroutine[Any, Any, object]], until: str) -> None:
+    if conditions:
+        waits = [asyncio.ensure_future(each) for each in conditions]
+        try:
+            await asyncio.wait(waits, timeout=PACE_S, return_when=until)
+        finally:
+            await cancel(*waits)

@@ -40,6 +40,11 @@ class Viewer:
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is taken in."""
+        return self._ended
+
     def offer(self, messages: Sequence[bytes], size: int) -> None:
         """Queue messages of `size` bytes together; cuts the viewer off when too much waits already."""
         if self._ended:

@@ -1,0 +1,225 @@
+"""An application that carries out updates on the Engine in memory, behind a real HTTP server, restartable on its store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from contract.world import Registries, Watchers
+from drydock.api.application import build as build_http
+from drydock.api.services import Services
+from drydock.api.settings import ServerSettings
+from drydock.auth.caller import AnonymousAccess
+from drydock.core.labels import WatcherDefaults
+from drydock.core.model import Result
+from drydock.core.view import ViewContext
+from drydock.docker.api import PullAuth
+from drydock.events import Bus, Event, OperationChanged
+from drydock.fleet.fleet import Fleet
+from drydock.observe.audit import Audit
+from drydock.store.location import StoreSettings
+from drydock.store.store import Store, open_store
+from drydock.supervisor import Supervisor
+from drydock.updates.actions import Action
+from drydock.updates.room import Ports, Updates
+from drydock.updates.room import build as build_updates
+from drydock.updates.settings import UpdateSettings
+from drydock.watch.discovery import Discovery
+from drydock.watch.ledger import FleetLedger
+from drydock.watch.record import Context
+from drydock.watch.watcher import Watcher
+from fakes.clock import FakeClock
+from fakes.engine import FakeEngine
+from fakes.serving import serving
+
+LOCAL = Action(id="docker.local", type="docker", name="local")
+OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
+NEW: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/data": {}}}
+CHECK: dict[str, Any] = {"Healthcheck": {"Test": ["CMD", "true"]}}
+
+
+@dataclass
+class Gate:
+    """The security gate as a test sets it."""
+
+    allowed: bool = True
+    reason: str = "not configured"
+
+    async def verify(self, operation: Any, reference: str) -> Gate:
+        return Gate()
+
+    async def check(self, operation: Any, reference: str, image_id: str, on_phase: Any) -> Gate:
+        return self
+
+
+@dataclass
+class Host:
+    """One process: Engine and folder survive it."""
+
+    engine: FakeEngine
+    clock: FakeClock
+    store: Store
+    fleet: Fleet
+    updates: Updates
+    watcher: Watcher
+    events: list[Event]
+    api: httpx.AsyncClient
+    gate: Gate
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    async def container(
+        self, name: str = "web", *, image: str = "app:1", to: str | None = "2", start: bool = True, **more: Any
+    ) -> str:
+        """A container on the host that the fleet knows, with an update waiting unless `to` is None."""
+        created = self.engine._create(name, {"Image": image, **more})
+        if start:
+            self.engine._start(self.engine.containers[created.id])
+        await self.watcher.look_again(check=False)
+        await self.offer(created.id, to)
+        return created.id
+
+    async def offer(self, container_id: str, tag: str | None) -> None:
+        """What the last check found."""
+        result = Result(tag=tag) if tag else Result(tag=self.fleet.need(container_id).image.tag.value)
+        await self.fleet.change(container_id, lambda one: msgspec.structs.replace(one, result=result))
+
+    def images(self, behaviour: str = "runs", *, check: bool = True) -> None:
+        """`app:1` on the host, `app:2` in the registry."""
+        more = CHECK if check else {}
+        self.engine.add_image("app:1", {**OLD, **more})
+        self.engine.add_image("app:2", {**NEW, **more}, behaviour=behaviour, local=False)
+
+    async def update(self, container_id: str) -> dict[str, Any]:
+        """Ask for the update and wait for its end."""
+        answer = await self.api.post(f"/containers/{container_id}/update")
+        assert answer.status_code == 202, answer.text
+        return await self.ended(answer.json()["operationId"])
+
+    async def ended(self, operation_id: str) -> dict[str, Any]:
+        """The operation once it is terminal and everything that follows is done."""
+        await self.until(lambda: operation_id not in self.updates.service._owned)
+        answer = await self.api.get(f"/update-operations/{operation_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        assert found["status"] not in ("queued", "in-progress"), found
+        return found
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+        """Wait for a condition."""
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110  # the condition has no event
+                await asyncio.sleep(0.002)
+
+    def phases(self, operation_id: str) -> list[str]:
+        """Phases of an operation as they were told, repeats left out."""
+        told = [
+            event.operation["phase"]
+            for event in self.events
+            if isinstance(event, OperationChanged) and event.operation["id"] == operation_id
+        ]
+        return [phase for n, phase in enumerate(told) if n == 0 or told[n - 1] != phase]
+
+    def now(self, name: str = "web") -> dict[str, Any]:
+        """The container of that name on the host."""
+        found = self.engine.by_name(name)
+        assert found is not None, self.engine.names()
+        return found
+
+    def id_of(self, name: str = "web") -> str:
+        """Its id."""
+        return str(self.now(name)["Id"])
+
+
+@asynccontextmanager
+async def serve(
+    folder: Path,
+    engine: FakeEngine | None = None,
+    *,
+    actions: tuple[Action, ...] = (LOCAL,),
+    mode: str = "manual",
+    **settings: Any,
+) -> AsyncIterator[Host]:
+    """A process on `folder`; leaving the context ends it, the Engine can be given to the next."""
+    clock = engine.clock if engine is not None else FakeClock(longest_s=50)
+    assert isinstance(clock, FakeClock)
+    engine = engine or FakeEngine(clock)
+    async with AsyncExitStack() as stack:
+        store = await open_store(StoreSettings(path=str(folder / "store")))
+        stack.push_async_callback(store.close)
+        supervisor = await stack.enter_async_context(Supervisor(clock))
+        bus, events, gate = Bus(), list[Event](), Gate()
+        _note(bus, events)
+        fleet = Fleet(store.containers, store.retention, bus, clock, lambda one: _context(updates, one))
+        defaults = WatcherDefaults(watch_by_default=True)
+        context = Context("local", (), defaults, lambda *_: "hub.public")
+        discovery = Discovery(context, clock, watch_all=True, settle_ms=0)
+        ledger = FleetLedger(fleet, bus, clock)
+        watcher = Watcher("local", engine, discovery, None, fleet, ledger, bus, clock)  # type: ignore[arg-type]  # checks nothing
+        audit = Audit(store.audit, bus)
+        ports = Ports(
+            rows=store.operations,
+            backups=store.backups,
+            fleet=fleet,
+            bus=bus,
+            clock=clock,
+            supervisor=supervisor,
+            audit=audit,
+            engine_for=lambda *_: engine,
+            hosts=lambda: [("local", engine)],
+            pull_auth=_nobody,
+            look_again=lambda *_: _look(watcher),
+            environ={},
+            mode=lambda: _word(mode),
+            gate=gate,
+        )
+        updates = build_updates(ports, UpdateSettings(**settings), actions)
+        await fleet.load()
+        await updates.start()
+        services = Services(
+            clock=clock,
+            settings=ServerSettings(version="9.9.9"),
+            access=AnonymousAccess(),
+            fleet=fleet,
+            watching=Watchers(fleet),
+            registries=Registries(),
+            audit=audit,
+            updates=updates,
+        )
+        url = await stack.enter_async_context(serving(build_http(services), services.streams))
+        async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
+            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate)
+
+
+def _note(bus: Bus, events: list[Event]) -> None:
+    publish = bus.publish
+
+    def note(event: Event) -> None:
+        events.append(event)
+        publish(event)
+
+    bus.publish = note  # type: ignore[method-assign]  # notes every event in order
+
+
+def _context(updates: Updates, container: Any) -> ViewContext:
+    return ViewContext(
+        eligibility=updates.service.eligibility(container), operation=updates.service.active_operation(container)
+    )
+
+
+async def _look(watcher: Watcher) -> None:
+    await watcher.look_again(check=False)
+
+
+async def _nobody(reference: str) -> PullAuth | None:
+    return None
+
+
+async def _word(mode: str) -> Any:
+    return mode
