@@ -150,6 +150,8 @@ class Services:
     metrics_token: Secret | None = None
     preferences: Preferences | None = None
     dump: Callable[[int], Awaitable[bytes]] | None = None
+    untrusted_proxy: bool = False
+    """A request came through an HTTPS proxy that is not trusted; the interface says so."""
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

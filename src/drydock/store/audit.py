@@ -60,16 +60,25 @@ class AuditRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._head: str | None = None
 
     async def append(self, entry: AuditEntry) -> None:
         """Store one entry; it survives a power cut once this returns."""
         row = _row(entry)
         async with self._database.write(durable=True) as connection:
-            if self._database.dialect == "postgresql":
-                await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
-            chain = link(await _mark(connection, "head"), str(row["document"]))
+            before, self._head = await self._newest(connection), None
+            chain = link(before, str(row["document"]))
             await connection.execute(sa.insert(audit), [{**row, "chain": chain}])
             await self._set(connection, "head", chain)
+        self._head = chain
+
+    async def _newest(self, connection: AsyncConnection) -> str:
+        """The chain value to go on from. A file has one writer, who remembers it; a server may have several."""
+        if self._database.dialect == "postgresql":
+            await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
+        elif self._head is not None:
+            return self._head
+        return await _mark(connection, "head")
 
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
         """Entries newest first, and how many match in all."""
