@@ -106,11 +106,15 @@ class LegacyInputs(msgspec.Struct, kw_only=True):
     label: set[str] = msgspec.field(default_factory=set)
     api: set[str] = msgspec.field(default_factory=set)
     totals: dict[str, int] = msgspec.field(default_factory=dict)
+    on_count: Callable[[str, str], None] | None = None
+    """Hears of every use, for the counter `dd_legacy_input_total`."""
 
     def count(self, source: str, key: str) -> None:
         """Remember one use of an old name."""
         getattr(self, source).add(key)
         self.totals[source] = self.totals.get(source, 0) + 1
+        if self.on_count is not None:
+            self.on_count(source, key)
 
 
 def needed(service: T | None) -> T:
