@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -117,7 +118,8 @@ class _Scan:
         labels = await asyncio.gather(*(self._labels(entry) for entry in usable))
         watched = [pair for pair in zip(usable, labels, strict=True) if self._is_watched(*pair)]
         self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
-        kept = [pair for pair in watched if self._is_no_alias(pair[0], usable)]
+        listed = Counter(name for entry in usable for name in set(raw_names(entry)))
+        kept = [pair for pair in watched if self._is_no_alias(pair[0], listed)]
         self.outcome.skipped = {e["Id"] for e, _ in watched} - {e["Id"] for e, _ in kept}
         self.outcome.pending = set() if settled else self._pending(kept)
         self._selected = [pair for pair in kept if pair[0]["Id"] not in self.outcome.pending]
@@ -135,9 +137,14 @@ class _Scan:
         del entry
         return label_names.read(labels, None, self._discovery.context.defaults).watched
 
-    def _is_no_alias(self, entry: Document, entries: Sequence[Document]) -> bool:
-        others = {name for other in entries if other is not entry for name in raw_names(other)}
-        return self._discovery.aliases.keep(entry, others, self._known.has_name, self._discovery.now_ms)
+    def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
+        """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
+        own = set(raw_names(entry))
+
+        def elsewhere(name: str) -> bool:
+            return listed[name] > (name in own)
+
+        return self._discovery.aliases.keep(entry, elsewhere, self._known.has_name, self._discovery.now_ms)
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
         unknown = {e["Id"]: display_name(e) for e, _ in kept if self._known.get(e["Id"]) is None}
