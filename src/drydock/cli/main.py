@@ -41,6 +41,7 @@ def serve() -> None:
 
     Example: DD_ANONYMOUS_AUTH_CONFIRM=true drydock serve
     """
+    import drydock.lean  # noqa: F401  # comes first
     from drydock.cli.serve import run
 
     raise typer.Exit(run())
