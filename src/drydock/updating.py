@@ -21,6 +21,7 @@ from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.events import Bus, ChecksFinished, MaturityCleared
 from drydock.fleet.fleet import Fleet
+from drydock.notifying import families
 from drydock.registries.service import RegistryService
 from drydock.security.gate import Gate
 from drydock.store.store import Store
@@ -184,7 +185,7 @@ def build_updates(
     """
     fleet, clock = services.fleet, services.clock
     hosts = Hosts(watching, clock, supervisor)
-    actions, problems = register({**settings.source.values("DD_TRIGGER_"), **settings.source.values("DD_ACTION_")})
+    actions, problems = register(families(settings).for_updates())
     for problem in problems:
         log.warning("action.problem", reason=problem)
 
