@@ -25,9 +25,7 @@ from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
-from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.times import to_iso
-from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
@@ -37,11 +35,12 @@ from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
-from drydock.securing import build_notes, build_security, gate_facts
+from drydock.securing import build_notes, build_security
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from drydock.updating import FleetContext, build_updates
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
@@ -87,7 +86,8 @@ async def run(
         registries = await stack.enter_async_context(
             build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
         )
-        fleet = build_fleet(settings, store, bus, clock)
+        context = FleetContext(settings.process.ui_maturity_threshold_days)
+        fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
         watching = WatchService(watchers, fleet)
@@ -96,13 +96,17 @@ async def run(
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
+        services.log = log_buffer
+        await observe(services, settings, store, bus, supervisor, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
         services.notes = await build_notes(settings, environ, registries, session, clock)
-        services.log = log_buffer
-        await observe(services, settings, store, bus, supervisor, stack)
+        services.updates = await build_updates(
+            settings, environ, services, context, watchers, watching, registries, store, bus, supervisor
+        )
+        await services.updates.start()
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         watching.start(supervisor)
@@ -140,7 +144,7 @@ def store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
 
 
-def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
+def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, context: FleetContext) -> Fleet:
     """The fleet over the store."""
     caches, default = settings.caches, settings.caches.default_max_entries
     fleet_settings = FleetSettings(
@@ -151,13 +155,6 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
         security_ttl_ms=caches.security_ttl_ms,
         security_max=caches.security_max_entries or default,
     )
-    threshold = settings.process.ui_maturity_threshold_days
-
-    eligibility = EligibilityContext(**gate_facts(settings))
-
-    def context(_container: Container) -> ViewContext:
-        return ViewContext(maturity_threshold_days=threshold, eligibility=eligibility)
-
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 
 

@@ -171,7 +171,8 @@ class UpdateGate:
         """Scan the pulled image and judge it by the policy in force."""
         container = self._container(operation)
         if container is None:
-            return GateVerdict(allowed=False, reason="The container is not known any more", blocked_by="availability")
+            said = "The container left the fleet before its new image was scanned"
+            return GateVerdict(allowed=not self._gate.scans, reason=said, blocked_by="availability")
         engine = self._engine_for(operation.watcher, operation.agent)
         verified = self._verified.pop(operation.id, None)
         if verified is not None and verified not in await pulled_digests(engine, image_id):

@@ -13,7 +13,6 @@ import httpx
 import msgspec
 
 from contract.world import Registries, Watchers
-from drydock.api import server as http
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
@@ -38,6 +37,7 @@ from drydock.watch.record import Context
 from drydock.watch.watcher import Watcher
 from fakes.clock import FakeClock
 from fakes.engine import FakeEngine
+from fakes.serving import serving
 
 LOCAL = Action(id="docker.local", type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
@@ -189,18 +189,9 @@ async def serve(
             audit=audit,
             updates=updates,
         )
-        server = http.server(build_http(services), services.streams, host="127.0.0.1", port=0)
-        task = asyncio.create_task(server.serve())
-        async with asyncio.timeout(20):
-            while not server.started:  # noqa: ASYNC110  # the server offers no event for it
-                await asyncio.sleep(0.005)
-        api = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=30)
-        try:
+        url = await stack.enter_async_context(serving(build_http(services), services.streams))
+        async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate)
-        finally:
-            await api.aclose()
-            server.stop()
-            await task
 
 
 def _note(bus: Bus, events: list[Event]) -> None:

@@ -140,7 +140,8 @@ class _Scan:
         return self._discovery.aliases.keep(entry, others, self._known.has_name, self._discovery.now_ms)
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
-        unknown = {e["Id"]: display_name(e) for e, _ in kept if self._known.get(e["Id"]) is None}
+        named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}
+        unknown = {id: name for id, name in named.items() if not self._known.has_name(name)}  # else it was recreated
         return self._discovery.settling.pending(unknown, self._discovery.now_ms)
 
     async def _record(self, entry: Document, labels: dict[str, str]) -> Container | None:
