@@ -44,8 +44,8 @@ class Scene:
         self.first = docker.api.run(NAME, {"Image": f"{self.reference}:1.0.0", "Labels": labels})
         (home / "store").mkdir()
 
-    def serve(self, **variables: str) -> ProductServer:
-        """The server with these variables, once it has found the update."""
+    def serve(self, found: bool = True, **variables: str) -> ProductServer:
+        """The server with these variables, once it has looked; `found` the update."""
         self.server = self._start(
             DD_WATCHER_LOCAL_SOCKET=self.docker.host.removeprefix("unix://"),
             DD_WATCHER_LOCAL_WATCHBYDEFAULT="false",
@@ -57,8 +57,8 @@ class Scene:
             DD_STORE_PATH=str(self.home / "store"),
             **variables,
         )
-        found = self.server.scanned()[NAME]
-        assert found["result"]["tag"] == "1.1.0"
+        seen = self.server.scanned()[NAME]
+        assert not found or seen["result"]["tag"] == "1.1.0"
         return self.server
 
     def update(self) -> dict[str, Any]:
@@ -154,3 +154,17 @@ def test_signed_or_not(scene: Scene) -> None:
     operation = scene.update()
     assert operation["status"] == "succeeded", operation
     assert "security-signature-verified" in scene.audit()
+
+
+def test_an_image_that_no_registry_has_is_found_on_its_host(scene: Scene) -> None:
+    scene.docker.api.raw("POST", f"/images/{scene.reference}:1.0.0/tag?repo=only-here&tag=1.0.0")
+    scene.docker.api.raw("DELETE", f"/containers/{scene.first}?force=1")
+    scene.docker.api.raw("DELETE", f"/images/{scene.reference}:1.0.0")
+    made = scene.docker.api.run(NAME, {"Image": "only-here:1.0.0", "Labels": {"dd.watch": "true"}})
+    server = scene.serve(found=False)
+    status, _, body = server.request("POST", f"/api/v1/containers/{made}/scan")
+    assert status == 200, body
+    scan = json.loads(body)["security"]["scan"]
+    assert (scan["status"], scan["image"]) == ("passed", "only-here:1.0.0"), scan
+    status, _, body = server.request("GET", f"/api/v1/containers/{made}/sbom")
+    assert "demolib" in {package["name"] for package in json.loads(body)["document"]["packages"]}

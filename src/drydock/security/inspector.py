@@ -81,9 +81,10 @@ class Inspector:
         return await self._documents.join((subject.pinned, form), lambda: self._list(subject, form))
 
     async def target(self, subject: Subject, reference: str) -> Target:
-        """An image as the programs are told about it."""
+        """An image as the programs are told about it. One that no registry knows is looked for on its own host."""
         login = await self._logins(subject.registry, subject.repository)
-        host = self._docker_hosts(subject.watcher, subject.agent) if self._docker_hosts else None
+        local = subject.digest is None and self._docker_hosts is not None
+        host = self._docker_hosts(subject.watcher, subject.agent) if local and self._docker_hosts else None
         return Target(reference, subject.registry, login, host)
 
     def _known(self, subject: Subject, fingerprint: str, floor: bool) -> Found | None:
