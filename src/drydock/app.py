@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -15,14 +16,15 @@ import structlog
 from drydock import __version__
 from drydock.api import application as api
 from drydock.api.asgi import App
-from drydock.api.services import Component, Services
+from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
-from drydock.assemble import build_registries, engine_settings, watch_context
+from drydock.assemble import build_registries, engine_settings, watch_context, watch_notices
 from drydock.assemble_observe import observe
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
+from drydock.core.cron import CronError
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
 from drydock.core.times import to_iso
@@ -35,15 +37,17 @@ from drydock.observe.audit import Audit
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
-from drydock.securing import build_notes, build_security
+from drydock.securing import build_notes, build_security, gate_facts
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.updating import FleetContext, build_updates
 from drydock.watch.checker import Checker
+from drydock.watch.component import configuration, metadata
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
+from drydock.watch.notices import Notices
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.sweep import MaturitySweep
@@ -89,10 +93,13 @@ async def run(
         context = FleetContext(settings.process.ui_maturity_threshold_days)
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
-        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
+        legacy = LegacyInputs()
+        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
         watching = WatchService(watchers, fleet)
+        stack.push_async_callback(watching.close)
         await watching.forget_strangers()
-        services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        watching.follow_updates(bus)
+        services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
@@ -103,12 +110,22 @@ async def run(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
         services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
-        services.updates = await build_updates(
-            settings, environ, services, context, watchers, watching, registries, store, bus, supervisor
+        updates = build_updates(
+            settings,
+            environ,
+            services,
+            registries,
+            watching,
+            store,
+            room.gate,
+            gate_facts(settings),
+            context,
+            bus,
+            supervisor,
         )
-        await services.updates.start()
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await updates.start()
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
@@ -167,20 +184,23 @@ def build_watchers(
     clock: Clock,
     zone: ZoneInfo,
     stack: AsyncExitStack,
+    legacy: LegacyInputs,
 ) -> list[ScheduledWatcher]:
     """Every watcher that can be built; the others are named in the log with the reason."""
     made: list[ScheduledWatcher] = []
     memory = WatcherMemory(store.documents)
+    notices = watch_notices(settings, partial(legacy.count, "label"))
+    addresses = {one.name: resolve(engine_settings(one)) for one in settings.watchers}
     for one in settings.watchers:
         try:
-            address = resolve(engine_settings(one))
-            engine = connect(address)
-        except ConfigError as error:
-            log.warning("watcher.not_started", watcher=one.name, reason=error.message)
+            calendar = timetable(one, zone)
+            engine = connect(addresses[one.name])
+        except (ConfigError, CronError) as error:
+            log.warning("watcher.not_started", watcher=one.name, reason=str(error))
             continue
         stack.push_async_callback(engine.close)
-        watcher = build_watcher(one, engine, registries, fleet, bus, clock, address)
-        made.append(ScheduledWatcher(one, watcher, timetable(one, zone), clock, memory, Random()))
+        watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
+        made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
     return made
 
 
@@ -191,9 +211,13 @@ def build_watcher(
     fleet: Fleet,
     bus: Bus,
     clock: Clock,
-    address: EngineAddress,
+    addresses: Mapping[str, EngineAddress],
+    notices: Notices,
 ) -> Watcher:
-    """One watcher over one Engine."""
+    """One watcher over one Engine; `addresses` are those of all watchers by name."""
+    address = addresses[settings.name]
+    key = address.source_key()
+    same_source = [name for name, other in addresses.items() if name != settings.name and other.source_key() == key]
     for warning in address.warnings:
         log.warning("watcher.connection", watcher=settings.name, reason=warning)
     discovery = Discovery(
@@ -201,10 +225,22 @@ def build_watcher(
         clock,
         watch_all=settings.watch_all,
         settle_ms=settings.discovery_settle_ms,
+        notices=notices,
     )
     ledger = FleetLedger(fleet, bus, clock)
     checker = Checker(registries, ledger, clock)
-    return Watcher(settings.name, engine, discovery, checker, fleet, ledger, bus, clock, blocked_reason=address.blocked)
+    return Watcher(
+        settings.name,
+        engine,
+        discovery,
+        checker,
+        fleet,
+        ledger,
+        bus,
+        clock,
+        blocked_reason=address.blocked,
+        same_source=same_source,
+    )
 
 
 class WatcherMemory:
@@ -235,8 +271,8 @@ class WatchingApi:
                 id=one.watcher.id,
                 type="docker",
                 name=one.watcher.name,
-                configuration=one.configuration(),
-                metadata=one.metadata(),
+                configuration=configuration(one),
+                metadata=metadata(one),
             )
             for one in self._watching.all()
         ]
@@ -296,6 +332,7 @@ def build_services(
     watching: WatchService,
     registries: RegistryService,
     store: Store,
+    legacy: LegacyInputs,
 ) -> Services:
     """What the routes call."""
     return Services(
@@ -306,5 +343,6 @@ def build_services(
         watching=WatchingApi(watching),
         registries=RegistryComponents(registries),
         audit=Audit(store.audit, bus),
+        legacy=legacy,
         started_at=clock.monotonic(),
     )

@@ -28,7 +28,7 @@ from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.gate import Gate, GateVerdict
+from drydock.security.gate import Gate, GateVerdict, OnPhase
 from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
@@ -194,7 +194,9 @@ class UpdateGate:
             self._verified[operation.id] = digest
         return verdict
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> GateVerdict:
+    async def check(
+        self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase | None = None
+    ) -> GateVerdict:
         """Scan the pulled image and judge it by the policy in force."""
         container = self._container(operation)
         if container is None:
@@ -205,7 +207,9 @@ class UpdateGate:
         if verified is not None and verified not in await pulled_digests(engine, image_id):
             said = f"{UNVERIFIED}: the tag moved to another image after it was verified"
             return GateVerdict(allowed=False, reason=said, blocked_by="signature")
-        return await self._gate.check(container, reference, verified, engine=engine, image_id=image_id)
+        return await self._gate.check(
+            container, reference, verified, engine=engine, image_id=image_id, on_phase=on_phase
+        )
 
     def _container(self, operation: Operation) -> Container | None:
         return self._fleet.get(operation.container_id) or operation.container

@@ -168,9 +168,9 @@ def read(labels: Mapping[str, str], imgset: ImageSet | None, defaults: WatcherDe
     """Resolve every label of watching.md §3 that discovery stores. Never raises; oddities end in `warnings`."""
     reader = Reader(labels)
     preset = imgset or ImageSet(name="", image="")
-    watch = reader.switch(WATCH)
+    reader.switch(WATCH)  # counts the legacy name, if that is the one in use
     return LabelSettings(
-        watched=defaults.watch_by_default if watch is None else watch,
+        watched=is_watched(labels, defaults),
         include_tags=reader.text(TAG_INCLUDE) or preset.tag_include,
         exclude_tags=reader.text(TAG_EXCLUDE) or preset.tag_exclude,
         transform_tags=reader.text(TAG_TRANSFORM) or preset.tag_transform,
@@ -192,6 +192,12 @@ def read(labels: Mapping[str, str], imgset: ImageSet | None, defaults: WatcherDe
         warnings=reader.warnings,
         legacy_keys=reader.legacy,
     )
+
+
+def is_watched(labels: Mapping[str, str], defaults: WatcherDefaults) -> bool:
+    """What `read` says of `watched`, without reading the rest."""
+    watch = Reader(labels).switch(WATCH)
+    return defaults.watch_by_default if watch is None else watch
 
 
 def _first(*values: bool | None) -> bool:

@@ -80,9 +80,10 @@ class EventParser:
 class EventListener:
     """Keeps one event stream open and hands every event to `handler`, in order.
 
-    A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, except for the
-    first, calls `on_reconnect`, because events may have been missed. What `handler` raises ends `run`.
-    `listening` is set while a stream is open.
+    A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, unless it is the very
+    first attempt, calls `on_reconnect`, because events may have been missed. `on_state` hears None when the Engine
+    accepts, and the reason when an attempt fails. What `handler` raises ends `run`. `listening` is set while a stream
+    is open.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class EventListener:
         clock: Clock,
         *,
         on_reconnect: Callable[[], None],
+        on_state: Callable[[str | None], None] = lambda _failure: None,
         filters: Mapping[str, Sequence[str]] = WATCHED,
         name: str = "",
     ) -> None:
         self._engine, self._handler, self._clock = engine, handler, clock
-        self._on_reconnect, self._filters = on_reconnect, filters
+        self._on_reconnect, self._on_state, self._filters = on_reconnect, on_state, filters
         self._log = log.bind(watcher=name)
         self.listening = asyncio.Event()
         self._last: int | None = None
@@ -107,6 +109,8 @@ class EventListener:
         """Listen until cancelled."""
         while True:
             reason = await self._listen()
+            if not self.listening.is_set():
+                self._on_state(reason)
             self.listening.clear()
             delay = min(FIRST_DELAY_S * 2**self._failures, LONGEST_DELAY_S)
             self._failures += 1
@@ -140,10 +144,12 @@ class EventListener:
             await outcome
 
     def _opened(self) -> None:
+        missed = self._opened_before or self._failures > 0
         self._failures = 0
         self.listening.set()
         self._log.info("docker.events.listening")
-        if self._opened_before:
+        self._on_state(None)
+        if missed:
             self._on_reconnect()
         self._opened_before = True
 

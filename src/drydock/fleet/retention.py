@@ -66,8 +66,7 @@ class Retention:
             self._scans[_place(container)] = (expires_at, container.image.id, container.security)
 
     async def inherit(self, container: Container, now_ms: int) -> Container:
-        """The container with what its predecessor left; each entry is used up."""
-        container = await self._inherit_clocks(container, now_ms)
+        """A new container with what its predecessor left beside the clocks; each entry is used up."""
         container = await self._inherit_policy(container, now_ms)
         return self._inherit_scan(container, now_ms)
 
@@ -94,7 +93,8 @@ class Retention:
         for key in _bounded(table, largest):
             await self._records.remove(kind, key)
 
-    async def _inherit_clocks(self, container: Container, now_ms: int) -> Container:
+    async def inherit_clocks(self, container: Container, now_ms: int) -> Container:
+        """The container with its predecessor's clocks if it has the same candidate; the entry is used up."""
         if container.agent is not None or is_leftover(container.name):
             return container
         kept = self._clocks.pop(_place(container), None)

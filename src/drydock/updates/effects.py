@@ -196,6 +196,12 @@ class PreHook(Effect, frozen=True):
     container: Document
 
 
+class Verify(Effect, frozen=True):
+    """Before the pull: is the image signed the way it must be? Raises when it is not."""
+
+    reference: str
+
+
 class Scan(Effect, frozen=True):
     """Ask the security gate about an image; raises when it must not be installed."""
 

@@ -29,6 +29,7 @@ from drydock.updates.effects import (
     StepFailed,
     Successor,
     Tag,
+    Verify,
     look,
     look_image,
     record,
@@ -80,6 +81,8 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     operation = yield from _spell(operation, old)
     source = yield from look_image(old["Image"])
     info: Document = yield EngineInfo()
+    if _judged(operation):
+        yield Verify(operation.wanted.reference)
     yield PreHook(old)
     operation, target = yield from _acquire(operation, source, info)
     _same_platform(operation, source, target, info)
@@ -177,8 +180,13 @@ def _same_platform(operation: Operation, source: Document | None, target: Docume
         )
 
 
+def _judged(operation: Operation) -> bool:
+    """What is going to be new here is judged by the security gate; what ran before is not."""
+    return operation.source != "dependent" and operation.kind == "container-update"
+
+
 def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
-    if operation.source != "dependent" and operation.kind == "container-update":
+    if _judged(operation):
         yield Scan(operation.wanted.reference, target["Id"], old)
 
 

@@ -28,8 +28,8 @@ from drydock.updates.locks import Locks
 from drydock.updates.options import PlanOptions
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
-from drydock.updates.service import SelfFacts, UpdateService
-from drydock.updates.settings import UpdateMode, UpdateSettings
+from drydock.updates.service import ModeNow, SelfFacts, UpdateService
+from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
 from drydock.updates.worker import Worker
@@ -68,7 +68,7 @@ class Ports:
     pull_auth: Callable[[str], Awaitable[PullAuth | None]]
     look_again: LookAgain
     environ: Mapping[str, str]
-    mode: Callable[[], UpdateMode] = lambda: "manual"
+    mode: ModeNow
     gate: Gate = NO_GATE
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
     identity: SelfFacts = NOT_SELF
@@ -134,6 +134,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         mode=ports.mode,
         identity=ports.identity,
         gate=ports.gate_facts,
+        window_open=ports.window_open,
     )
     aftermath.monitor = HealthMonitor(
         service=service,

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import structlog
 
-from drydock.core.labels import SECURITY_GATE
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.api import PullAuth
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
 from drydock.updates.effects import StepFailed
+from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
 
 log = structlog.get_logger("updates")
@@ -31,13 +31,13 @@ class Verdict(Protocol):
 
 
 class Gate(Protocol):
-    """The security gate (security.md §4, §5)."""
+    """The security gate (security.md §4)."""
 
     async def verify(self, operation: Operation, reference: str) -> Verdict:
-        """Verify the signature of an image before it is pulled."""
+        """Before the pull: the signature."""
         ...
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> Verdict:
         """Scan a pulled image and judge it by the policy in force."""
         ...
 
@@ -46,12 +46,6 @@ class ScanBlocked(StepFailed):
     """The security gate does not let this image pass."""
 
     code = "security-scan-blocked"
-
-
-class SignatureRefused(StepFailed):
-    """The image is not signed as the operator wants it."""
-
-    code = "security-signature-refused"
 
 
 class NoGate:
@@ -65,9 +59,9 @@ class NoGate:
         del operation, reference
         return self
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> Verdict:
         """Always passes."""
-        del operation, reference, image_id
+        del operation, reference, image_id, on_phase
         return self
 
 
@@ -94,24 +88,17 @@ class PlanSurroundings:
         return await self._pull_auth(reference)
 
     async def pre_hook(self, operation: Operation, container: Document) -> None:
-        """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery.
-
-        The signature comes first: raises `SignatureRefused` before anything of the new image runs or is pulled.
-        """
+        """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery."""
         if operation.kind == "container-update" and operation.source != "dependent" and not operation.recovered_at:
-            verdict = await self._gate.verify(operation, operation.wanted.reference)
-            if not verdict.allowed:
-                raise SignatureRefused(verdict.reason)
             await self._hooks.pre(operation, container["Config"].get("Labels") or {})
 
-    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
-        """Raises `ScanBlocked` with the gate's reason. `dd.security.gate=off` on the container lets it pass."""
-        labels = container["Config"].get("Labels") or {}
-        if labels.get(SECURITY_GATE, "").strip().lower() == "off":
-            return
-        verdict = await self._gate.check(operation, reference, image_id)
-        if not verdict.allowed:
-            raise ScanBlocked(verdict.reason)
+    async def verify(self, operation: Operation, reference: str) -> None:
+        """Raises `ScanBlocked` when the signature does not satisfy."""
+        _pass(await self._gate.verify(operation, reference))
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
+        """Raises `ScanBlocked` with the gate's reason."""
+        _pass(await self._gate.check(operation, reference, image_id, on_phase))
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         """See `Backups.make`."""
@@ -125,3 +112,8 @@ class PlanSurroundings:
         """Log, and hand on to whoever writes the audit."""
         log.warning("update.notice", operation=operation.id, action=action, text=text)
         self._tell(operation, action, text)
+
+
+def _pass(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        raise ScanBlocked(verdict.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -13,26 +14,63 @@ from drydock.clock import Clock
 from drydock.core import check as decisions
 from drydock.core.errors import DrydockError, RegistryError
 from drydock.core.model import CheckError, Container, Result
-from drydock.core.policy.lifecycle import candidate_identity
+from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
-from drydock.core.update import has_raw_update
 from drydock.events import ContainerChecked
 from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
 
 log = structlog.get_logger("watcher")
 
 Cause = Literal["cron", "start", "event", "api", "cli"]
+CRASHED = "check-crashed"
+"""`error.code` of a container whose check failed by a fault of our own."""
 LONG_LIST = 2000
 """A tag list of this length is decided in a thread, so that the loop goes on."""
 
 
 class Ledger(Protocol):
-    """Where the outcome of a check is written; gives the container as stored, None when it is gone."""
+    """Where outcomes of checks are written; gives the reports of the containers that are still there, in order."""
 
-    async def checked(
-        self, reports: Sequence[tuple[Container, Trace]], started_ms: int
-    ) -> Sequence[Container | None]: ...
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A container with what must be asked for it; `error` where not even that could be told."""
+
+    container: Container
+    plan: decisions.CheckPlan | None = None
+    route: Route | None = None
+    error: Exception | None = None
+
+    def questions(self) -> tuple[decisions.CheckPlan, Route]:
+        """Plan and route. Raises `error` where there are none."""
+        if self.plan is None or self.route is None:
+            raise self.error or RuntimeError("a job without plan")
+        return self.plan, self.route
+
+
+class Pass:
+    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings."""
+
+    def __init__(self, poll: Poll) -> None:
+        self.poll = poll
+        self._decisions: dict[tuple[int, TagSubject], asyncio.Task[TagDecision]] = {}
+
+    async def decide(self, names: tuple[str, ...], subject: TagSubject) -> TagDecision:
+        """`core.tags.decide.decide`, once for each list and subject."""
+        key = (id(names), subject)  # the poll keeps its lists alive, so their identity stays theirs
+        task = self._decisions.get(key)
+        if task is None:
+            task = self._decisions[key] = asyncio.ensure_future(_decided(names, subject))
+        return await task
+
+
+async def _decided(names: tuple[str, ...], subject: TagSubject) -> TagDecision:
+    if len(names) > LONG_LIST:
+        return await asyncio.to_thread(decide, names, subject)
+    return decide(names, subject)
 
 
 class Progress(Protocol):
@@ -65,45 +103,40 @@ class Checker:
         async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
             if self._progress is not None:
                 self._progress.began(poll)
-            await poll.prefetch(*self._questions(containers))
-            outcomes = await asyncio.gather(*(self._one(container, poll) for container in containers))
-        stored = await self._ledger.checked(outcomes, started_ms)
-        return tuple(
-            ContainerChecked(container=after, changed=_changed(before, after))
-            for before, after in zip(containers, stored, strict=True)
-            if after is not None
-        )
+            jobs = [self._planned(container) for container in containers]
+            await poll.prefetch(*_questions(jobs))
+            shared = Pass(poll)
+            outcomes = await asyncio.gather(*(self._one(job, shared) for job in jobs))
+        return tuple(await self._ledger.checked(outcomes, started_ms))
 
-    def _questions(self, containers: Sequence[Container]) -> tuple[list[Route], list[tuple[Route, str]]]:
-        """Lists and digests that will surely be wanted; a tag that may climb waits for its list."""
-        lists: list[Route] = []
-        heads: list[tuple[Route, str]] = []
-        for container in containers:
-            planned, route = decisions.plan(container), self._route(container)
-            if planned.list_tags:
-                lists.append(route)
-            if planned.compare and planned.mode == "tags" and not _may_climb(container):
-                heads.append((route, container.image.tag.value))
-        return lists, heads
+    def _planned(self, container: Container) -> Job:
+        """What to ask for a container. A record that breaks our reading spoils its own check only (`_one`)."""
+        try:
+            return Job(container, decisions.plan(container), self._route(container))
+        except Exception as error:
+            log.exception("watcher.not_planned", container=container.name)
+            return Job(container, error=error)
 
     def _route(self, container: Container) -> Route:
         registry = container.image.registry
         return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
 
-    async def _one(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
+    async def _one(self, job: Job, shared: Pass) -> tuple[Container, Trace]:
+        """One check; a fault of our own is reported with its container and never spoils the others."""
         try:
-            outcome = await self._checked(container, poll)
+            outcome = await self._checked(job.container, *job.questions(), shared)
         except Exception as error:
-            log.exception("watcher.check_failed", container=container.name)
-            outcome = _crashed(container, error)
+            log.exception("watcher.check_failed", container=job.container.name)
+            outcome = _crashed(job.container, error)
         if self._progress is not None:
             self._progress.checked(*outcome)
         return outcome
 
-    async def _checked(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
-        route = self._route(container)
-        planned = decisions.plan(container)
-        finding = await self._find(container, planned, route, poll)
+    async def _checked(
+        self, container: Container, planned: decisions.CheckPlan, route: Route, shared: Pass
+    ) -> tuple[Container, Trace]:
+        poll = shared.poll
+        finding = await self._find(container, planned, route, shared)
         digest = await self._digest(container, finding, route, poll)
         published = await self._published(container, finding, digest, route, poll)
         outcome = decisions.assemble(
@@ -121,17 +154,17 @@ class Checker:
         return outcome.applied_to(container), outcome.trace
 
     async def _find(
-        self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll
+        self, container: Container, planned: decisions.CheckPlan, route: Route, shared: Pass
     ) -> decisions.Finding:
-        tags: Sequence[str] | DrydockError | None = None
-        if planned.list_tags:
-            try:
-                tags = (await poll.tags(route)).names
-            except RegistryError as error:
-                tags = error
-        if isinstance(tags, tuple) and len(tags) > LONG_LIST:
-            return await asyncio.to_thread(decisions.find, container, planned, tags)
-        return decisions.find(container, planned, tags)
+        if not planned.list_tags:
+            return decisions.find(container, planned, None)
+        try:
+            names = (await shared.poll.tags(route)).names
+        except RegistryError as error:
+            return decisions.find(container, planned, error)
+        if planned.mode != "tags":
+            return decisions.find(container, planned, names)
+        return decisions.find(container, planned, names, await shared.decide(names, decisions.subject_of(container)))
 
     async def _digest(
         self, container: Container, finding: decisions.Finding, route: Route, poll: Poll
@@ -175,6 +208,20 @@ class Checker:
         return decisions.Published(at, found.trusted) if found and at else None
 
 
+def _questions(jobs: Sequence[Job]) -> tuple[list[Route], list[tuple[Route, str]]]:
+    """Lists and digests that will surely be wanted; a tag that may climb waits for its list."""
+    lists: list[Route] = []
+    heads: list[tuple[Route, str]] = []
+    for job in jobs:
+        if job.plan is None or job.route is None:
+            continue
+        if job.plan.list_tags:
+            lists.append(job.route)
+        if job.plan.compare and job.plan.mode == "tags" and not _may_climb(job.container):
+            heads.append((job.route, job.container.image.tag.value))
+    return lists, heads
+
+
 def _may_climb(container: Container) -> bool:
     """Whether the tag list may offer another tag, whose digest is then wanted instead of the running one's."""
     if container.image.tag.tag_precision == "floating":
@@ -207,14 +254,7 @@ def _crashed(container: Container, error: Exception) -> tuple[Container, Trace]:
     trace = Trace(steps=[Step(stage="registry", outcome="fail", reason=reason)])
     failed = msgspec.structs.replace(
         container,
-        error=CheckError(message=reason, code="check-crashed"),
+        error=CheckError(message=reason, code=CRASHED),
         result=container.result or Result(tag=container.image.tag.value),
     )
     return failed, trace
-
-
-def _changed(before: Container, after: Container) -> bool:
-    """First check of this container, or another candidate than the one stored (watching.md §13)."""
-    if before.result is None:
-        return True
-    return has_raw_update(after) and candidate_identity(before) != candidate_identity(after)
