@@ -29,6 +29,7 @@ from drydock.updates.actions import register
 from drydock.updates.room import Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.watch.service import WatchService
+from drydock.watch.watcher import Watcher
 
 log = structlog.get_logger("app")
 
@@ -99,9 +100,10 @@ def own_container_id(mountinfo: Path = Path("/proc/self/mountinfo")) -> str | No
 class Hosts:
     """The watchers as the update room needs them: Engines by watcher, and another look."""
 
-    def __init__(self, watching: WatchService, clock: Clock) -> None:
+    def __init__(self, watching: WatchService, clock: Clock, supervisor: Supervisor) -> None:
         self._watching = watching
         self._clock = clock
+        self._supervisor = supervisor
 
     def engine_for(self, watcher: str, agent: str | None) -> Engine:
         """The Engine of a local watcher; `EngineUnreachable` for one that is not configured, or an agent's."""
@@ -120,10 +122,21 @@ class Hosts:
         if found is not None:
             await found.watcher.look_again()
 
+    async def replaced(self, old: Container, new_id: str) -> None:
+        """The new container takes the place of the old one at once; its check goes on in the background."""
+        found = self._watching.get(old.watcher) if old.agent is None else None
+        if found is not None:
+            new = await found.watcher.replaced(old, new_id)
+            self._supervisor.spawn(f"check:{new_id}", _check(found.watcher, new))
+
     def window_open(self, container: Container) -> bool | None:
         """Whether the maintenance window of the container's watcher is open; None where nobody knows."""
         found = self._watching.get(container.watcher) if container.agent is None else None
         return found.timetable.window_open(self._clock.now_ms()) if found else None
+
+
+async def _check(watcher: Watcher, container: Container) -> None:
+    await watcher.check_some([container])
 
 
 def build_updates(
@@ -144,7 +157,7 @@ def build_updates(
     Subscribes to the bus, so call it before the bus runs, and after the preferences were built.
     """
     fleet, clock = services.fleet, services.clock
-    hosts = Hosts(watching, clock)
+    hosts = Hosts(watching, clock, supervisor)
     actions, problems = register({**settings.source.values("DD_TRIGGER_"), **settings.source.values("DD_ACTION_")})
     for problem in problems:
         log.warning("action.problem", reason=problem)
@@ -169,6 +182,7 @@ def build_updates(
         hosts=hosts.all,
         pull_auth=pull_auth,
         look_again=hosts.look_again,
+        replaced=hosts.replaced,
         environ=environ,
         mode=mode,
         gate=UpdateGate(gate, fleet, Artifacts(registries), hosts.engine_for),
