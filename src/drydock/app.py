@@ -113,7 +113,7 @@ async def run(
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
-        services.notes = await build_notes(settings, environ, registries, session, clock)
+        services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
         updates = build_updates(
             settings,
             environ,
