@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import listing, observe, security, watching
+from bench import auth, listing, observe, security, watching
 from bench.report import Figure, show, write
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -22,6 +22,9 @@ SUITES: dict[str, Callable[[], list[Figure]]] = {
     "stats-tick": observe.tick,
     "stats-unseen": observe.unseen,
     "stats-round": observe.host,
+    "sign-in": auth.requests,
+    "event-fan-out": auth.fan_out,
+    "audit-entry": auth.audit,
     "cycles": lambda: watching.cycles(1000),
     "scan-counts": security.counts,
     "scan-memory": security.memory,

@@ -13,20 +13,20 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
 import structlog
-from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
 
 from drydock.auth.sessions import Pending
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.secret import Secret
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 log = structlog.get_logger("auth")
 
@@ -97,6 +97,8 @@ class OpenId:
     """One provider. The discovery document is fetched when it is first needed, and again after a failure."""
 
     def __init__(self, client: Client, http: aiohttp.ClientSession, clock: Clock) -> None:
+        import joserfc.jwt  # noqa: F401  # with cryptography 10 MB: loaded where a provider is configured, and then at start
+
         self.client = client
         self._http = http
         self._clock = clock
@@ -182,6 +184,9 @@ class OpenId:
 
     async def _decoded(self, token: str, metadata: Metadata) -> dict[str, Any]:
         """Signature, issuer, audience and times; a key that rotated is fetched once more."""
+        from joserfc import jwt
+        from joserfc.errors import InvalidKeyIdError, JoseError
+
         if token.count(".") == 4:
             raise self._failure("encrypted ID tokens are not supported")
         rules = jwt.JWTClaimsRegistry(
@@ -224,6 +229,9 @@ class OpenId:
 
     async def _renew_keys(self, metadata: Metadata) -> bool:
         """Fetch the signing keys; False when they were fetched a moment ago."""
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         async with self._fetching_keys:
             now = self._clock.monotonic()
             if self._keys is not None and now - self._keys[1] < KEYS_AGAIN_S:

@@ -17,6 +17,7 @@ class Sink:
         self.frames: list[bytes] = []
         self.room = room
         self.closed = False
+        self.congested = False
 
     def offer(self, item: bytes) -> bool:
         if self.closed or len(self.frames) >= self.room:
@@ -92,6 +93,17 @@ def test_a_full_client_is_closed_and_the_others_go_on() -> None:
         stream.send("dd:x", {"n": number})
     assert slow.closed
     assert len(good.frames) == 3
+
+
+def test_heartbeats_skip_whoever_has_something_waiting() -> None:
+    _, stream = make()
+    idle, busy = Sink(), Sink()
+    busy.congested = True
+    stream.join(lambda: idle, "a", None, None)
+    stream.join(lambda: busy, "b", None, None)
+    stream.beat()
+    assert idle.frames == [b"event: dd:heartbeat\ndata: {}\n\n"]
+    assert busy.frames == []
 
 
 def test_limits_are_released_exactly_once() -> None:

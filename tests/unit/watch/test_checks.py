@@ -102,6 +102,16 @@ async def test_a_check_of_a_container_that_is_gone_removes_it(make_place: Any) -
     assert place.names() == []
 
 
+async def test_what_a_webhook_had_checked_is_skipped_once_by_the_schedule(make_place: Any) -> None:
+    place = await make_place()
+    place.host.add(A, "web")
+    place.host.add(B, "db")
+    await place.watcher.scan("api")
+    place.service.mark_fresh(place.get("web"))
+    scans = [await place.watcher.scan(cause) for cause in ("api", "cron", "cron")]
+    assert [[report.container.name for report in scan] for scan in scans] == [["web", "db"], ["db"], ["web", "db"]]
+
+
 async def test_an_unknown_watcher_is_said(make_place: Any) -> None:
     place = await make_place()
     await place.fleet.put(container(watcher="gone"))
