@@ -33,6 +33,7 @@ from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.notifying import build_notifications
 from drydock.observe.audit import Audit
 from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
@@ -112,7 +113,7 @@ async def run(
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
-        services.notes = await build_notes(settings, environ, registries, session, clock)
+        services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
         updates = build_updates(
             settings,
             environ,
@@ -126,6 +127,7 @@ async def run(
             bus,
             supervisor,
         )
+        await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()

@@ -15,20 +15,20 @@ from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.core.errors import EngineUnreachable
 from drydock.core.model import Container
-from drydock.core.operation import Operation
 from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.events import Bus, ChecksFinished, MaturityCleared
-from drydock.fleet.fleet import Fleet
+from drydock.notifying import families
+from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
+from drydock.securing import UpdateGate
 from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.room import Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
-from drydock.updates.surroundings import Verdict
 from drydock.watch.service import WatchService
 from drydock.watch.watcher import Watcher
 
@@ -73,31 +73,6 @@ def update_settings(settings: Settings) -> UpdateSettings:
         hooks_enabled=hooks.enabled,
         hooks_allowed=hooks.allowed_commands,
     )
-
-
-class UpdateGate:
-    """The security room as updates ask it: by operation, about the container that is in the fleet now."""
-
-    def __init__(self, gate: Gate, fleet: Fleet, engine_for: Callable[[str, str | None], Engine]) -> None:
-        self._gate = gate
-        self._fleet = fleet
-        self._engine_for = engine_for
-
-    async def verify(self, operation: Operation, reference: str) -> Verdict:
-        """Before the pull: the signature."""
-        return await self._gate.verify(self._container(operation), reference, operation.wanted.digest)
-
-    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: Any) -> Verdict:
-        """After the pull: scan and verdict."""
-        engine = self._engine_for(operation.watcher, operation.agent)
-        container = self._container(operation)
-        return await self._gate.check(container, reference, engine=engine, image_id=image_id, on_phase=on_phase)
-
-    def _container(self, operation: Operation) -> Container:
-        known = self._fleet.get(operation.container_id) or operation.container
-        if known is None:
-            raise EngineUnreachable(f"Container {operation.container_name} is not known any more")
-        return known
 
 
 class OwnContainer:
@@ -184,7 +159,7 @@ def build_updates(
     """
     fleet, clock = services.fleet, services.clock
     hosts = Hosts(watching, clock, supervisor)
-    actions, problems = register({**settings.source.values("DD_TRIGGER_"), **settings.source.values("DD_ACTION_")})
+    actions, problems = register(families(settings).for_updates())
     for problem in problems:
         log.warning("action.problem", reason=problem)
 
@@ -211,7 +186,7 @@ def build_updates(
         replaced=hosts.replaced,
         environ=environ,
         mode=mode,
-        gate=UpdateGate(gate, fleet, hosts.engine_for),
+        gate=UpdateGate(gate, fleet, Artifacts(registries), hosts.engine_for),
         gate_facts=lambda _: dict(gate_facts),
         identity=OwnContainer(own_container_id()),
         window_open=hosts.window_open,

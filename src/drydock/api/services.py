@@ -24,6 +24,7 @@ from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
 from drydock.notes.service import ReleaseNotesService
+from drydock.notify.room import Notifications
 from drydock.observe.acks import Acknowledgements
 from drydock.observe.eventstream import EventStream
 from drydock.observe.logs.service import LogService
@@ -142,6 +143,7 @@ class Services:
     updates: Updates | None = None
     security: SecurityRoom | None = None
     notes: ReleaseNotesService | None = None
+    notifications: Notifications | None = None
     auth: Authentication | None = None
     events: EventStream | None = None
     acks: Acknowledgements | None = None
