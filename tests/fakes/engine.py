@@ -42,10 +42,18 @@ class Fault:
 class FakeEngine:
     """Implements `docker.api.Engine`. State is public for tests to look at."""
 
-    def __init__(self, clock: Clock, *, restart_policy_updates: bool = True, platform: str = "amd64") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        restart_policy_updates: bool = True,
+        platform: str = "amd64",
+        podman: bool = False,
+    ) -> None:
         self.clock = clock
         self.restart_policy_updates = restart_policy_updates
         self.platform = platform
+        self.podman = podman
         self.containers: dict[str, Document] = {}
         self.images: dict[str, Document] = {}
         self.tags: dict[str, str] = {}
@@ -338,6 +346,7 @@ class FakeEngine:
         return filtered(found, filters)
 
     def _entry(self, container: Document) -> Document:
+        host = {} if self.podman else {"HostConfig": {"NetworkMode": container["HostConfig"]["NetworkMode"]}}
         return {
             "Id": container["Id"],
             "Names": [container["Name"]],
@@ -346,8 +355,8 @@ class FakeEngine:
             "Labels": dict(container["Config"]["Labels"]),
             "State": container["State"]["Status"],
             "Status": container["State"]["Status"],
-            "HostConfig": {"NetworkMode": container["HostConfig"]["NetworkMode"]},
             "Created": 0,
+            **host,
         }
 
     def _shown(self, container: Document) -> Document:
@@ -502,6 +511,10 @@ class FakeEngine:
                 raise EngineError(f"No such container: {mode.partition(':')[2]}", engine_status=500)
             if not self.containers[mode.partition(":")[2]]["State"]["Running"]:
                 raise EngineConflict("cannot join network of a non running container", engine_status=409)
+        for field in ("IpcMode", "PidMode"):
+            kind, _, owner = (container["HostConfig"].get(field) or "").partition(":")
+            if kind == "container" and owner not in self.containers:
+                raise EngineError(f"No such container: {owner}", engine_status=500)
         for name, facts in container["NetworkSettings"]["Networks"].items():
             self._network(name)
             if name in BUILT_IN and facts.get("Aliases"):

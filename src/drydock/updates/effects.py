@@ -63,6 +63,13 @@ class ListContainers(Effect, frozen=True):
     label: str | None = None
 
 
+class Dependents(Effect, frozen=True):
+    """The containers among `entries` that share a namespace of `owner` → list of `Dependent`."""
+
+    owner: Document
+    entries: list[Document]
+
+
 class Successor(Effect, frozen=True):
     """The container that replaced `container` in an earlier operation, following chains → id or None."""
 

@@ -19,6 +19,7 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
+from drydock.updates.namespaces import Namespaces
 
 log = structlog.get_logger("updates")
 
@@ -86,6 +87,7 @@ class Executor:
         clock: Clock,
         surroundings: Surroundings,
         facts: EngineFacts,
+        namespaces: Namespaces,
     ) -> None:
         self._id = operation.id
         self._last = operation
@@ -99,6 +101,7 @@ class Executor:
             fx.InspectImage: lambda e: engine.inspect_image(e.ref),
             fx.InspectNetwork: lambda e: engine.inspect_network(e.ref),
             fx.ListContainers: self._list,
+            fx.Dependents: lambda e: namespaces.dependents(engine, e.owner, e.entries),
             fx.Successor: lambda e: journal.successor(e.container),
             fx.Now: self._now,
             fx.Pull: self._pull,

@@ -10,12 +10,13 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
-from drydock.core.recreate import Subject, clone, container_references, networks_of
+from drydock.core.recreate import Subject, clone, container_references, joins, networks_of
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
     Cancelled,
     Checkpoint,
     CurrentRow,
+    Dependents,
     Document,
     EngineInfo,
     InspectImage,
@@ -202,6 +203,7 @@ def _journal(
         raise NothingToDo("The container already runs this image")
     entries: list[Document] = yield ListContainers()
     yield from _networks_exist(old)
+    dependents: list[Dependent] = yield Dependents(old, entries)
     replaced, inherited = yield from _references(old)
     result = clone(
         Subject(
@@ -233,7 +235,7 @@ def _journal(
         old_restart_policy=(old.get("HostConfig") or {}).get("RestartPolicy"),
         auto_remove=bool((old.get("HostConfig") or {}).get("AutoRemove")),
         target_image_id=target["Id"],
-        dependents=_dependents(old, entries),
+        dependents=dependents,
         backup_id=backup_id,
         edits=files.edits or operation.edits,
         post_start=files.post_start,
@@ -268,24 +270,20 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     replaced, inherited = dict[str, str](), set[str]()
     for field, ref in container_references(old).items():
         other = yield from look(ref)
+        if other is None or temporary_base(other["Name"].lstrip("/")):
+            other = (yield from _heir(ref)) or other
         if other is None:
-            successor: str | None = yield Successor(ref)
-            other = (yield from look(successor)) if successor else None
-            if other is None:
-                raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
+            raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
+        if not joins({ref}, other):
             replaced[ref] = other["Id"]
         if field.startswith("VolumesFrom"):
             inherited |= {mount["Destination"] for mount in other.get("Mounts") or []}
     return replaced, frozenset(inherited)
 
 
-def _dependents(old: Document, entries: list[Document]) -> list[Dependent]:
-    mode = f"container:{old['Id']}"
-    return [
-        Dependent(id=entry["Id"], name=entry["Names"][0].lstrip("/"), running=entry.get("State") == "running")
-        for entry in entries
-        if (entry.get("HostConfig") or {}).get("NetworkMode") == mode
-    ]
+def _heir(container: str) -> Plan[Document | None]:
+    successor: str | None = yield Successor(container)
+    return (yield from look(successor)) if successor else None
 
 
 def _temporary_name(old: Document, entries: list[Document]) -> Plan[str]:

@@ -20,6 +20,7 @@ from drydock.core.update import update_kind
 from drydock.docker.api import Engine
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
+from drydock.updates.namespaces import Namespaces
 from drydock.updates.service import UpdateService
 from drydock.updates.targets import spelled, wanted_image
 
@@ -67,10 +68,17 @@ _ACTIONS = {
 class Previews:
     """Looks at the container and says what would change."""
 
-    def __init__(self, service: UpdateService, fleet: Fleet, engine_for: Callable[[str, str | None], Engine]) -> None:
+    def __init__(
+        self,
+        service: UpdateService,
+        fleet: Fleet,
+        engine_for: Callable[[str, str | None], Engine],
+        namespaces: Namespaces,
+    ) -> None:
         self._service = service
         self._fleet = fleet
         self._engine_for = engine_for
+        self._namespaces = namespaces
 
     async def of(self, container_id: str) -> Preview:
         """The preview; raises `PreviewFailed`."""
@@ -87,7 +95,7 @@ class Previews:
         engine = self._engine_for(container.watcher, container.agent)
         document = await engine.inspect_container(container.id)
         wanted = wanted_image(container)
-        entries = await engine.list_containers(all=True)
+        sharing = await self._namespaces.dependents(engine, document, await engine.list_containers(all=True))
         return Preview(
             container_name=container.name,
             current_image=f"{container.image.registry.name}/{container.image.name}:{container.image.tag.value}",
@@ -96,11 +104,7 @@ class Previews:
             is_running=bool(document["State"].get("Running")),
             networks=networks_of(document),
             volumes=[mount["Name"] for mount in document.get("Mounts") or [] if mount.get("Type") == "volume"],
-            dependents=[
-                entry["Names"][0].lstrip("/")
-                for entry in entries
-                if (entry.get("HostConfig") or {}).get("NetworkMode") == f"container:{container.id}"
-            ],
+            dependents=[one.name for one in sharing],
         )
 
 

@@ -153,7 +153,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
         lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for),
+        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,

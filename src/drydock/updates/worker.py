@@ -18,6 +18,7 @@ from drydock.docker.api import Engine
 from drydock.updates import effects as fx
 from drydock.updates.executor import EngineFacts, Executor, Surroundings
 from drydock.updates.journal import Journal
+from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.plan import update
 from drydock.updates.recovery import recover, retry_restore
@@ -48,6 +49,7 @@ class Worker:
         self._around = surroundings
         self._options_for = options_for
         self._facts = EngineFacts(clock)
+        self.namespaces = Namespaces()
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
@@ -80,7 +82,7 @@ class Worker:
 
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
-        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts)
+        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces)
         return await executor.run(plan)
 
     async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
@@ -107,7 +109,7 @@ class Worker:
         return await self._journal.change(row.id, required=False, dependents_due=False)
 
     async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
-        """Create a container that shared the replaced one's network anew, on the same image."""
+        """Create a container that shared a namespace of the replaced one anew, on the same image."""
         engine = self._engine_for(parent.watcher, parent.agent)
         for pause in (*DEPENDENT_RETRIES_S, None):
             try:

@@ -139,6 +139,15 @@ async def owner_of_a_shared_network(bench: Bench) -> list[Operation]:
 
 
 @scenario
+async def owner_of_a_shared_pid_namespace(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.engine.add_image("side:1")
+    container = await bench.container(HostConfig=ALWAYS)
+    await bench.container("side", image="side:1", HostConfig={"PidMode": f"container:{container}", **ALWAYS})
+    return [await bench.accept(container)]
+
+
+@scenario
 async def sharer_of_a_network(bench: Bench) -> list[Operation]:
     images(bench)
     bench.engine.add_image("vpn:1")

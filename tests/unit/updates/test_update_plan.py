@@ -231,6 +231,36 @@ async def test_dependents_of_a_shared_network_are_created_anew(bench: Bench) -> 
     assert not (await bench.rows.get(row.id)).dependents_due  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("field", ["NetworkMode", "IpcMode", "PidMode"])
+@pytest.mark.parametrize("podman", [False, True])
+async def test_every_shared_namespace_makes_a_dependent(field: str, podman: bool) -> None:
+    bench = Bench(podman=podman)
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    bench.engine.add_image("side:1")
+    container = await bench.container()
+    await bench.container("side", image="side:1", HostConfig={field: f"container:{container}"})
+    await bench.container("alone", image="side:1")
+    alone = bench.engine.by_name("alone")
+    row = await bench.worker.run(await bench.accept(container))
+    assert (row.status, [one.name for one in row.dependents]) == ("succeeded", ["side"])
+    assert bench.engine.names() == {"web": "running", "side": "running", "alone": "running"}
+    assert bench.engine.by_name("side")["HostConfig"][field] == f"container:{row.new_container_id}"  # type: ignore[index]
+    assert bench.engine.by_name("alone") == alone
+
+
+async def test_what_a_container_hangs_on_is_asked_once(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    bench.engine.add_image("app:3", NEW)
+    others = [await bench.container(f"other{n}") for n in range(5)]
+    first = await bench.worker.run(await bench.accept(await bench.container()))
+    before = bench.engine.calls.count("inspect")
+    bench.engine.calls.clear()
+    await bench.worker.run(await bench.accept(first.new_container_id or "", "app:3"))
+    assert before - bench.engine.calls.count("inspect") == len(others)
+
+
 async def test_dependents_are_left_alone_when_the_update_is_rolled_back(bench: Bench) -> None:
     bench.engine.add_image("app:1", OLD)
     bench.engine.add_image("app:2", NEW, behaviour="exits", local=False)
