@@ -297,7 +297,8 @@ def lasting(container: Document) -> Document:
         }
         for name, facts in container["NetworkSettings"]["Networks"].items()
     }
-    host = {key: value for key, value in container["HostConfig"].items() if key not in ("Binds", "NetworkMode")}
+    changing = ("Binds", "NetworkMode", "IpcMode", "PidMode")
+    host = {key: value for key, value in container["HostConfig"].items() if key not in changing}
     return {
         "running": container["State"]["Running"],
         "host": host,
