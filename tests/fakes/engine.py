@@ -120,7 +120,7 @@ class FakeEngine:
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def version(self) -> Document:
-        return await self._call("version", lambda: {"ApiVersion": "1.41", "Version": "20.10.24", "Components": []})
+        return await self._call("version", self._version)
 
     async def info(self) -> Document:
         facts = {"Name": HOST_NAME, "DefaultRuntime": "runc", "Architecture": "x86_64", "OSType": "linux"}
@@ -268,6 +268,10 @@ class FakeEngine:
         self.fault.after(k, name)
         return result
 
+    def _version(self) -> Document:
+        components = [{"Name": "Podman Engine", "Version": "4.3.1"}] if self.podman else []
+        return {"ApiVersion": "1.41", "Version": "20.10.24", "Components": components}
+
     def _now(self) -> str:
         return to_iso(self.clock.now_ms())
 
@@ -370,6 +374,9 @@ class FakeEngine:
         behaviour = self.images[container["Image"]]["_behaviour"]
         age = self.clock.now_ms() - container["_started_ms"]
         due = 3000 if behaviour == "slow" else 1000
+        if self.podman:  # nobody runs the check
+            container["State"]["Health"] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+            return
         settled = "unhealthy" if behaviour == "unhealthy" else "healthy"
         container["State"]["Health"] = {"Status": settled if age >= due else "starting", "FailingStreak": 0, "Log": []}
 

@@ -39,6 +39,18 @@ class EngineInfo(Effect, frozen=True):
     """`/info` of the Engine → document."""
 
 
+class RunsHealthChecks(Effect, frozen=True):
+    """Whether this Engine runs health checks by itself, whatever else the host has → bool."""
+
+
+class Probe(Effect, frozen=True):
+    """Run a health check inside a container → whether it ended well within `timeout_s`. No answer raises."""
+
+    container: str
+    command: tuple[str, ...]
+    timeout_s: float
+
+
 class Inspect(Effect, frozen=True):
     """A container by id or name → document."""
 

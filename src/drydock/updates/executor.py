@@ -16,6 +16,7 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import PHASES, FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.host import facts_from
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
@@ -56,6 +57,7 @@ class EngineFacts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[int, tuple[float, Document]] = {}
+        self._runs_checks: dict[int, bool] = {}
 
     async def of(self, engine: Engine) -> Document:
         """The `/info` document of `engine`."""
@@ -64,6 +66,12 @@ class EngineFacts:
             facts = await self._ask(engine)
             self._known[id(engine)] = (self._clock.monotonic(), facts)
         return facts
+
+    async def runs_health_checks(self, engine: Engine) -> bool:
+        """Whether the Engine runs health checks by itself: Podman needs systemd for that. Raises `EngineError`."""
+        if id(engine) not in self._runs_checks:
+            self._runs_checks[id(engine)] = facts_from(await engine.version()).runs_health_checks
+        return self._runs_checks[id(engine)]
 
     async def _ask(self, engine: Engine) -> Document:
         """A socket proxy may refuse `/info`: updates work without, they only know less about the platform."""
@@ -97,6 +105,8 @@ class Executor:
         self._around = surroundings
         self._perform: dict[type[fx.Effect], Callable[[Any], Awaitable[Any]]] = {
             fx.EngineInfo: lambda _: facts.of(engine),
+            fx.RunsHealthChecks: lambda _: facts.runs_health_checks(engine),
+            fx.Probe: self._probe,
             fx.Inspect: lambda e: engine.inspect_container(e.ref),
             fx.InspectImage: lambda e: engine.inspect_image(e.ref),
             fx.InspectNetwork: lambda e: engine.inspect_network(e.ref),
@@ -231,6 +241,20 @@ class Executor:
 
     async def _notice(self, effect: fx.Notice) -> None:
         self._around.notice(self._row(), effect.action, effect.text)
+
+    async def _probe(self, effect: fx.Probe) -> bool:
+        """A check that takes too long, or cannot be run at all, did not pass."""
+        try:
+            async with asyncio.timeout(effect.timeout_s):
+                result = await self._engine.exec(effect.container, effect.command)
+        except TimeoutError:
+            return False
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            log.info("update.probe_failed", operation=self._id, error=error.message)
+            return False
+        return result.exit_code == 0
 
     async def _within(self, seconds: float, call: Awaitable[T]) -> T:
         try:

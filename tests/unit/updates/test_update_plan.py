@@ -6,6 +6,7 @@ import pytest
 
 from drydock.core.errors import EngineError
 from drydock.core.operation import Operation, public
+from drydock.updates.probe import NOTE
 from fakes.bench import CHECK, NEW, OLD, Bench
 from fakes.engine import Fault
 
@@ -23,6 +24,19 @@ class FailOn(Fault):
         if self.seen >= self.nth:
             self.left -= 1
             raise EngineError(f"{call} refused", engine_status=500)
+
+
+class Recovering(Fault):
+    """What runs inside is well `after` so many probes."""
+
+    def __init__(self, bench: Bench, after: int) -> None:
+        self.bench, self.left = bench, after
+
+    def before(self, k: int, call: str) -> None:
+        if call == "exec":
+            self.left -= 1
+            if self.left < 0:
+                self.bench.engine.exec_codes["true"] = 0
 
 
 async def updated(bench: Bench, behaviour: str = "runs", **document: object) -> Operation:
@@ -91,6 +105,27 @@ async def test_an_unhealthy_image_is_rolled_back(bench: Bench) -> None:
     assert public(row)["rollbackReason"] == "Health check failed"
     assert "lastError" not in public(row)
     assert_old_is_back(bench)
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "succeeded"), (1, "rolled-back")])
+async def test_where_nobody_runs_the_health_check_the_gate_does(code: int, status: str) -> None:
+    bench = Bench(podman=True)
+    bench.engine.exec_codes["true"] = code
+    row = await updated(bench)
+    assert row.status == status
+    assert row.warnings == [NOTE]
+    assert bench.engine.calls.count("exec") > 1 if code else bench.engine.calls.count("exec") == 1
+    if code:
+        assert row.last_error == "Health gate failed: container web reported unhealthy"
+        assert_old_is_back(bench)
+
+
+async def test_a_check_that_fails_at_first_has_its_start_period() -> None:
+    bench = Bench(podman=True)
+    bench.engine.exec_codes["true"] = 1
+    bench.engine.fault = Recovering(bench, after=4)
+    assert (await updated(bench)).status == "succeeded"
+    assert bench.engine.calls.count("exec") == 5
 
 
 @pytest.mark.parametrize("behaviour", ["exits", "no-start"])
