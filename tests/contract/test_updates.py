@@ -179,6 +179,15 @@ async def test_a_temporary_container_is_never_updated(host: Host) -> None:
     assert (answer.status_code, answer.json()["error"]) == (409, "Cannot update temporary rollback container")
 
 
+async def test_what_another_drydock_has_just_updated_is_left_alone(host: Host) -> None:
+    container = await host.container(Labels={"dd.update.operation": "of-somebody-else"})
+    answer = await host.api.post(f"/containers/{container}/update")
+    assert answer.status_code == 409
+    assert "only one may manage a host" in answer.json()["error"]
+    host.clock.forward(600)
+    assert (await host.update(container))["status"] == "succeeded"
+
+
 @pytest.mark.rows("C-120")
 async def test_a_store_that_refuses_leaves_no_operation_behind(host: Host) -> None:
     container = await host.container()

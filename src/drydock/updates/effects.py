@@ -197,6 +197,16 @@ class CurrentRow(Effect, frozen=True):
     """→ the whole row as it is now, without writing it."""
 
 
+class Duplicate(Effect, frozen=True):
+    """Whether somebody else's operation explains why the container is gone (updates.md §4) → bool."""
+
+
+class Stranger(Effect, frozen=True):
+    """Whether no operation of this id is in the journal: another manager made the container → bool."""
+
+    operation_id: str
+
+
 class Requeue(Effect, frozen=True):
     """Put the operation back into the queue (recovery of a row that changed nothing) → the row."""
 

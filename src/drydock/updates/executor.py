@@ -128,6 +128,8 @@ class Executor:
             fx.WriteFile: lambda e: surroundings.write_file(e.edit),
             fx.Record: self._record,
             fx.CurrentRow: self._current,
+            fx.Duplicate: lambda _: journal.is_duplicate(self._row()),
+            fx.Stranger: self._stranger,
             fx.Requeue: lambda _: journal.requeue(self._id),
             fx.Touch: self._touch,
             fx.Checkpoint: self._checkpoint,
@@ -215,6 +217,9 @@ class Executor:
 
     async def _current(self, _: fx.CurrentRow) -> Operation:
         return self._row()
+
+    async def _stranger(self, effect: fx.Stranger) -> bool:
+        return await self._journal.get(effect.operation_id) is None
 
     async def _gate_phase(self, phase: str) -> None:
         if PHASES.index(phase) > PHASES.index(self._row().phase):

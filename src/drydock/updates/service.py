@@ -182,6 +182,7 @@ class UpdateService:
         admission.check_container(
             container, self.active(container), await self._mode(), self.eligibility(container), self._clock.now_ms()
         )
+        await self._worker.refuse_second_manager(container)
 
     async def accept(
         self,

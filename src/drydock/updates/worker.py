@@ -12,8 +12,10 @@ from typing import Protocol
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import DrydockError, EngineError, EngineNotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound
+from drydock.core.model import Container
 from drydock.core.operation import Dependent, ImageWanted, Operation
+from drydock.core.times import from_iso
 from drydock.docker.api import Engine
 from drydock.updates import effects as fx
 from drydock.updates.executor import EngineFacts, Executor, Surroundings
@@ -21,6 +23,7 @@ from drydock.updates.journal import Journal
 from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.plan import update
+from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
 
 log = structlog.get_logger("updates")
@@ -59,6 +62,25 @@ class Worker:
             log.exception("update.broken", operation=operation.id)
             row = await self._after_fault(operation, error)
         return await self._then(row)
+
+    async def refuse_second_manager(self, container: Container) -> None:
+        """`Conflict` while another manager works on the container (updates.md §9.5, row 18).
+
+        Only one that started lately can be young. An Engine that does not answer is left to the operation itself,
+        which asks again.
+        """
+        now = self._clock.now_ms()
+        started = from_iso(container.details.started_at if container.details else None)
+        if started is not None and now - started >= SECOND_MANAGER_MS:
+            return
+        try:
+            document = await self._engine_for(container.watcher, container.agent).inspect_container(container.id)
+        except EngineError as error:
+            log.info("update.not_looked_at", container=container.name, error=error.message)
+            return
+        made_by = made_lately_by(document, now)
+        if made_by is not None and await self._journal.get(made_by) is None:
+            raise Conflict(SECOND_MANAGER)
 
     async def restart(self, operation: Operation) -> Operation:
         """A dependent that only wants a restart after what it depends on was updated (updates.md §12.3)."""

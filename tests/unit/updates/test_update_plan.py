@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drydock.core.errors import EngineError
-from drydock.core.operation import Operation, public
+from drydock.core.operation import OPERATION_LABEL, Operation, public
 from drydock.updates.probe import NOTE
 from fakes.bench import CHECK, NEW, OLD, Bench
 from fakes.engine import Fault
@@ -369,3 +369,36 @@ async def test_a_full_disk_before_a_step_undoes_what_was_done(bench: Bench) -> N
     row = await updated(bench)
     assert row.status == "rolled-back"
     assert_old_is_back(bench)
+
+
+async def test_an_update_that_comes_too_late_expires_in_silence(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container()
+    second = await bench.accept(container)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"
+    late = await bench.worker.run(second)
+    assert (late.status, late.phase) == ("expired", "expired")
+    assert late.last_error == "Container web no longer exists"
+
+
+async def test_a_container_that_vanished_without_reason_is_a_failure(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container()
+    second = await bench.accept(container)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"
+    bench.clock.forward(15 * 60 + 1)
+    assert (await bench.worker.run(second)).status == "failed"
+
+
+async def test_a_second_manager_is_refused_for_ten_minutes(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container(Labels={OPERATION_LABEL: "somebody-else"})
+    row = await bench.worker.run(await bench.accept(container))
+    assert row.status == "failed"
+    assert "only one may manage a host" in (row.last_error or "")
+    assert bench.engine.names() == {"web": "running"}
+    bench.clock.forward(10 * 60)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"
