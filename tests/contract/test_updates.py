@@ -250,6 +250,37 @@ async def test_a_failing_action_is_general_outside_and_precise_in_the_audit(host
     assert "executable file not found" in (entries[0].details or "")
 
 
+async def test_updates_are_counted(host: Host) -> None:
+    await host.update(await host.container())
+    await host.api.post(f"/containers/{host.id_of()}/restart")
+    assert host.metrics.actions.value(action="container-update") == 1
+    assert host.metrics.actions.value(action="container-restart") == 1
+    assert host.metrics.triggers.value(type="docker", name="local", status="success") == 1
+    assert host.metrics.updates_active.value() == 0
+    assert 'dd_update_duration_seconds_count{outcome="succeeded"} 1' in host.metrics.text().decode()
+
+
+async def test_the_preview_of_a_compose_service_shows_the_patch(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services:\n  web:\n    image: app:1\n")
+    labels = {
+        "com.docker.compose.project": "site",
+        "com.docker.compose.service": "web",
+        "com.docker.compose.project.working_dir": str(tmp_path),
+        "com.docker.compose.project.config_files": str(file),
+    }
+    container = await host.container(Labels=labels)
+    compose = (await host.api.post(f"/containers/{container}/preview")).json()["compose"]
+    assert compose.pop("patch")["diff"].splitlines()[-2:] == ["-    image: app:1", "+    image: app:2"]
+    assert compose == {
+        "files": [str(file)],
+        "paths": [str(file)],
+        "service": "web",
+        "mutation": {"intent": "update-compose-service-image", "dryRun": False, "willWrite": True},
+    }
+    assert file.read_text() == "services:\n  web:\n    image: app:1\n"
+
+
 @pytest.mark.rows("C-225", "C-226")
 async def test_preview(host: Host) -> None:
     host.engine.add_network("front")

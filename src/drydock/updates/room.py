@@ -12,6 +12,7 @@ from drydock.clock import Clock
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.own import OwnFolders
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
@@ -25,6 +26,7 @@ from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
 from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.locks import Locks
+from drydock.updates.meter import Meter, NoMeter
 from drydock.updates.options import PlanOptions
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
@@ -49,7 +51,7 @@ class NotSelf:
         return True
 
 
-NO_GATE, NOT_SELF = NoGate(), NotSelf()
+NO_GATE, NOT_SELF, NO_METER = NoGate(), NotSelf(), NoMeter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Ports:
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
     identity: SelfFacts = NOT_SELF
     window_open: Callable[[Container], bool | None] = lambda _: None
+    meter: Meter = NO_METER
 
 
 @dataclass(frozen=True)
@@ -112,13 +115,22 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         backups=backups,
         hooks=hooks,
         replaced=ports.replaced,
+        meter=ports.meter,
     )
 
     def tell(row: Operation, action: str, text: str) -> None:
         ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
 
+    folders = OwnFolders()
     surroundings = PlanSurroundings(
-        pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, actions=known, tell=tell
+        pull_auth=ports.pull_auth,
+        gate=ports.gate,
+        hooks=hooks,
+        backups=backups,
+        actions=known,
+        engine_for=ports.engine_for,
+        folders=folders,
+        tell=tell,
     )
     options = _Options(settings, known)
     worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
@@ -138,6 +150,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         identity=ports.identity,
         gate=ports.gate_facts,
         window_open=ports.window_open,
+        meter=ports.meter,
     )
     aftermath.monitor = HealthMonitor(
         service=service,
@@ -153,7 +166,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
         lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces),
+        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces, folders),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,
