@@ -117,21 +117,8 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         replaced=ports.replaced,
         meter=ports.meter,
     )
-
-    def tell(row: Operation, action: str, text: str) -> None:
-        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
-
     folders = OwnFolders()
-    surroundings = PlanSurroundings(
-        pull_auth=ports.pull_auth,
-        gate=ports.gate,
-        hooks=hooks,
-        backups=backups,
-        actions=known,
-        engine_for=ports.engine_for,
-        folders=folders,
-        tell=tell,
-    )
+    surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
     options = _Options(settings, known)
     worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
     service = UpdateService(
@@ -152,16 +139,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         window_open=ports.window_open,
         meter=ports.meter,
     )
-    aftermath.monitor = HealthMonitor(
-        service=service,
-        backups=backups,
-        journal=journal,
-        fleet=ports.fleet,
-        engine_for=ports.engine_for,
-        clock=ports.clock,
-        supervisor=ports.supervisor,
-        options=settings.plan_options(),
-    )
+    aftermath.monitor = _monitor(ports, service, backups, settings)
     return Updates(
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
@@ -170,6 +148,37 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,
+    )
+
+
+def _surroundings(
+    ports: Ports, hooks: Hooks, backups: Backups, actions: Actions, folders: OwnFolders, aftermath: Aftermath
+) -> PlanSurroundings:
+    def tell(row: Operation, action: str, text: str) -> None:
+        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
+
+    return PlanSurroundings(
+        pull_auth=ports.pull_auth,
+        gate=ports.gate,
+        hooks=hooks,
+        backups=backups,
+        actions=actions,
+        engine_for=ports.engine_for,
+        folders=folders,
+        tell=tell,
+    )
+
+
+def _monitor(ports: Ports, service: UpdateService, backups: Backups, settings: UpdateSettings) -> HealthMonitor:
+    return HealthMonitor(
+        service=service,
+        backups=backups,
+        journal=service.journal,
+        fleet=ports.fleet,
+        engine_for=ports.engine_for,
+        clock=ports.clock,
+        supervisor=ports.supervisor,
+        options=settings.plan_options(),
     )
 
 
