@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +33,9 @@ from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.notifying import build_notifications
 from drydock.observe.audit import Audit
+from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
@@ -105,11 +107,13 @@ async def run(
         services.host_stats = observation.host_stats
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
+        if services.metrics is not None:
+            count_watching(services.metrics, legacy, watchers)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
-        services.notes = await build_notes(settings, environ, registries, session, clock)
+        services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
         updates = build_updates(
             settings,
             environ,
@@ -123,6 +127,7 @@ async def run(
             bus,
             supervisor,
         )
+        await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()
@@ -202,6 +207,13 @@ def build_watchers(
         watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
         made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
     return made
+
+
+def count_watching(metrics: Metrics, legacy: LegacyInputs, watchers: Sequence[ScheduledWatcher]) -> None:
+    """Export what watching counts (watching.md §16)."""
+    legacy.on_count = lambda source, key: metrics.legacy.inc(source=source, key=key)
+    for one in watchers:
+        one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=one.watcher.name)
 
 
 def build_watcher(

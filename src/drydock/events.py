@@ -135,33 +135,43 @@ class AuditRecorded(Event, frozen=True, kw_only=True):
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Any], Awaitable[None]]
+LARGEST_BATCH = 500
 
 
 class Subscription:
-    """One subscriber: the kinds it wants, its queue, its handler."""
+    """One subscriber: the kinds it wants, its queue, its handler.
 
-    def __init__(self, name: str, handler: Handler, kinds: tuple[type[Event], ...]) -> None:
+    A `batched` handler takes a list: all events that wait, `LARGEST_BATCH` at most.
+    """
+
+    def __init__(self, name: str, handler: Handler, kinds: tuple[type[Event], ...], *, batched: bool = False) -> None:
         self.name = name
+        self.batched = batched
         self.handler = handler
         self.kinds = kinds
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
         self._busy = False
 
     async def run(self, limit_s: float) -> None:
-        """Handle events one by one until cancelled; a hung or failing handler loses that event, with a log line."""
+        """Handle events in order until cancelled; a hung or failing handler loses what it was given, with a log line."""
         while True:
             event = await self.queue.get()
+            events = [event, *self._waiting()] if self.batched else [event]
             self._busy = True
             try:
                 async with asyncio.timeout(limit_s):
-                    await self.handler(event)
+                    await self.handler(events if self.batched else event)
             except TimeoutError:
                 log.warning("events.handler_timeout", subscriber=self.name, event_type=type(event).__name__)
             except Exception:
                 log.exception("events.handler_failed", subscriber=self.name, event_type=type(event).__name__)
             finally:
                 self._busy = False
-                self.queue.task_done()
+                for _ in events:
+                    self.queue.task_done()
+
+    def _waiting(self) -> list[Event]:
+        return [self.queue.get_nowait() for _ in range(min(self.queue.qsize(), LARGEST_BATCH - 1))]
 
     @property
     def idle(self) -> bool:
@@ -178,6 +188,12 @@ class Bus:
     def subscribe(self, name: str, handler: Handler, *kinds: type[Event]) -> Subscription:
         """Register `handler` for `kinds` (none = all). Before `run`, or the task must be started by the caller."""
         subscription = Subscription(name, handler, kinds)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def subscribe_batches(self, name: str, handler: Handler, *kinds: type[Event]) -> Subscription:
+        """Like `subscribe`, for a handler that is much faster with many events at once: it gets a list of them."""
+        subscription = Subscription(name, handler, kinds, batched=True)
         self._subscriptions.append(subscription)
         return subscription
 

@@ -8,23 +8,28 @@ from typing import TypedDict, cast
 
 import aiohttp
 
+from drydock.assemble import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.security import SecuritySettings
-from drydock.core.errors import EngineError, RegistryError
+from drydock.config.sections.watching import WatcherSettings
+from drydock.core.errors import ConfigError, EngineError, RegistryError
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.core.secret import Secret
 from drydock.docker.api import Engine
-from drydock.events import Bus, ContainerUpdated
+from drydock.docker.connect import resolve
+from drydock.events import Bus, ContainerChecked, ContainerUpdated
 from drydock.fleet.fleet import Fleet
+from drydock.notes.enrich import Enricher
 from drydock.notes.github import GitHub
 from drydock.notes.service import HubDescriptions, ReleaseNotesService
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.gate import Gate, GateVerdict
+from drydock.security.gate import Gate, GateVerdict, OnPhase
+from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
@@ -78,10 +83,32 @@ def build_security(
         sbom_folder=Path(settings.store.path) / SBOM_FOLDER,
         logins=registries.pull_auth,
         signature_source=Artifacts(registries),
+        docker_hosts=docker_hosts(settings),
     )
     room = assemble(parts, scan_settings(settings), program_settings(settings.security, environ))
     bus.subscribe("security", room.service.on_event, ContainerUpdated)
     return room
+
+
+def docker_hosts(settings: Settings) -> DockerHosts:
+    """`DOCKER_HOST` of the local watchers whose Engine a program can reach by itself: a socket, or plain TCP."""
+    known = {one.name: _docker_host(one) for one in settings.watchers}
+
+    def host(watcher: str, agent: str | None) -> str | None:
+        return known.get(watcher) if agent is None else None
+
+    return host
+
+
+def _docker_host(settings: WatcherSettings) -> str | None:
+    try:
+        address = resolve(engine_settings(settings))
+    except ConfigError:
+        return None
+    if address.socket is not None:
+        return f"unix://{address.socket}"
+    plain = settings.auth_type is None and settings.host and not address.base.startswith("https")
+    return f"tcp://{settings.host}:{settings.port}" if plain else None
 
 
 def scan_settings(settings: Settings) -> ScanSettings:
@@ -167,17 +194,22 @@ class UpdateGate:
             self._verified[operation.id] = digest
         return verdict
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> GateVerdict:
+    async def check(
+        self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase | None = None
+    ) -> GateVerdict:
         """Scan the pulled image and judge it by the policy in force."""
         container = self._container(operation)
         if container is None:
-            return GateVerdict(allowed=False, reason="The container is not known any more", blocked_by="availability")
+            said = "The container left the fleet before its new image was scanned"
+            return GateVerdict(allowed=not self._gate.scans, reason=said, blocked_by="availability")
         engine = self._engine_for(operation.watcher, operation.agent)
         verified = self._verified.pop(operation.id, None)
         if verified is not None and verified not in await pulled_digests(engine, image_id):
             said = f"{UNVERIFIED}: the tag moved to another image after it was verified"
             return GateVerdict(allowed=False, reason=said, blocked_by="signature")
-        return await self._gate.check(container, reference, verified, engine=engine, image_id=image_id)
+        return await self._gate.check(
+            container, reference, verified, engine=engine, image_id=image_id, on_phase=on_phase
+        )
 
     def _container(self, operation: Operation) -> Container | None:
         return self._fleet.get(operation.container_id) or operation.container
@@ -203,20 +235,24 @@ async def build_notes(
     environ: Mapping[str, str],
     registries: RegistryService,
     session: aiohttp.ClientSession,
+    fleet: Fleet,
+    bus: Bus,
     clock: Clock,
 ) -> ReleaseNotesService:
-    """Release notes over one HTTP session that the caller owns.
+    """Release notes over one HTTP session that the caller owns; subscribes to finished checks.
 
     Without a token of its own GitHub gets that of the configured GHCR registry (registries.md: trusted sources only).
     """
     notes, proxies = settings.notes, Proxies.of(environ)
     token = notes.github_token or await _package_token(registries)
-    return ReleaseNotesService(
+    service = ReleaseNotesService(
         [GitHub(session, notes.github_url, token, proxies.for_url)],
         clock,
         hub=HubDescriptions(session, HUB_URL, proxies.for_url),
         max_intermediate=notes.max_intermediate,
     )
+    bus.subscribe("release-notes", Enricher(service, fleet).on_event, ContainerChecked)
+    return service
 
 
 async def _package_token(registries: RegistryService) -> Secret | None:

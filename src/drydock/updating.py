@@ -15,21 +15,22 @@ from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.core.errors import EngineUnreachable
 from drydock.core.model import Container
-from drydock.core.operation import Operation
 from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.events import Bus, ChecksFinished, MaturityCleared
-from drydock.fleet.fleet import Fleet
+from drydock.notifying import families
+from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
+from drydock.securing import UpdateGate
 from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.room import Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
-from drydock.updates.surroundings import Verdict
 from drydock.watch.service import WatchService
+from drydock.watch.watcher import Watcher
 
 log = structlog.get_logger("app")
 
@@ -74,31 +75,6 @@ def update_settings(settings: Settings) -> UpdateSettings:
     )
 
 
-class UpdateGate:
-    """The security room as updates ask it: by operation, about the container that is in the fleet now."""
-
-    def __init__(self, gate: Gate, fleet: Fleet, engine_for: Callable[[str, str | None], Engine]) -> None:
-        self._gate = gate
-        self._fleet = fleet
-        self._engine_for = engine_for
-
-    async def verify(self, operation: Operation, reference: str) -> Verdict:
-        """Before the pull: the signature."""
-        return await self._gate.verify(self._container(operation), reference, operation.wanted.digest)
-
-    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: Any) -> Verdict:
-        """After the pull: scan and verdict."""
-        engine = self._engine_for(operation.watcher, operation.agent)
-        container = self._container(operation)
-        return await self._gate.check(container, reference, engine=engine, image_id=image_id, on_phase=on_phase)
-
-    def _container(self, operation: Operation) -> Container:
-        known = self._fleet.get(operation.container_id) or operation.container
-        if known is None:
-            raise EngineUnreachable(f"Container {operation.container_name} is not known any more")
-        return known
-
-
 class OwnContainer:
     """Whether a container is the one this process runs in."""
 
@@ -125,9 +101,10 @@ def own_container_id(mountinfo: Path = Path("/proc/self/mountinfo")) -> str | No
 class Hosts:
     """The watchers as the update room needs them: Engines by watcher, and another look."""
 
-    def __init__(self, watching: WatchService, clock: Clock) -> None:
+    def __init__(self, watching: WatchService, clock: Clock, supervisor: Supervisor) -> None:
         self._watching = watching
         self._clock = clock
+        self._supervisor = supervisor
 
     def engine_for(self, watcher: str, agent: str | None) -> Engine:
         """The Engine of a local watcher; `EngineUnreachable` for one that is not configured, or an agent's."""
@@ -146,10 +123,21 @@ class Hosts:
         if found is not None:
             await found.watcher.look_again()
 
+    async def replaced(self, old: Container, new_id: str) -> None:
+        """The new container takes the place of the old one at once; its check goes on in the background."""
+        found = self._watching.get(old.watcher) if old.agent is None else None
+        if found is not None:
+            new = await found.watcher.replaced(old, new_id)
+            self._supervisor.spawn(f"check:{new_id}", _check(found.watcher, new))
+
     def window_open(self, container: Container) -> bool | None:
         """Whether the maintenance window of the container's watcher is open; None where nobody knows."""
         found = self._watching.get(container.watcher) if container.agent is None else None
         return found.timetable.window_open(self._clock.now_ms()) if found else None
+
+
+async def _check(watcher: Watcher, container: Container) -> None:
+    await watcher.check_some([container])
 
 
 def build_updates(
@@ -170,8 +158,8 @@ def build_updates(
     Subscribes to the bus, so call it before the bus runs, and after the preferences were built.
     """
     fleet, clock = services.fleet, services.clock
-    hosts = Hosts(watching, clock)
-    actions, problems = register({**settings.source.values("DD_TRIGGER_"), **settings.source.values("DD_ACTION_")})
+    hosts = Hosts(watching, clock, supervisor)
+    actions, problems = register(families(settings).for_updates())
     for problem in problems:
         log.warning("action.problem", reason=problem)
 
@@ -195,9 +183,10 @@ def build_updates(
         hosts=hosts.all,
         pull_auth=pull_auth,
         look_again=hosts.look_again,
+        replaced=hosts.replaced,
         environ=environ,
         mode=mode,
-        gate=UpdateGate(gate, fleet, hosts.engine_for),
+        gate=UpdateGate(gate, fleet, Artifacts(registries), hosts.engine_for),
         gate_facts=lambda _: dict(gate_facts),
         identity=OwnContainer(own_container_id()),
         window_open=hosts.window_open,

@@ -175,6 +175,7 @@ async def serve(
             hosts=lambda: [("local", engine)],
             pull_auth=_nobody,
             look_again=lambda *_: _look(watcher),
+            replaced=lambda old, new_id: _replaced(watcher, old, new_id),
             environ={},
             mode=lambda: _word(mode),
             gate=gate,
@@ -223,3 +224,7 @@ async def _nobody(reference: str) -> PullAuth | None:
 
 async def _word(mode: str) -> Any:
     return mode
+
+
+async def _replaced(watcher: Watcher, old: Any, new_id: str) -> None:
+    await watcher.replaced(old, new_id)

@@ -10,7 +10,7 @@ import pytest
 
 from drydock.core.model import UpdatePolicy
 from drydock.events import ChecksFinished, ContainerRemoved
-from fakes.timeline import SkippingClock
+from lab.clock import SkippingClock
 from lab.images import Pusher
 from lab.proxy import Proxy
 from lab.watching import WatchBench, bench, until

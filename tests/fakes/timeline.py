@@ -1,11 +1,10 @@
-"""Two clocks for tests: one that moves only when the test says so, one that never makes anybody wait."""
+"""A clock that moves only when the test says so."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
-import time
 
 TURNS = 60
 """Turns of the loop after which tasks without input or output have gone as far as they can."""
@@ -52,26 +51,3 @@ class Timeline:
         """Let every task run until it waits."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
-
-
-class SkippingClock:
-    """Real time plus what was slept or skipped: waiting costs nothing."""
-
-    def __init__(self) -> None:
-        self._skipped = 0.0
-        self.slept: list[float] = []
-
-    def now_ms(self) -> int:
-        return int((time.time() + self._skipped) * 1000)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._skipped
-
-    def skip(self, seconds: float) -> None:
-        """Let time pass."""
-        self._skipped += seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self._skipped += seconds
-        await asyncio.sleep(0)

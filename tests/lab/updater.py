@@ -19,6 +19,7 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.store.location import StoreSettings
 from drydock.store.store import open_store
+from drydock.updates.compose.project import NOTHING, FilesPlan
 from drydock.updates.executor import OnPhase
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
@@ -56,6 +57,9 @@ class Around:
 
     async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
         return None
+
+    async def plan_files(self, operation: Operation, container: dict[str, Any]) -> FilesPlan:
+        return NOTHING
 
     async def save_backup(self, operation: Operation, container: dict[str, Any], image: dict[str, Any]) -> str | None:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))

@@ -35,8 +35,8 @@ from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
-from fakes.timeline import SkippingClock
 
+from .clock import SkippingClock
 from .engine import EngineApi
 from .images import SERVE, Pusher
 from .proxy import Proxy
@@ -125,7 +125,7 @@ class WatchBench:
     async def listening(self) -> AsyncIterator[EventListener]:
         """Follow Docker's events, as the product does."""
         listener = EventListener(
-            self.engine,  # type: ignore[arg-type]  # an Engine by delegation
+            self.engine,
             self.one.events.handle,
             self.clock,
             on_reconnect=self.one.rescan.signal,
@@ -200,7 +200,7 @@ async def bench(
         )
         ledger = FleetLedger(fleet, bus, clock)
         checker = Checker(registries, ledger, clock)
-        watcher = Watcher("local", counting, discovery, checker, fleet, ledger, bus, clock)  # type: ignore[arg-type]  # an Engine by delegation
+        watcher = Watcher("local", counting, discovery, checker, fleet, ledger, bus, clock)
         stack.push_async_callback(watcher.close)
         memory = _Memory(folder / "memory")
         one = ScheduledWatcher(settings, watcher, timetable(settings, ZoneInfo("UTC")), clock, memory, Random(1))

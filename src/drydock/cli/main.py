@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from drydock.lean import without
+
 app = typer.Typer(
     name="drydock",
     help="Watch the containers of Docker hosts, see what is newer and why, update without losing one.",
@@ -14,7 +16,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Show the effective configuration.", invoke_without_command=True, rich_markup_mode=None)
+config_app = typer.Typer(
+    help="Show the effective configuration.\n\nExample: drydock config check",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app.add_typer(config_app, name="config")
 audit_app = typer.Typer(help="Look after the audit log.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
@@ -37,6 +43,8 @@ def serve() -> None:
 
     Example: DD_ANONYMOUS_AUTH_CONFIRM=true drydock serve
     """
+    with without("rich", "better_exceptions"):  # 8 MB, for tracebacks that the server prints without them
+        import structlog  # noqa: F401
     from drydock.cli.serve import run
 
     raise typer.Exit(run())

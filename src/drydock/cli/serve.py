@@ -20,6 +20,7 @@ from drydock.clock import SystemClock
 from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
 from drydock.observe.serverlog import LogBuffer
+from drydock.store.prepare import prepare
 
 log = structlog.get_logger("server")
 
@@ -39,6 +40,7 @@ def run() -> int:
     log_setup.configure(settings.log.level, settings.log.format, extra=[buffer.processor])
     for problem in loaded.problems:
         log.warning("config.problem", variable=problem.variable, reason=problem.message)
+    prepare(app.store_settings(settings))
     try:
         uvloop.run(_serve(settings, buffer))
     except ConfigError as error:
@@ -65,6 +67,7 @@ def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config
         application.http,
         loop="uvloop",
         http="httptools",
+        ws="websockets-sansio",
         lifespan="off",
         log_config=None,
         access_log=False,

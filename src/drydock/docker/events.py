@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import EngineError
+from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.docker.api import Document, Engine
 
 log = structlog.get_logger("docker.events")
@@ -82,7 +82,7 @@ class EventListener:
 
     A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, unless it is the very
     first attempt, calls `on_reconnect`, because events may have been missed. `on_state` hears None when the Engine
-    accepts, and the reason when an attempt fails. What `handler` raises ends `run`. `listening` is set while a stream
+    accepts, and the reason when it cannot be reached. What `handler` raises ends `run`. `listening` is set while a stream
     is open.
     """
 
@@ -109,8 +109,6 @@ class EventListener:
         """Listen until cancelled."""
         while True:
             reason = await self._listen()
-            if not self.listening.is_set():
-                self._on_state(reason)
             self.listening.clear()
             delay = min(FIRST_DELAY_S * 2**self._failures, LONGEST_DELAY_S)
             self._failures += 1
@@ -123,7 +121,7 @@ class EventListener:
         try:
             await self._engine.version()
         except EngineError as error:
-            return error.message
+            return self._failed(error)
         stream = self._engine.events(filters=self._filters, since=self._since(), on_open=self._opened)
         async with aclosing(stream):  # type: ignore[type-var]  # the Protocol promises an iterator; members are generators
             while True:
@@ -132,8 +130,14 @@ class EventListener:
                 except StopAsyncIteration:
                     return "the Engine closed the stream"
                 except EngineError as error:
-                    return error.message
+                    return self._failed(error)
                 await self._handle(event)
+
+    def _failed(self, error: EngineError) -> str:
+        """Why a stream ended; an Engine that merely refuses events (a socket proxy) is not lost."""
+        if isinstance(error, EngineUnreachable):
+            self._on_state(error.message)
+        return error.message
 
     async def _handle(self, event: Document) -> None:
         moment = event.get("timeNano")

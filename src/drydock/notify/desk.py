@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.model import Container
+from drydock.core.audit import AuditEntry
+from drydock.core.model import Container, audit_key
+from drydock.core.times import to_iso
 from drydock.core.update import update_kind
 from drydock.fleet.fleet import Fleet
 from drydock.notify.history import History
@@ -27,11 +30,9 @@ COMPLAINT_MS = 15_000
 
 
 class Auditor(Protocol):
-    """Writes audit entries; `observe.audit.AuditTrail`."""
+    """Writes audit entries."""
 
-    async def note(
-        self, action: str, status: Literal["success", "error", "info"], *, container: Container | None, **fields: Any
-    ) -> None: ...
+    async def record(self, entry: AuditEntry) -> None: ...
 
 
 Counted = Callable[[str, str, str], None]
@@ -117,13 +118,20 @@ class Desk:
     async def _failed(self, trigger: Trigger, rule: Rule, containers: Sequence[Container], reason: str) -> None:
         self.complaints.tell(trigger.id, rule, containers[0].watcher if containers else "", reason)
         for container in containers:
-            kind = update_kind(container)
-            await self.audit.note(
-                "notification-delivery-failed",
-                "error",
-                container=container,
-                trigger_name=trigger.id,
-                from_version=kind.local_value,
-                to_version=kind.remote_value,
-                details=reason,
-            )
+            await self.audit.record(self._entry(trigger, container, reason))
+
+    def _entry(self, trigger: Trigger, container: Container, reason: str) -> AuditEntry:
+        kind, image = update_kind(container), container.image
+        return AuditEntry(
+            id=str(uuid.uuid4()),
+            timestamp=to_iso(self.clock.now_ms()),
+            action="notification-delivery-failed",
+            status="error",
+            container_name=container.name,
+            container_identity_key=audit_key(container),
+            container_image=f"{image.registry.url}/{image.name}:{image.tag.value}",
+            from_version=kind.local_value,
+            to_version=kind.remote_value,
+            trigger_name=trigger.id,
+            details=reason,
+        )

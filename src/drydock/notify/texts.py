@@ -75,10 +75,10 @@ def batch(rule: Rule, documents: Sequence[Document], options: CommonOptions, pla
 def variables(document: Document, place: Place) -> dict[str, Any]:
     """The names that simple templates know (§8.2)."""
     container = _for_templates(document, place)
-    kind, result = container.get("updateKind") or {}, container.get("result") or {}
+    kind, result = _part(container, "updateKind"), _part(container, "result")
     return {
         "container": container,
-        "event": container.get("notificationEvent") or {},
+        "event": _part(container, "notificationEvent"),
         "releaseNotes": result.get("releaseNotes"),
         "currentReleaseNotes": container.get("currentReleaseNotes"),
         "suggestedTag": result.get("suggestedTag") or result.get("tag") or "",
@@ -102,10 +102,10 @@ def _for_templates(document: Document, place: Place) -> Document:
         "notificationServerName": place.server_of(document),
         "notificationWatcherSuffix": place.suffix(document),
     }
-    result = document.get("result")
-    if result and result.get("releaseNotes"):
-        container["result"] = {**result, "releaseNotes": _cut(result["releaseNotes"])}
-    if notes := document.get("currentReleaseNotes"):
+    result = _part(document, "result")
+    if notes := _part(result, "releaseNotes"):
+        container["result"] = {**result, "releaseNotes": _cut(notes)}
+    if notes := _part(document, "currentReleaseNotes"):
         container["currentReleaseNotes"] = _cut(notes)
     return container
 
@@ -116,8 +116,13 @@ def _cut(notes: Document) -> Document:
 
 
 def _tag(document: Document) -> str:
-    tag = (document.get("image") or {}).get("tag") or {}
-    return str(tag.get("value") or "")
+    return str(_part(_part(document, "image"), "tag").get("value") or "")
+
+
+def _part(document: Document, name: str) -> Document:
+    """An object inside a document; empty when it is missing, or something else (callers may send any document)."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _simple_texts(rule: Rule, document: Document, options: CommonOptions, place: Place) -> tuple[str, str]:
@@ -145,9 +150,9 @@ class _Facts:
         self.prefix = place.prefix(document)
         self.name = str(document.get("name") or "")
         self.suffix = place.suffix(document)
-        self.event: Document = document.get("notificationEvent") or {}
-        self.kind: Document = document.get("updateKind") or {}
-        self.result: Document = document.get("result") or {}
+        self.event = _part(document, "notificationEvent")
+        self.kind = _part(document, "updateKind")
+        self.result = _part(document, "result")
         self.tag = _tag(document)
 
     @property

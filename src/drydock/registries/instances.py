@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from yarl import URL
@@ -41,16 +42,16 @@ class Instance:
         """The component id, `hub.public`."""
         return f"{self.type}.{self.name}"
 
-    @property
+    @cached_property
     def provider(self) -> Provider:
         return BY_TYPE[self.type]
 
-    @property
+    @cached_property
     def credentialed(self) -> bool:
         """Whether any credential key has a non-blank value; a login alone does not count."""
         return any(self.get(key).strip() for key in CREDENTIAL_KEYS)
 
-    @property
+    @cached_property
     def url(self) -> str | None:
         """The configured or fixed URL, with scheme, without trailing slash; None where it depends on the image."""
         text = self.get("url") or self.provider.url
@@ -64,12 +65,12 @@ class Instance:
         text = self.get("authurl") or self.provider.authurl
         return shapes.with_scheme(text) if text else None
 
-    @property
+    @cached_property
     def authority(self) -> str | None:
         """Canonical host and port of the configured URL."""
         return authority(URL(self.url)) if self.url else None
 
-    @property
+    @cached_property
     def credential_id(self) -> str:
         """Separates what is cached for different rights; tells nothing about the secret."""
         found = self.credentials()

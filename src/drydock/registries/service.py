@@ -10,6 +10,7 @@ import ssl as tls_library
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ __all__ = [
 ]
 
 log = structlog.get_logger("registries")
+
+ROUTES_KEPT = 10_000
+"""Images whose route is remembered."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class RegistryService:
             flights=Flights(),
             max_pages=options.github_max_pages,
         )
+        self._routes = lru_cache(ROUTES_KEPT)(self._chosen)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> RegistryService:
@@ -161,6 +166,10 @@ class RegistryService:
 
         An image that nobody serves gets `instance_id` `unknown`; the questions of a `Poll` then raise `RegistryNotFound`.
         """
+        return self._routes(host, repository, lookup)
+
+    def _chosen(self, host: str, repository: str, lookup: str | None) -> Route:
+        """Decides, and logs the decision; instances never change, so once per image is enough."""
         route = self._router.route(host, repository, lookup=lookup)
         log.debug(
             "registries.route",

@@ -8,7 +8,7 @@ the documents.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,15 +62,16 @@ class AuditRecords:
         self._database = database
         self._head: str | None = None
 
-    async def append(self, entry: AuditEntry) -> None:
-        """Store one entry; it survives a power cut once this returns."""
-        row = _row(entry)
+    async def append(self, *entries: AuditEntry) -> None:
+        """Store entries in their order, all or none; they survive a power cut once this returns."""
+        if not entries:
+            return
         async with self._database.write(durable=True) as connection:
             before, self._head = await self._newest(connection), None
-            chain = link(before, str(row["document"]))
-            await connection.execute(sa.insert(audit), [{**row, "chain": chain}])
-            await self._set(connection, "head", chain)
-        self._head = chain
+            rows = _chained(before, entries)
+            await connection.execute(sa.insert(audit), rows)
+            await self._set(connection, "head", str(rows[-1]["chain"]))
+        self._head = str(rows[-1]["chain"])
 
     async def _newest(self, connection: AsyncConnection) -> str:
         """The chain value to go on from. A file has one writer, who remembers it; a server may have several."""
@@ -184,6 +185,13 @@ async def _rows(connection: AsyncConnection) -> AsyncIterator[Mapping[str, Any]]
         if len(rows) < PAGE:
             return
         last = rows[-1]["seq"]
+
+
+def _chained(head: str, entries: Sequence[AuditEntry]) -> list[dict[str, str | int]]:
+    rows = [_row(entry) for entry in entries]
+    for row in rows:
+        head = row["chain"] = link(head, str(row["document"]))
+    return rows
 
 
 def _row(entry: AuditEntry) -> dict[str, str | int]:

@@ -122,13 +122,13 @@ def _check_and_copy(location: Location) -> None:
         if verdict != "ok":
             raise location.corrupt(verdict)
         revision = migrations.revision_of(connection)
-        if revision is not None and revision != migrations.head():
+        if revision is not None and revision != migrations.HEAD:
             _copy(connection, location, revision)
     connection.close()
 
 
 def _copy(source: sqlite3.Connection, location: Location, revision: str) -> None:
-    target = location.directory / f"{location.file.name}.before-{revision}-to-{migrations.head()}"
+    target = location.directory / f"{location.file.name}.before-{revision}-to-{migrations.HEAD}"
     with sqlite3.connect(target) as copy:
         source.backup(copy)
     copy.close()

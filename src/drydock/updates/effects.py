@@ -210,6 +210,12 @@ class Scan(Effect, frozen=True):
     container: Document
 
 
+class PlanFiles(Effect, frozen=True):
+    """What the update changes in Compose files → `compose.project.FilesPlan`; raises when it must not go on."""
+
+    container: Document
+
+
 class SaveBackup(Effect, frozen=True):
     """Write the backup record of the image a container runs → its id, or None without an action to name."""
 

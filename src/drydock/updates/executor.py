@@ -17,6 +17,7 @@ from drydock.core.errors import DrydockError, EngineError, EngineNotFound, Engin
 from drydock.core.operation import PHASES, FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
 from drydock.updates import effects as fx
+from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
 
 log = structlog.get_logger("updates")
@@ -40,6 +41,7 @@ class Surroundings(Protocol):
     async def pre_hook(self, operation: Operation, container: Document) -> None: ...
     async def verify(self, operation: Operation, reference: str) -> None: ...
     async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None: ...
+    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan: ...
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None: ...
     async def write_file(self, edit: FileEdit) -> None: ...
     def notice(self, operation: Operation, action: str, text: str) -> None: ...
@@ -119,6 +121,7 @@ class Executor:
             fx.PreHook: lambda e: surroundings.pre_hook(self._row(), e.container),
             fx.Verify: lambda e: surroundings.verify(self._row(), e.reference),
             fx.Scan: lambda e: surroundings.scan(self._row(), e.reference, e.image_id, self._gate_phase),
+            fx.PlanFiles: lambda e: surroundings.plan_files(self._row(), e.container),
             fx.SaveBackup: lambda e: surroundings.save_backup(self._row(), e.container, e.image),
             fx.Sleep: lambda e: clock.sleep(e.seconds),
             fx.Notice: self._notice,

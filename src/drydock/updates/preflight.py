@@ -11,6 +11,7 @@ import msgspec
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
 from drydock.core.recreate import Subject, clone, container_references, networks_of
+from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
     Cancelled,
     Checkpoint,
@@ -22,6 +23,7 @@ from drydock.updates.effects import (
     ListContainers,
     Notice,
     Plan,
+    PlanFiles,
     PreHook,
     Pull,
     SaveBackup,
@@ -215,6 +217,7 @@ def _journal(
             inherited_mounts=inherited,
         ),
     )
+    files: FilesPlan = yield PlanFiles(old)
     temporary = yield from _temporary_name(old, entries)
     backup_id = yield from _backup(operation, options, old, source)
     operation = yield record(
@@ -232,7 +235,10 @@ def _journal(
         target_image_id=target["Id"],
         dependents=_dependents(old, entries),
         backup_id=backup_id,
-        warnings=[*operation.warnings, *(note for note in result.notes if "old image" in note)],
+        edits=files.edits or operation.edits,
+        post_start=files.post_start,
+        service=files.service,
+        warnings=[*operation.warnings, *files.warnings, *(note for note in result.notes if "old image" in note)],
     )
     return operation
 

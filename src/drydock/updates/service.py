@@ -167,10 +167,13 @@ class UpdateService:
 
     # ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def request(self, container_id: str, *, source: str = "manual") -> Operation:
-        """Admit and queue the update of one container (updates.md §2.1). Raises the answer of the first failing check."""
+    async def request(self, container_id: str, *, source: str = "manual", trigger_id: str | None = None) -> Operation:
+        """Admit and queue the update of one container (updates.md §2.1). Raises the answer of the first failing check.
+
+        `trigger_id` names the action that carries it out, where the caller chose one.
+        """
         admission.check_enabled(self.settings.actions_enabled)
-        operation = await self.accept(self._fleet.need(container_id), source=source)
+        operation = await self.accept(self._fleet.need(container_id), source=source, trigger_id=trigger_id)
         self.dispatch(operation)
         return operation
 
@@ -181,12 +184,17 @@ class UpdateService:
         )
 
     async def accept(
-        self, container: Container, *, source: str = "manual", more: Mapping[str, Any] | None = None
+        self,
+        container: Container,
+        *,
+        source: str = "manual",
+        trigger_id: str | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Operation:
         """Admit one container and write its row; nothing is started."""
         await self.check(container)
         context = self.eligibility(container)
-        action = self.actions.get(admission.need_action(container, context))
+        action = self.actions.get(trigger_id or admission.need_action(container, context))
         operation = self._row(
             container,
             source=source,

@@ -9,8 +9,10 @@ import structlog
 
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.api import PullAuth
+from drydock.updates.actions import Actions
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
+from drydock.updates.compose.project import FilesPlan, plan_files
 from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
@@ -75,12 +77,14 @@ class PlanSurroundings:
         gate: Gate,
         hooks: Hooks,
         backups: Backups,
+        actions: Actions,
         tell: Callable[[Operation, str, str], None],
     ) -> None:
         self._pull_auth = pull_auth
         self._gate = gate
         self._hooks = hooks
         self._backups = backups
+        self._actions = actions
         self._tell = tell
 
     async def pull_auth(self, reference: str) -> PullAuth | None:
@@ -99,6 +103,12 @@ class PlanSurroundings:
     async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
         """Raises `ScanBlocked` with the gate's reason."""
         _pass(await self._gate.check(operation, reference, image_id, on_phase))
+
+    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan:
+        """See `compose.project.plan_files`."""
+        config = container["Config"]
+        action = self._actions.get(operation.trigger_name)
+        return await plan_files(operation, action, config.get("Labels") or {}, config["Image"])
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         """See `Backups.make`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -149,7 +150,8 @@ class _Scan:
         defaults = self._discovery.context.defaults
         watched = [pair for pair in zip(usable, labels, strict=True) if label_names.is_watched(pair[1], defaults)]
         self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
-        kept = [pair for pair in watched if self._is_no_alias(pair[0], usable)]
+        listed = Counter(name for entry in usable for name in set(raw_names(entry)))
+        kept = [pair for pair in watched if self._is_no_alias(pair[0], listed)]
         self.outcome.skipped = {e["Id"] for e, _ in watched} - {e["Id"] for e, _ in kept}
         self.outcome.pending = set() if settled else self._pending(kept)
         self._selected = [pair for pair in kept if pair[0]["Id"] not in self.outcome.pending]
@@ -163,10 +165,15 @@ class _Scan:
         async with self._slots:
             return await self._services.effective(entry.get("Labels"))
 
-    def _is_no_alias(self, entry: Document, entries: Sequence[Document]) -> bool:
-        others = {name for other in entries if other is not entry for name in raw_names(other)}
+    def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
+        """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
+        own = set(raw_names(entry))
+
+        def elsewhere(name: str) -> bool:
+            return listed[name] > (name in own)
+
         known = partial(self._known.has_name, besides=entry["Id"])
-        return self._discovery.aliases.keep(entry, others, known, self._discovery.now_ms)
+        return self._discovery.aliases.keep(entry, elsewhere, known, self._discovery.now_ms)
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
         named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,14 +91,14 @@ class AliasFilter:
     def keep(
         self,
         entry: Mapping[str, Any],
-        listed_names: Collection[str],
+        listed: Callable[[str], bool],
         stored: Callable[[str], bool],
         now_ms: int,
     ) -> bool:
-        """True when `entry` is a container of its own. `listed_names` are the raw names of the *other* entries."""
+        """True when `entry` is a container of its own. `listed`: whether *another* entry has that raw name."""
         names = raw_names(entry)
         container_id, first = str(entry.get("Id", "")), names[0] if names else ""
-        reason = self._reason(entry, container_id, names, listed_names, stored, now_ms)
+        reason = self._reason(entry, container_id, names, listed, stored, now_ms)
         base = strip_alias(first) if is_own_alias(container_id, first) else None
         allowed = reason in ("not-recreated-alias", "alias-allowed-no-collision")
         self.decisions.append(AliasDecision(now_ms, container_id, first, base, allowed, reason))
@@ -109,14 +109,14 @@ class AliasFilter:
         entry: Mapping[str, Any],
         container_id: str,
         names: list[str],
-        listed_names: Collection[str],
+        listed: Callable[[str], bool],
         stored: Callable[[str], bool],
         now_ms: int,
     ) -> Reason:
         if not names or not is_own_alias(container_id, names[0]):
             return "not-recreated-alias"
         base = strip_alias(names[0])
-        if base in listed_names or base in names:
+        if listed(base) or base in names:
             return "base-name-present-in-docker"
         if stored(base):
             return "base-name-present-in-store"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class ScheduledWatcher:
         self.queued = False
         self.skipped_by_window = 0
         """The counter `dd_watcher_maintenance_skip_total`."""
+        self.on_skip: Callable[[], None] = lambda: None
+        """Called for every scan that the window puts off, after `skipped_by_window` has grown."""
         self._owed = False
         self._clock = clock
         self._memory = memory
@@ -147,6 +149,7 @@ class ScheduledWatcher:
         """Outside the window: the scan waits until it opens."""
         self.queued = True
         self.skipped_by_window += 1
+        self.on_skip()
         log.info("watcher.queued", watcher=self.watcher.name, window=self.settings.maintenance_window)
 
     async def run_rescans(self) -> None:
@@ -230,6 +233,10 @@ class WatchService:
     def get(self, name: str) -> ScheduledWatcher | None:
         """The watcher of that name."""
         return self._watchers.get(name)
+
+    def mark_fresh(self, container: Container) -> None:
+        """See `Watcher.mark_fresh`."""
+        self._owner(container).watcher.mark_fresh(container.id)
 
     async def watch_all(self) -> None:
         """Scan every watcher now. Raises WatchFailed only when none of them could run."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
@@ -80,6 +81,7 @@ class Watcher:
         self._lock = asyncio.Lock()
         self._same_source = same_source
         self._scanning: asyncio.Task[Reports] | None = None
+        self._marked_fresh: set[str] = set()
         self._ever_enumerated = False
         self.watched = 0
 
@@ -151,9 +153,28 @@ class Watcher:
             raise NotFound("Container not found")
         return reports[0].container
 
+    def mark_fresh(self, id: str) -> None:
+        """A registry webhook had this container checked: the next scheduled scan skips it once (§5.1)."""
+        self._marked_fresh.add(id)
+
+    def _due(self, present: list[Container], cause: Cause) -> list[Container]:
+        if cause != "cron":
+            return present
+        marked, self._marked_fresh = self._marked_fresh, set()
+        return [container for container in present if container.id not in marked]
+
     async def recheck(self, container: Container) -> None:
         """Check one container after its update, without a batch report (§13)."""
         await self._check([container], "event", batch=False)
+
+    async def replaced(self, old: Container, new_id: str) -> Container:
+        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked."""
+        inspected = await self.engine.inspect_container(new_id)
+        successor = msgspec.structs.replace(old, id=new_id, result=None, error=None, update_detected_at=None)
+        record = await self.discovery.look_at(self.engine, inspected, successor)
+        await self.ledger.seen([record])
+        await self.fleet.remove(old.id, replacement_expected=True)
+        return self.fleet.need(new_id)
 
     async def check_some(self, containers: Sequence[Container]) -> Reports:
         """Check these containers now, with one poll for all of them."""
@@ -164,7 +185,7 @@ class Watcher:
             began = self._clock.monotonic()
             try:
                 found = await self._enumerated(light=False)
-                reports = await self._check(found.present, cause) if found is not None else ()
+                reports = await self._check(self._due(found.present, cause), cause) if found is not None else ()
             finally:
                 self.last_run_ms = self._clock.now_ms()
             self._log_summary(cause, reports, self._clock.monotonic() - began)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from drydock.store import migrations
 from drydock.store.audit import RETENTION_MS
 from drydock.store.documents import documents
 from drydock.store.location import Location, StoreCorrupt, StoreLocked, StoreSettings
+from drydock.store.migrations import steps
 from drydock.store.store import Store, open_store
 from drydock.store.tables import metadata
 from samples import container
@@ -234,6 +237,32 @@ async def test_an_unreachable_server_is_told_without_credentials() -> None:
 
 
 def test_there_is_one_line_of_migrations() -> None:
-    revisions = [script.revision for script in migrations._scripts().walk_revisions()]
+    revisions = [script.revision for script in steps.scripts().walk_revisions()]
     assert revisions == sorted(revisions, reverse=True)
-    assert migrations.head() == revisions[0]
+    assert migrations.HEAD == steps.head() == revisions[0]
+
+
+PREPARING = """
+import asyncio, sys
+from drydock.store.location import StoreSettings
+from drydock.store.prepare import prepare
+from drydock.store.store import open_store
+
+async def main():
+    await (await open_store(settings)).close()
+
+settings = StoreSettings(path=sys.argv[1])
+prepare(settings)
+asyncio.run(main())
+print("alembic" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_the_tools_of_migrations_stay_in_a_child(files: StoreSettings, known: bool) -> None:
+    if known:
+        await (await open_store(files)).close()
+    told = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", PREPARING, files.path], capture_output=True, text=True
+    )
+    assert told.stdout.strip() == "False", told.stderr

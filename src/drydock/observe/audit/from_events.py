@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Final
 
 from drydock.clock import Clock
+from drydock.core.audit import AuditEntry
 from drydock.core.model import Container, UpdateKind, audit_key
 from drydock.core.update import has_raw_update, update_kind
 from drydock.events import (
@@ -23,6 +24,8 @@ from drydock.events import (
 )
 from drydock.observe.audit.trail import AuditTrail
 
+Writer = Callable[[Any], Iterator[AuditEntry]]
+
 REPEAT_MS = 300_000
 REMEMBERED = 2000
 TERMINAL: Final = frozenset({"succeeded", "rolled-back", "failed", "expired", "skipped-dependency"})
@@ -37,7 +40,7 @@ class EventAudit:
         self._pending: dict[str, tuple[str | None, ...]] = {}
         self._changes: dict[str, Hashable] = {}
         self._recent: dict[tuple[str, ...], int] = {}
-        self._writers: dict[type[Event], Callable[[Any], Any]] = {
+        self._writers: dict[type[Event], Writer] = {
             ContainerAdded: self._added,
             ContainerRemoved: self._removed,
             ContainerUpdated: self._updated,
@@ -51,79 +54,91 @@ class EventAudit:
 
     def subscribe(self, bus: Bus) -> None:
         """Listen from now on."""
-        bus.subscribe("audit", self.handle, *self._writers)
+        bus.subscribe_batches("audit", self.handle, *self._writers)
 
-    async def handle(self, event: Event) -> None:
-        """Write what follows from one event."""
-        await self._writers[type(event)](event)
+    async def handle(self, events: Sequence[Event]) -> None:
+        """Write what follows from events, in one transaction: a first scan brings a thousand at once.
 
-    async def _added(self, event: ContainerAdded) -> None:
-        await self._trail.note("container-added", "info", container=event.container)
-        await self._available(event.container)
+        An event that cannot be told does not take the others with it; raises ExceptionGroup after they are written.
+        """
+        entries: list[AuditEntry] = []
+        failed: list[Exception] = []
+        for event in events:
+            try:
+                entries += self._writers[type(event)](event)
+            except Exception as error:
+                failed.append(error)
+        await self._trail.record(*entries)
+        if failed:
+            raise ExceptionGroup("events without an audit entry", failed)
 
-    async def _removed(self, event: ContainerRemoved) -> None:
+    def _added(self, event: ContainerAdded) -> Iterator[AuditEntry]:
+        yield self._trail.entry("container-added", "info", container=event.container)
+        yield from self._available(event.container)
+
+    def _removed(self, event: ContainerRemoved) -> Iterator[AuditEntry]:
         key = audit_key(event.container)
         self._pending.pop(key, None)
         self._changes.pop(key, None)
-        await self._trail.note("container-removed", "info", container=event.container)
+        yield self._trail.entry("container-removed", "info", container=event.container)
 
-    async def _updated(self, event: ContainerUpdated) -> None:
+    def _updated(self, event: ContainerUpdated) -> Iterator[AuditEntry]:
         container = event.container
         key, material = audit_key(container), _material(container)
         self._pending.setdefault(key, _candidate(event.previous))
         if material not in (_material(event.previous), self._changes.get(key)):
             self._changes[key] = material
             details = f"status: {container.status}"
-            await self._trail.note("container-update", "info", container=container, details=details)
-        await self._available(container)
+            yield self._trail.entry("container-update", "info", container=container, details=details)
+        yield from self._available(container)
 
-    async def _available(self, container: Container) -> None:
+    def _available(self, container: Container) -> Iterator[AuditEntry]:
         """Once per distinct pair of versions; again after the update vanished."""
         key, candidate = audit_key(container), _candidate(container)
         known, self._pending[key] = self._pending.get(key, ()), candidate
         if candidate and candidate != known:
             kind = update_kind(container)
-            await self._trail.note("update-available", "info", container=container, **_versions(kind))
+            yield self._trail.entry("update-available", "info", container=container, **_versions(kind))
 
-    async def _unhealthy(self, event: HealthChanged) -> None:
+    def _unhealthy(self, event: HealthChanged) -> Iterator[AuditEntry]:
         if not self._repeated("container-unhealthy", audit_key(event.container)):
             details = f"was {event.previous}" if event.previous else None
-            await self._trail.note("container-unhealthy", "error", container=event.container, details=details)
+            yield self._trail.entry("container-unhealthy", "error", container=event.container, details=details)
 
-    async def _matured(self, event: MaturityCleared) -> None:
+    def _matured(self, event: MaturityCleared) -> Iterator[AuditEntry]:
         if not self._repeated("maturity-cleared", audit_key(event.container)):
             details = f"held back since {event.pending_since} for {event.min_age_days} days"
-            await self._trail.note("maturity-cleared", "info", container=event.container, details=details)
+            yield self._trail.entry("maturity-cleared", "info", container=event.container, details=details)
 
-    async def _alert(self, event: SecurityAlert) -> None:
+    def _alert(self, event: SecurityAlert) -> Iterator[AuditEntry]:
         summary = event.summary
         details = f"{summary.get('details', 'vulnerabilities found')}; blocking={summary.get('blockingCount', 0)}"
         if not self._repeated("security-alert", audit_key(event.container), details):
-            await self._trail.note("security-alert", "error", container=event.container, details=details)
+            yield self._trail.entry("security-alert", "error", container=event.container, details=details)
 
-    async def _operation(self, event: OperationChanged) -> None:
+    def _operation(self, event: OperationChanged) -> Iterator[AuditEntry]:
         operation = event.operation
         id, status = str(operation.get("id")), operation.get("status")
         if status == "queued" and not self._repeated("update-queued", id):
-            await self._trail.note("update-queued", "info", **_of_operation(operation))
+            yield self._trail.entry("update-queued", "info", **_of_operation(operation))
         if status in TERMINAL and operation.get("cancelRequested") and not self._repeated("update-cancelled", id):
-            await self._trail.note("update-cancelled", "info", **_of_operation(operation))
+            yield self._trail.entry("update-cancelled", "info", **_of_operation(operation))
 
-    async def _applied(self, event: UpdateApplied) -> None:
+    def _applied(self, event: UpdateApplied) -> Iterator[AuditEntry]:
         dry = event.operation.get("phase") == "dryrun"
         fields = {**_of_operation(event.operation), **_key_of(event.container)}
-        await self._trail.note(
+        yield self._trail.entry(
             "update-applied-dryrun" if dry else "update-applied", "info" if dry else "success", **fields
         )
 
-    async def _failed(self, event: UpdateFailed) -> None:
+    def _failed(self, event: UpdateFailed) -> Iterator[AuditEntry]:
         operation = event.operation
         fields = {**_of_operation(operation), **_key_of(event.container)}
-        await self._trail.note("update-failed", "error", **{**fields, "details": event.error})
+        yield self._trail.entry("update-failed", "error", **{**fields, "details": event.error})
         if operation.get("phase") in ("rolled-back", "rollback-failed"):
             good = operation["phase"] == "rolled-back"
             details = operation.get("rollbackReason") or event.error
-            await self._trail.note("rollback", "success" if good else "error", **{**fields, "details": details})
+            yield self._trail.entry("rollback", "success" if good else "error", **{**fields, "details": details})
 
     def _repeated(self, *key: str) -> bool:
         """Whether this was told within the last five minutes."""

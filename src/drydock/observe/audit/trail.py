@@ -37,26 +37,30 @@ class AuditTrail:
         self._counted = counted
         self._written = 0
 
-    async def note(self, action: str, status: Status, *, container: Container | None = None, **fields: Any) -> None:
-        """Write an entry about `container`, or about `container_name=…`; `fields` are those of `AuditEntry`."""
+    def entry(self, action: str, status: Status, *, container: Container | None = None, **fields: Any) -> AuditEntry:
+        """A new entry about `container`, or about `container_name=…`; `fields` are those of `AuditEntry`."""
         about = _about(container) if container is not None else {}
         named: dict[str, Any] = {"container_name": "", **about, **{k: v for k, v in fields.items() if v is not None}}
-        await self.record(
-            AuditEntry(
-                id=str(uuid.uuid4()), timestamp=to_iso(self._clock.now_ms()), action=action, status=status, **named
-            )
+        return AuditEntry(
+            id=str(uuid.uuid4()), timestamp=to_iso(self._clock.now_ms()), action=action, status=status, **named
         )
 
-    async def record(self, entry: AuditEntry) -> None:
-        """Store an entry durably, count it and publish it."""
-        if entry.action not in ACTIONS:
-            log.warning("audit.unknown_action", action=entry.action)
-        await self._records.append(entry)
-        if self._counted is not None:
-            self._counted(entry.action)
-        self._bus.publish(AuditRecorded(entry=msgspec.to_builtins(entry)))
-        self._written += 1
-        if self._written % PRUNE_EVERY == 0:
+    async def note(self, action: str, status: Status, *, container: Container | None = None, **fields: Any) -> None:
+        """Write the `entry` of these arguments."""
+        await self.record(self.entry(action, status, container=container, **fields))
+
+    async def record(self, *entries: AuditEntry) -> None:
+        """Store entries durably, in one transaction; count and publish them."""
+        for entry in entries:
+            if entry.action not in ACTIONS:
+                log.warning("audit.unknown_action", action=entry.action)
+        await self._records.append(*entries)
+        for entry in entries:
+            if self._counted is not None:
+                self._counted(entry.action)
+            self._bus.publish(AuditRecorded(entry=msgspec.to_builtins(entry)))
+        before, self._written = self._written, self._written + len(entries)
+        if before // PRUNE_EVERY != self._written // PRUNE_EVERY:
             await self.prune()
 
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:

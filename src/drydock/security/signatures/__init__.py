@@ -12,7 +12,6 @@ from drydock.clock import Clock
 from drydock.security.inspector import Logins, anonymous
 from drydock.security.signatures.base import SignatureSource, Verifier
 from drydock.security.signatures.cosign import Cosign, CosignOptions
-from drydock.security.signatures.keyed import KeyedVerifier, load_key
 
 log = structlog.get_logger("security.signatures")
 
@@ -35,6 +34,8 @@ def choose(
     """The verifier of the configuration. Without the program a key file is enough; keyless needs the program."""
     present = shutil.which(settings.command, path=settings.environ.get("PATH")) is not None
     if settings.key and "://" not in settings.key and not present and source is not None:
+        from drydock.security.signatures.keyed import KeyedVerifier, load_key  # loads cryptography: 8 MB
+
         log.info("security.signatures_by_key", key=settings.key)
         return KeyedVerifier(load_key(settings.key), source, clock)
     if not settings.key and not (settings.identity and settings.issuer):
