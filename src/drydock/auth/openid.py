@@ -13,7 +13,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -24,9 +24,6 @@ from drydock.auth.sessions import Pending
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.secret import Secret
-
-if TYPE_CHECKING:
-    from joserfc.jwk import KeySet
 
 log = structlog.get_logger("auth")
 
@@ -94,7 +91,7 @@ class OpenId:
     """One provider. The discovery document is fetched when it is first needed, and again after a failure."""
 
     def __init__(self, client: Client, http: aiohttp.ClientSession, clock: Clock) -> None:
-        import joserfc.jwt  # noqa: F401  # with cryptography 10 MB: loaded where a provider is configured, and then at start
+        import drydock.auth.idtoken  # noqa: F401  # 10 MB with its libraries: loaded where a provider is configured
 
         self.client = client
         self._http = http
@@ -181,9 +178,6 @@ class OpenId:
 
     async def _decoded(self, token: str, metadata: Metadata) -> dict[str, Any]:
         """Signature, issuer, audience and times; a key that rotated is fetched once more."""
-        from joserfc import jwt
-        from joserfc.errors import InvalidKeyIdError, JoseError
-
         if token.count(".") == 4:
             raise self._failure("encrypted ID tokens are not supported")
         from drydock.auth.idtoken import check_claims, signed_claims
@@ -219,15 +213,12 @@ class OpenId:
 
     async def _renew_keys(self, metadata: Metadata) -> bool:
         """Fetch the signing keys; False when they were fetched a moment ago."""
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
+        from drydock.auth.idtoken import read_keys
 
         async with self._fetching_keys:
             now = self._clock.monotonic()
             if self._keys is not None and now - self._keys[1] < KEYS_AGAIN_S:
                 return False
-            from drydock.auth.idtoken import read_keys
-
             try:
                 self._keys = (read_keys(await self._call("GET", metadata.jwks_uri)), now)
             except ValueError as error:
