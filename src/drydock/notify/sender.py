@@ -6,6 +6,7 @@ answered the connection, or the service said 429 or 503.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ SHOWN = 500
 LARGEST_ANSWER = 64 * 1024
 _REPEATED = frozenset({301, 302, 307, 308})
 _BUSY = frozenset({429, 503})
+_NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
+"""Spellings of an IPv4 address that the system understands: decimal, octal, hexadecimal, shortened."""
+
 Proxy = Callable[[URL], str | None]
 
 
@@ -158,11 +162,11 @@ def conceal(text: str, secrets: Sequence[str]) -> str:
 
 
 async def _check_target(request: Request) -> None:
-    """Literal addresses do not pass the resolver, and behind a proxy nobody else resolves the name."""
+    """What the resolver of the connection does not see: literal addresses in any spelling, and names behind a proxy."""
     host = _host(request)
     if is_blocked(host):
         raise _refusal(host, host)
-    if request.proxy is not None:
+    if request.proxy is not None or _NUMERIC.fullmatch(host):
         await GuardedResolver().resolve(host)
 
 

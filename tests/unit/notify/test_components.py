@@ -159,7 +159,7 @@ def test_secrets_are_in_no_message() -> None:
         DD_NOTIFICATION_NTFY_ONE_TOKEN="hunter2",
         DD_NOTIFICATION_HTTP_ONE_URL="ftp://ann:hunter2@host",
     )
-    assert len(said) == 3
+    assert len(said) == 4
     assert "hunter2" not in " ".join(said)
 
 

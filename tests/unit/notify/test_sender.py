@@ -75,19 +75,22 @@ async def test_nobody_there(sender: Sender) -> None:
 
 
 async def test_no_answer_in_time(sender: Sender) -> None:
+    release = asyncio.Event()
+
     async def hold(_: web.Request) -> web.Response:
-        await asyncio.Event().wait()
+        await release.wait()
         return web.Response()
 
     app = web.Application()
     app.router.add_post("/", hold)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         said = await failure(sender, json_request(f"http://127.0.0.1:{runner.addresses[0][1]}/", {}))
         assert said == "No answer from 127.0.0.1 within 0.5 s"
     finally:
+        release.set()
         await runner.cleanup()
 
 
