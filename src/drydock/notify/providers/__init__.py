@@ -6,7 +6,7 @@ and a `PROVIDER`. Sending, retries, proxies, masking, validation and the referen
 
 from __future__ import annotations
 
-from drydock.notify.model import Provider
+from drydock.notify.model import Provider, Section
 from drydock.notify.options import CommonOptions
 from drydock.notify.providers import command, http, mock, ntfy
 
@@ -18,5 +18,5 @@ PROVIDERS: tuple[Provider, ...] = (
 )
 BY_TYPE = {provider.type: provider for provider in PROVIDERS}
 
-SECTIONS = (CommonOptions, *(provider.options for provider in PROVIDERS))
+SECTIONS: tuple[Section, ...] = (CommonOptions, *(provider.options for provider in PROVIDERS))
 """What the reference of the configuration describes."""
