@@ -1,26 +1,22 @@
-"""Keeps out of the server's memory what a library would import only because it happens to be installed.
-
-Import this before anything that logs: structlog takes rich and pygments (8 MB, 0.1 s) for tracebacks that the server
-prints without them. A name that is None in `sys.modules` is Python's own way to say "not installed".
-"""
+"""Keeps out of memory what a library would import only because it happens to be installed."""
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-UNWANTED = ("rich", "better_exceptions")
 
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Inside the block the modules `names` seem not to be installed, unless they are imported already.
 
-def import_without(name: str, unwanted: tuple[str, ...]) -> None:
-    """Import a module as if the `unwanted` ones were not installed; they can be imported afterwards."""
-    hidden = [one for one in unwanted if one not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is what the import system looks for
+    A name that is None in `sys.modules` is Python's own way to say so.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # see above
     try:
-        importlib.import_module(name)
+        yield
     finally:
-        for one in hidden:
-            del sys.modules[one]
-
-
-import_without("structlog", UNWANTED)
+        for name in hidden:
+            del sys.modules[name]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-SENT: list[str] = []
-"""The operation of every case."""
+from fuzz.sent import SENT
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from contract.served import Served, served, user
 from drydock.api.application import schema
-from fuzz.conftest import SENT
+from fuzz.sent import SENT
 from samples import container
 
 EXAMPLES = int(os.environ.get("DRYDOCK_FUZZ_EXAMPLES", "4"))

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from drydock.lean import without
+
 app = typer.Typer(
     name="drydock",
     help="Watch the containers of Docker hosts, see what is newer and why, update without losing one.",
@@ -41,7 +43,8 @@ def serve() -> None:
 
     Example: DD_ANONYMOUS_AUTH_CONFIRM=true drydock serve
     """
-    import drydock.lean  # noqa: F401  # comes first
+    with without("rich", "better_exceptions"):  # 8 MB, for tracebacks that the server prints without them
+        import structlog  # noqa: F401
     from drydock.cli.serve import run
 
     raise typer.Exit(run())

@@ -64,6 +64,7 @@ CMD_ORIGIN: Final = "dd.runtime.cmd.origin"
 SELF_UPDATE_HELPER: Final = "dd.self-update.helper"
 SELF_UPDATE_OPERATION: Final = "dd.self-update.operation-id"
 UPDATE_OPERATION: Final = "dd.update.operation"
+UPDATE_REBUILT: Final = "dd.update.rebuilt"
 COMPOSE_PROJECT: Final = "com.docker.compose.project"
 COMPOSE_SERVICE: Final = "com.docker.compose.service"
 STACK_NAMESPACE: Final = "com.docker.stack.namespace"
@@ -72,7 +73,7 @@ OCI_VERSION: Final = "org.opencontainers.image.version"
 OCI_SOURCE: Final = "org.opencontainers.image.source"
 OCI_URL: Final = "org.opencontainers.image.url"
 
-OWN: Final = frozenset({UPDATE_OPERATION})
+OWN: Final = frozenset({UPDATE_OPERATION, UPDATE_REBUILT})
 """Labels that Drydock itself puts on containers: never shown."""
 
 MaturityMode = Literal["all", "mature"]

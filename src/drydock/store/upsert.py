@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 
 @cache
@@ -13,9 +12,13 @@ def upsert(table: sa.Table, dialect: str) -> sa.Insert:
     """An insert that replaces every other column when the primary key exists."""
     keys = [column.name for column in table.primary_key.columns]
     if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
         into = postgresql.insert(table)
         changes = {c.name: into.excluded[c.name] for c in table.columns if c.name not in keys}
         return into.on_conflict_do_update(index_elements=keys, set_=changes)
+    from sqlalchemy.dialects import sqlite
+
     lite = sqlite.insert(table)
     changes = {c.name: lite.excluded[c.name] for c in table.columns if c.name not in keys}
     return lite.on_conflict_do_update(index_elements=keys, set_=changes)

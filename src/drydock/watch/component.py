@@ -62,6 +62,7 @@ def metadata(one: ScheduledWatcher) -> dict[str, Any]:
         "nextRunAt": to_iso(next_run) if next_run else None,
         "status": state,
         "error": connection.failure,
+        "engineVersion": one.watcher.facts.version if one.watcher.facts else None,
         "statusSince": to_iso(connection.since_ms) if connection.since_ms else None,
     }
     return {key: value for key, value in shown.items() if value is not None}

@@ -217,6 +217,11 @@ class WatchService:
         """End running scans."""
         await asyncio.gather(*(one.watcher.close() for one in self._watchers.values()))
 
+    def engine_name(self) -> str | None:
+        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
+        ranked = sorted(self._watchers.values(), key=lambda one: (one.settings.host is not None, one.watcher.name))
+        return next((one.watcher.facts.name for one in ranked if one.watcher.facts and one.watcher.facts.name), None)
+
     async def forget_strangers(self) -> None:
         """Drop stored containers of local watchers that are not configured any more (platform.md §3)."""
         if not self._watchers:

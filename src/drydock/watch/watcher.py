@@ -14,6 +14,7 @@ from drydock.clock import Clock
 from drydock.core.errors import EngineError, NotFound
 from drydock.core.model import Container
 from drydock.docker.api import Engine
+from drydock.docker.host import EngineFacts, identify
 from drydock.events import Bus, ChecksFinished, ContainerChecked
 from drydock.fleet.fleet import Fleet
 from drydock.watch.checker import Checker
@@ -69,6 +70,8 @@ class Watcher:
         self.engine = engine
         self.discovery = discovery
         self.connection = Connection()
+        self.facts: EngineFacts | None = None
+        """Who the Engine is, asked once per connection; None before it answered."""
         self.last_run_ms: int | None = None
         self.fleet = fleet
         self.on_pending: Callable[[int], None] = lambda _due_ms: None
@@ -102,10 +105,20 @@ class Watcher:
         """The Engine answered (None), or did not; told once per change."""
         if not self.connection.note(failure, self._clock.now_ms()):
             return
+        self.facts = None
         if failure is None:
             log.info("watcher.engine_connected", watcher=self.name)
         else:
             log.warning("watcher.engine_unreachable", watcher=self.name, reason=failure)
+
+    async def _get_acquainted(self) -> None:
+        """Ask the Engine for its name and version, once per connection (§1.2)."""
+        if self.facts is not None:
+            return
+        try:
+            self.facts = await identify(self.engine)
+        except EngineError as error:
+            log.debug("watcher.engine_unknown", watcher=self.name, reason=error.message)
 
     async def scan(self, cause: Cause) -> Reports:
         """Enumerate and check everything. One scan at a time: whoever asks during one joins it (§14)."""
@@ -201,6 +214,7 @@ class Watcher:
             self.note_connection(error.message)
             return None
         self.note_connection(None)
+        await self._get_acquainted()
         self._ever_enumerated = True
         await self._prune(found)
         found.present = await self.ledger.seen(found.present)

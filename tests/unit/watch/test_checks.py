@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from drydock.api.services import LegacyInputs
 from drydock.core.labels import WatcherDefaults, read
@@ -188,9 +189,10 @@ def test_legacy_labels_are_counted_and_told_once() -> None:
     assert (legacy.label, legacy.totals) == ({"wud.tag.include"}, {"label": 1})
 
 
-def test_a_label_gap_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_label_gap_is_told_once() -> None:
     notices = Notices(has_actions=True, has_notifications=True)
     settings = read({"dd.action.include": "docker.x"}, None, WatcherDefaults())
-    for _ in range(3):
-        notices.about(container(), settings)
-    assert capsys.readouterr().out.count("watcher.label_gap") == 1
+    with capture_logs() as told:
+        for _ in range(3):
+            notices.about(container(), settings)
+    assert [line["event"] for line in told] == ["watcher.label_gap"]
