@@ -119,6 +119,8 @@ class Sender:
                 text = (await answer.content.read(LARGEST_ANSWER)).decode("utf-8", "replace")
                 headers = answer.headers
                 return _Answer(answer.status, headers.get("Location"), headers.get("Retry-After"), text)
+        except aiohttp.ClientSSLError as error:
+            raise DeliveryFailed(f"No trusted TLS connection to {_host(request)}: {_tls_reason(error)}") from None
         except aiohttp.ClientConnectorError as error:
             raise _Unreachable(f"Could not reach {_host(request)}: {error.strerror or 'unknown host'}") from None
         except TimeoutError:
@@ -132,6 +134,13 @@ def _accepted(request: Request, answer: _Answer) -> str:
         return answer.text
     said = f": {answer.text}" if answer.text.strip() else ""
     raise DeliveryFailed(f"HTTP {answer.status} from {_host(request)}{said}")
+
+
+def _tls_reason(error: aiohttp.ClientSSLError) -> str:
+    """What OpenSSL said."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(getattr(error.certificate_error, "verify_message", "") or error.certificate_error)
+    return error.strerror or type(error).__name__
 
 
 def _wait(answer: _Answer, delay: float) -> float:
