@@ -15,6 +15,7 @@ import pytest
 from contract.served import Served, served
 from drydock.core.model import Container, Health, Result, UpdatePolicy
 from drydock.events import ChecksFinished, ContainerChecked, HealthChanged, UpdateApplied, UpdateFailed
+from drydock.watch.ledger import FleetLedger
 from fakes.hook import Hook, hook
 from samples import StillClock, container, container_id
 
@@ -421,6 +422,26 @@ async def test_suppression_silences(tmp_path: Path) -> None:
             )
             assert answer.status_code == 200, answer.text
             assert len(await at.scan(at.fleet.need(container_id(number)))) == 1
+
+
+@pytest.mark.rows("C-312")
+async def test_a_maturity_policy_holds_messages_and_automatic_updates(tmp_path: Path) -> None:
+    clock = StillClock()
+    variables = {**ntfy(), "DD_ACTION_DOCKER_LOCAL_AUTO": "all"}
+    policy = UpdatePolicy(maturity_mode="mature", maturity_min_age_days=14)
+    async with stage(tmp_path, clock, **variables) as at:
+        assert (await at.api.patch("/api/v1/settings", json={"updateMode": "auto"})).status_code == 200
+        fresh = container(1, update="1.1.0", update_policy_overrides=policy)
+        assert await at.scan(fresh) == []
+        assert (await at.get(f"/containers/{ONE}/update-operations")).json()["data"] == []
+        clock.advance(14 * 86_400_000)
+        ledger = FleetLedger(at.fleet, at.bus, clock)
+        await ledger.open_gate(ONE)
+        titles = [one["title"] for one in await at.scan(at.fleet.need(ONE))]
+        assert titles == ["Update ready for container c001"]
+        assert await at.scan(at.fleet.need(ONE)) == []
+        (operation,) = (await at.get(f"/containers/{ONE}/update-operations")).json()["data"]
+        assert operation["triggerName"] == "docker.local"
 
 
 @pytest.mark.parametrize(
