@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,6 +24,8 @@ from drydock.registries.service import Platform, Poll, RegistryService, Resolved
 log = structlog.get_logger("watcher")
 
 Cause = Literal["cron", "start", "event", "api", "cli"]
+SUGGESTIONS_S = 86_400.0
+"""Age at which a tag list that serves suggestions only is read again."""
 LONG_LIST = 2000
 """A tag list of this length is decided in a thread, so that the loop goes on."""
 
@@ -65,8 +68,10 @@ class Checker:
         async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
             if self._progress is not None:
                 self._progress.began(poll)
-            await poll.prefetch(*self._questions(containers))
-            outcomes = await asyncio.gather(*(self._one(container, poll) for container in containers))
+            lists, heads = self._questions(containers, fresh=asked)
+            await poll.prefetch(lists, heads)
+            this = _Pass(poll, frozenset(lists))
+            outcomes = await asyncio.gather(*(self._one(container, this) for container in containers))
         stored = await self._ledger.checked(outcomes, started_ms)
         return tuple(
             ContainerChecked(container=after, changed=_changed(before, after))
@@ -74,13 +79,18 @@ class Checker:
             if after is not None
         )
 
-    def _questions(self, containers: Sequence[Container]) -> tuple[list[Route], list[tuple[Route, str]]]:
-        """Lists and digests that will surely be wanted; a tag that may climb waits for its list."""
+    def _questions(
+        self, containers: Sequence[Container], *, fresh: bool
+    ) -> tuple[list[Route], list[tuple[Route, str]]]:
+        """Lists and digests that will surely be wanted; a tag that may climb waits for its list.
+
+        Without `fresh`, a list that serves suggestions only is not among them.
+        """
         lists: list[Route] = []
         heads: list[tuple[Route, str]] = []
         for container in containers:
             planned, route = decisions.plan(container), self._route(container)
-            if planned.list_tags:
+            if planned.list_tags and (fresh or not _suggests_only(container, planned)):
                 lists.append(route)
             if planned.compare and planned.mode == "tags" and not _may_climb(container):
                 heads.append((route, container.image.tag.value))
@@ -90,9 +100,9 @@ class Checker:
         registry = container.image.registry
         return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
 
-    async def _one(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
+    async def _one(self, container: Container, this: _Pass) -> tuple[Container, Trace]:
         try:
-            outcome = await self._checked(container, poll)
+            outcome = await self._checked(container, this)
         except Exception as error:
             log.exception("watcher.check_failed", container=container.name)
             outcome = _crashed(container, error)
@@ -100,10 +110,10 @@ class Checker:
             self._progress.checked(*outcome)
         return outcome
 
-    async def _checked(self, container: Container, poll: Poll) -> tuple[Container, Trace]:
-        route = self._route(container)
+    async def _checked(self, container: Container, this: _Pass) -> tuple[Container, Trace]:
+        route, poll = self._route(container), this.poll
         planned = decisions.plan(container)
-        finding = await self._find(container, planned, route, poll)
+        finding = await self._find(container, planned, route, this)
         digest = await self._digest(container, finding, route, poll)
         published = await self._published(container, finding, digest, route, poll)
         outcome = decisions.assemble(
@@ -121,12 +131,12 @@ class Checker:
         return outcome.applied_to(container), outcome.trace
 
     async def _find(
-        self, container: Container, planned: decisions.CheckPlan, route: Route, poll: Poll
+        self, container: Container, planned: decisions.CheckPlan, route: Route, this: _Pass
     ) -> decisions.Finding:
         tags: Sequence[str] | DrydockError | None = None
         if planned.list_tags:
             try:
-                tags = (await poll.tags(route)).names
+                tags = (await this.poll.tags(route, max_age=this.max_age_s(route))).names
             except RegistryError as error:
                 tags = error
         if isinstance(tags, tuple) and len(tags) > LONG_LIST:
@@ -173,6 +183,24 @@ class Checker:
             return None
         at = _iso(found.at) if found else None
         return decisions.Published(at, found.trusted) if found and at else None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass: whom to ask, and whose tag list must be a new one."""
+
+    poll: Poll
+    lists: frozenset[Route]
+
+    def max_age_s(self, route: Route) -> float:
+        """How old the list of a repository may be: a day where nobody's update depends on it."""
+        return 0.0 if route in self.lists else SUGGESTIONS_S
+
+
+def _suggests_only(container: Container, planned: decisions.CheckPlan) -> bool:
+    """A floating tag whose updates are seen by its digest: the list can only suggest other tags (registries.md §8.1)."""
+    floating = container.image.tag.tag_precision == "floating"
+    return planned.mode == "tags" and planned.compare and floating and not _may_climb(container)
 
 
 def _may_climb(container: Container) -> bool:
