@@ -126,8 +126,10 @@ class Poll:
         Lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass.
         """
         call = self._call(route)
+        if call.instance.provider.lists_digests:
+            max_age = 0.0  # the list is read for the digests anyway
         if max_age:
-            kept = await self._shared.lister.kept(route, call, max_age * _spread(route), self._shared.clock.now_ms())
+            kept = await self._kept_list(route, call, max_age * _spread(route))
             if kept is not None:
                 self._ledger.served(call.label)
                 return kept
@@ -136,6 +138,13 @@ class Poll:
         if max_age:
             await lister.keep(route, call, found, clock.now_ms())
         return found
+
+    async def _kept_list(self, route: Route, call: Call, max_age: float) -> TagList | None:
+        """A stored list that is young enough; read once for all containers that ask at the same time."""
+        key = (self._lane, ("kept", *_key(route, call), max_age))
+        lister, now_ms = self._shared.lister, self._shared.clock.now_ms()
+        kept: TagList | None = await self._shared.flights.run(key, lambda: lister.kept(route, call, max_age, now_ms))
+        return kept
 
     async def head_digest(self, route: Route, tag: str) -> str:
         """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
