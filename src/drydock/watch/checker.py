@@ -56,7 +56,7 @@ class Job:
 class Pass:
     """What the checks of one pass share: the registries' answers, and decisions about the same list and settings."""
 
-    def __init__(self, poll: Poll, lists: Iterable[Route]) -> None:
+    def __init__(self, poll: Poll, lists: Iterable[Route] = ()) -> None:
         self.poll = poll
         self._wanted_new = frozenset(lists)
         self._decisions: dict[tuple[int, TagSubject], asyncio.Task[TagDecision]] = {}
