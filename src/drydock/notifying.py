@@ -63,11 +63,21 @@ async def build_notifications(
         log.warning("trigger.problem", variable=problem.variable, reason=problem.message)
     for variable in found.legacy:
         services.legacy.count("env", variable)
-    desk = Desk(
+    desk = await _desk(settings, services, store, supervisor, zone)
+    actions = services.updates.actions.all() if services.updates else []
+    room = Notifications(Catalog(triggers, actions), desk, _Updates(services), problems)
+    await room.start(bus)
+    services.notifications = room
+    return room
+
+
+async def _desk(settings: Settings, services: Services, store: Store, supervisor: Supervisor, zone: ZoneInfo) -> Desk:
+    """What all triggers share."""
+    return Desk(
         fleet=services.fleet,
-        clock=clock,
+        clock=services.clock,
         supervisor=supervisor,
-        history=History(store.notifications, clock),
+        history=History(store.notifications, services.clock),
         documents=store.documents,
         rules=Rules(await store.documents.all(RULES, StoredRule)),
         place=Place(settings.server.name or socket.gethostname()),
@@ -75,11 +85,6 @@ async def build_notifications(
         counted=_Counter(services),
         zone=zone,
     )
-    actions = services.updates.actions.all() if services.updates else []
-    room = Notifications(Catalog(triggers, actions), desk, _Updates(services), problems)
-    await room.start(bus)
-    services.notifications = room
-    return room
 
 
 class _Updates:

@@ -179,6 +179,9 @@ async def test_all_triggers_are_listed_by_type_and_name_without_secrets(tmp_path
         assert [one["metadata"]["category"] for one in body["data"]] == ["action"] * 2 + ["notification"] * 3
         assert {one["agent"] for one in body["data"]} == {None}
         assert "s3cret" not in answer.text
+        dump = await at.get("/debug/dump")
+        assert [one["id"] for one in dump.json()["state"]["triggers"]] == [one["id"] for one in body["data"]]
+        assert "push.example" not in str(dump.json()["state"]["triggers"])
         found = {one["id"]: one["configuration"] for one in body["data"]}
         assert found["ntfy.b"]["auth"] == {"user": "[REDACTED]", "password": "[REDACTED]"}
         assert found["ntfy.b"]["url"] == "https://[REDACTED]@push.example?auth=[REDACTED]&up=[REDACTED]"

@@ -9,7 +9,7 @@ import pytest
 from drydock.core.secret import Secret
 from drydock.notify.components import build, gather, problems_of
 from drydock.notify.families import Families
-from drydock.notify.masking import shown_url
+from drydock.notify.masking import shown_url, strict
 from drydock.notify.model import Tools, Trigger
 
 TOOLS = cast(Tools, type("NoTools", (), {"environ": {}})())
@@ -191,3 +191,14 @@ def test_configuration_is_a_copy() -> None:
     shown: dict[str, Any] = one.configuration()
     shown["topic"] = "changed"
     assert one.configuration()["topic"] == "t"
+
+
+def test_the_strict_mask_hides_where_messages_go() -> None:
+    given = {"url": "http://x", "auth": {"user": "a", "type": "BASIC"}, "urls": ["a", "b"], "token": None, "cmd": ""}
+    assert strict(given) == {
+        "url": "[REDACTED]",
+        "auth": {"user": "[REDACTED]", "type": "BASIC"},
+        "urls": ["[REDACTED]", "[REDACTED]"],
+        "token": None,
+        "cmd": "",
+    }

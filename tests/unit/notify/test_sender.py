@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
+import trustme
 from aiohttp import web
 
 from drydock.notify.addresses import is_blocked
@@ -92,6 +94,15 @@ async def test_no_answer_in_time(sender: Sender) -> None:
     finally:
         release.set()
         await runner.cleanup()
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused_and_named(sender: Sender) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with hook(context) as endpoint:
+        said = await failure(sender, json_request(endpoint.url, {}))
+    assert said == "No trusted TLS connection to 127.0.0.1: unable to get local issuer certificate"
+    assert endpoint.received == []
 
 
 async def test_redirects_keep_method_and_body_and_lose_credentials_elsewhere(sender: Sender, endpoint: Hook) -> None:
