@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOL   := .venv/tool
 
-.PHONY: setup run test check bench lock docs clean
+.PHONY: setup run test check bench fuzz lock docs clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ check: setup
 
 bench: setup
 	@bash bench/run
+
+# At least 20,000 cases over the whole OpenAPI document, as admin, viewer and nobody; `make test` runs a few of them.
+fuzz: setup
+	DRYDOCK_FUZZ_EXAMPLES=$${DRYDOCK_FUZZ_EXAMPLES:-150} $(BIN)/python -m pytest -q tests/fuzz
 
 lock: setup
 	$(TOOL)/bin/uv pip compile -q --generate-hashes --no-header --python-version 3.11 --extra postgres pyproject.toml -o requirements.lock

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import listing, observe, watching
+from bench import auth, listing, observe, security, watching
 from bench.report import Figure, show, write
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -23,7 +23,14 @@ SUITES: dict[str, Callable[[], list[Figure]]] = {
     "stats-tick": observe.tick,
     "stats-unseen": observe.unseen,
     "stats-round": observe.host,
+    "sign-in": auth.requests,
+    "event-fan-out": auth.fan_out,
+    "audit-entry": auth.audit,
     "cycles": lambda: watching.cycles(1000),
+    "scan-counts": security.counts,
+    "scan-memory": security.memory,
+    "scan-overview": security.groups,
+    "scan-latency": security.latency,
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -15,25 +16,26 @@ import structlog
 from drydock import __version__
 from drydock.api import application as api
 from drydock.api.asgi import App
-from drydock.api.services import Component, Services
+from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
-from drydock.assemble import build_registries, engine_settings, watch_context
+from drydock.assemble import build_registries, engine_settings, watch_context, watch_notices
 from drydock.assemble_observe import observe
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
+from drydock.core.cron import CronError
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
-from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.times import to_iso
-from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.notifying import build_notifications
 from drydock.observe.audit import Audit
+from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
 from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
@@ -42,9 +44,12 @@ from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from drydock.updating import FleetContext, build_updates
 from drydock.watch.checker import Checker
+from drydock.watch.component import configuration, metadata
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
+from drydock.watch.notices import Notices
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.sweep import MaturitySweep
@@ -87,24 +92,45 @@ async def run(
         registries = await stack.enter_async_context(
             build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
         )
-        fleet = build_fleet(settings, store, bus, clock)
+        context = FleetContext(settings.process.ui_maturity_threshold_days)
+        fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
-        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack)
+        legacy = LegacyInputs()
+        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
         watching = WatchService(watchers, fleet)
+        stack.push_async_callback(watching.close)
         await watching.forget_strangers()
-        services = build_services(settings, clock, bus, fleet, watching, registries, store)
+        watching.follow_updates(bus)
+        services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
+        services.log = log_buffer
+        await observe(services, settings, store, bus, supervisor, stack)
+        if services.metrics is not None:
+            count_watching(services.metrics, legacy, watchers)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
-        services.notes = await build_notes(settings, environ, registries, session, clock)
-        services.log = log_buffer
-        await observe(services, settings, store, bus, supervisor, stack)
+        services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
+        updates = build_updates(
+            settings,
+            environ,
+            services,
+            registries,
+            watching,
+            store,
+            room.gate,
+            gate_facts(settings),
+            context,
+            bus,
+            supervisor,
+        )
+        await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
         application = Application(api.build(services), services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await updates.start()
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
@@ -140,7 +166,7 @@ def store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
 
 
-def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fleet:
+def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, context: FleetContext) -> Fleet:
     """The fleet over the store."""
     caches, default = settings.caches, settings.caches.default_max_entries
     fleet_settings = FleetSettings(
@@ -151,14 +177,6 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock) -> Fle
         security_ttl_ms=caches.security_ttl_ms,
         security_max=caches.security_max_entries or default,
     )
-    threshold = settings.process.ui_maturity_threshold_days
-
-    gate = gate_facts(settings)
-    eligibility = EligibilityContext(gate_enabled=gate.enabled, block_severities=gate.block_severities)
-
-    def context(_container: Container) -> ViewContext:
-        return ViewContext(maturity_threshold_days=threshold, eligibility=eligibility)
-
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 
 
@@ -171,21 +189,31 @@ def build_watchers(
     clock: Clock,
     zone: ZoneInfo,
     stack: AsyncExitStack,
+    legacy: LegacyInputs,
 ) -> list[ScheduledWatcher]:
     """Every watcher that can be built; the others are named in the log with the reason."""
     made: list[ScheduledWatcher] = []
     memory = WatcherMemory(store.documents)
+    notices = watch_notices(settings, partial(legacy.count, "label"))
+    addresses = {one.name: resolve(engine_settings(one)) for one in settings.watchers}
     for one in settings.watchers:
         try:
-            address = resolve(engine_settings(one))
-            engine = connect(address)
-        except ConfigError as error:
-            log.warning("watcher.not_started", watcher=one.name, reason=error.message)
+            calendar = timetable(one, zone)
+            engine = connect(addresses[one.name])
+        except (ConfigError, CronError) as error:
+            log.warning("watcher.not_started", watcher=one.name, reason=str(error))
             continue
         stack.push_async_callback(engine.close)
-        watcher = build_watcher(one, engine, registries, fleet, bus, clock, address)
-        made.append(ScheduledWatcher(one, watcher, timetable(one, zone), clock, memory, Random()))
+        watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
+        made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
     return made
+
+
+def count_watching(metrics: Metrics, legacy: LegacyInputs, watchers: Sequence[ScheduledWatcher]) -> None:
+    """Export what watching counts (watching.md §16)."""
+    legacy.on_count = lambda source, key: metrics.legacy.inc(source=source, key=key)
+    for one in watchers:
+        one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=one.watcher.name)
 
 
 def build_watcher(
@@ -195,9 +223,13 @@ def build_watcher(
     fleet: Fleet,
     bus: Bus,
     clock: Clock,
-    address: EngineAddress,
+    addresses: Mapping[str, EngineAddress],
+    notices: Notices,
 ) -> Watcher:
-    """One watcher over one Engine."""
+    """One watcher over one Engine; `addresses` are those of all watchers by name."""
+    address = addresses[settings.name]
+    key = address.source_key()
+    same_source = [name for name, other in addresses.items() if name != settings.name and other.source_key() == key]
     for warning in address.warnings:
         log.warning("watcher.connection", watcher=settings.name, reason=warning)
     discovery = Discovery(
@@ -205,10 +237,22 @@ def build_watcher(
         clock,
         watch_all=settings.watch_all,
         settle_ms=settings.discovery_settle_ms,
+        notices=notices,
     )
     ledger = FleetLedger(fleet, bus, clock)
     checker = Checker(registries, ledger, clock)
-    return Watcher(settings.name, engine, discovery, checker, fleet, ledger, bus, clock, blocked_reason=address.blocked)
+    return Watcher(
+        settings.name,
+        engine,
+        discovery,
+        checker,
+        fleet,
+        ledger,
+        bus,
+        clock,
+        blocked_reason=address.blocked,
+        same_source=same_source,
+    )
 
 
 class WatcherMemory:
@@ -239,8 +283,8 @@ class WatchingApi:
                 id=one.watcher.id,
                 type="docker",
                 name=one.watcher.name,
-                configuration=one.configuration(),
-                metadata=one.metadata(),
+                configuration=configuration(one),
+                metadata=metadata(one),
             )
             for one in self._watching.all()
         ]
@@ -300,6 +344,7 @@ def build_services(
     watching: WatchService,
     registries: RegistryService,
     store: Store,
+    legacy: LegacyInputs,
 ) -> Services:
     """What the routes call."""
     return Services(
@@ -310,5 +355,6 @@ def build_services(
         watching=WatchingApi(watching),
         registries=RegistryComponents(registries),
         audit=Audit(store.audit, bus),
+        legacy=legacy,
         started_at=clock.monotonic(),
     )

@@ -5,7 +5,7 @@ Kept apart from `app.py`, so that a command imports neither the HTTP framework n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drydock.clock import Clock
@@ -16,6 +16,7 @@ from drydock.core.labels import WatcherDefaults
 from drydock.docker.connect import EngineAuth, EngineSettings
 from drydock.registries.instances import register
 from drydock.registries.service import Proxies, RegistryOptions, RegistryService
+from drydock.watch.notices import Notices
 from drydock.watch.record import Context
 
 
@@ -53,6 +54,17 @@ def watch_context(settings: WatcherSettings, registries: RegistryService) -> Con
         maturity_min_age_days=settings.maturity_min_age_days,
     )
     return Context(settings.name, tuple(map(image_set, settings.image_sets)), defaults, route)
+
+
+def watch_notices(settings: Settings, count_legacy: Callable[[str], None]) -> Notices:
+    """What operators are told about labels, given the triggers that are configured."""
+    names = settings.source.names
+    old = bool(list(names("DD_TRIGGER_")))
+    return Notices(
+        has_actions=old or bool(list(names("DD_ACTION_"))),
+        has_notifications=old or bool(list(names("DD_NOTIFICATION_"))),
+        count_legacy=count_legacy,
+    )
 
 
 def image_set(settings: ImageSetSettings) -> ImageSet:

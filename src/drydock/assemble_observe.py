@@ -42,6 +42,7 @@ async def observe(
     stream = EventStream(clock, settings.process.sse_max_clients)
     EventFeed(stream, fleet.view_of, clock).subscribe(bus)
     services.events, services.acks = stream, Acknowledgements(stream, clock)
+    supervisor.start("event-stream:heartbeat", stream.run)
     services.preferences = Preferences(store.documents, clock)
     if settings.metrics.enabled:
         services.metrics = metrics

@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 import aiohttp
 
+from drydock.assemble import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.security import SecuritySettings
+from drydock.config.sections.watching import WatcherSettings
+from drydock.core.errors import ConfigError, EngineError, RegistryError
+from drydock.core.model import Container
+from drydock.core.operation import Operation
 from drydock.core.secret import Secret
-from drydock.events import Bus, ContainerUpdated
+from drydock.docker.api import Engine
+from drydock.docker.connect import resolve
+from drydock.events import Bus, ContainerChecked, ContainerUpdated
 from drydock.fleet.fleet import Fleet
+from drydock.notes.enrich import Enricher
 from drydock.notes.github import GitHub
 from drydock.notes.service import HubDescriptions, ReleaseNotesService
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
+from drydock.security.gate import Gate, GateVerdict, OnPhase
+from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.scanners.trivy import TrivyOptions
 from drydock.security.settings import Policy, ScanSettings
 from drydock.security.signatures import SignatureSettings
+from drydock.security.signatures.base import SignatureSource
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 
+EngineFor = Callable[[str, str | None], Engine]
+UNVERIFIED = "Image signature verification failed"
 HUB_URL = "https://hub.docker.com"
 SBOM_FOLDER = "sbom"
 
 
-@dataclass(frozen=True)
-class GateFacts:
-    """What `core.policy.eligibility` needs to know of the gate."""
+class GateFacts(TypedDict):
+    """What `core.policy.eligibility.EligibilityContext` wants to know of the gate."""
 
-    enabled: bool
+    gate_enabled: bool
     block_severities: frozenset[str]
 
 
@@ -46,7 +57,7 @@ def gate_facts(settings: Settings) -> GateFacts:
     """The gate counts only where a scanner is configured."""
     security = settings.security
     enabled = security.scanner is not None and security.gate_mode == "on"
-    return GateFacts(enabled, frozenset(security.block_severity))
+    return GateFacts(gate_enabled=enabled, block_severities=frozenset(security.block_severity))
 
 
 def build_security(
@@ -72,10 +83,32 @@ def build_security(
         sbom_folder=Path(settings.store.path) / SBOM_FOLDER,
         logins=registries.pull_auth,
         signature_source=Artifacts(registries),
+        docker_hosts=docker_hosts(settings),
     )
     room = assemble(parts, scan_settings(settings), program_settings(settings.security, environ))
     bus.subscribe("security", room.service.on_event, ContainerUpdated)
     return room
+
+
+def docker_hosts(settings: Settings) -> DockerHosts:
+    """`DOCKER_HOST` of the local watchers whose Engine a program can reach by itself: a socket, or plain TCP."""
+    known = {one.name: _docker_host(one) for one in settings.watchers}
+
+    def host(watcher: str, agent: str | None) -> str | None:
+        return known.get(watcher) if agent is None else None
+
+    return host
+
+
+def _docker_host(settings: WatcherSettings) -> str | None:
+    try:
+        address = resolve(engine_settings(settings))
+    except ConfigError:
+        return None
+    if address.socket is not None:
+        return f"unix://{address.socket}"
+    plain = settings.auth_type is None and settings.host and not address.base.startswith("https")
+    return f"tcp://{settings.host}:{settings.port}" if plain else None
 
 
 def scan_settings(settings: Settings) -> ScanSettings:
@@ -137,25 +170,89 @@ def signature_settings(security: SecuritySettings, environ: Mapping[str, str]) -
     )
 
 
+class UpdateGate:
+    """The gate as an update asks it (`updates.surroundings.Gate`): by operation instead of by container."""
+
+    def __init__(self, gate: Gate, fleet: Fleet, source: SignatureSource, engine_for: EngineFor) -> None:
+        self._gate = gate
+        self._fleet = fleet
+        self._source = source
+        self._engine_for = engine_for
+        self._verified: dict[str, str] = {}
+
+    async def verify(self, operation: Operation, reference: str) -> GateVerdict:
+        """Verify what the tag points at now; `check` makes sure that exactly this was pulled."""
+        container = self._container(operation)
+        if container is None or not self._gate.verifies:
+            return GateVerdict(allowed=True, reason="Signatures are not verified")
+        try:
+            digest = await self._digest(container, reference)
+        except RegistryError as error:
+            return GateVerdict(allowed=False, reason=f"{UNVERIFIED}: {error.message}", blocked_by="signature")
+        verdict = await self._gate.verify(container, reference, digest)
+        if verdict.allowed and digest is not None:
+            self._verified[operation.id] = digest
+        return verdict
+
+    async def check(
+        self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase | None = None
+    ) -> GateVerdict:
+        """Scan the pulled image and judge it by the policy in force."""
+        container = self._container(operation)
+        if container is None:
+            said = "The container left the fleet before its new image was scanned"
+            return GateVerdict(allowed=not self._gate.scans, reason=said, blocked_by="availability")
+        engine = self._engine_for(operation.watcher, operation.agent)
+        verified = self._verified.pop(operation.id, None)
+        if verified is not None and verified not in await pulled_digests(engine, image_id):
+            said = f"{UNVERIFIED}: the tag moved to another image after it was verified"
+            return GateVerdict(allowed=False, reason=said, blocked_by="signature")
+        return await self._gate.check(
+            container, reference, verified, engine=engine, image_id=image_id, on_phase=on_phase
+        )
+
+    def _container(self, operation: Operation) -> Container | None:
+        return self._fleet.get(operation.container_id) or operation.container
+
+    async def _digest(self, container: Container, reference: str) -> str | None:
+        if "@" in reference:
+            return reference.rpartition("@")[2]
+        image, tag = container.image, reference.rpartition("/")[2].partition(":")[2]
+        return await self._source.digest(image.registry.url, image.name, tag or "latest")
+
+
+async def pulled_digests(engine: Engine, image_id: str) -> frozenset[str]:
+    """The registry digests of an image; none when the Engine cannot say, which refuses."""
+    try:
+        document = await engine.inspect_image(image_id)
+    except EngineError:
+        return frozenset()
+    return frozenset(str(name).rpartition("@")[2] for name in document.get("RepoDigests") or ())
+
+
 async def build_notes(
     settings: Settings,
     environ: Mapping[str, str],
     registries: RegistryService,
     session: aiohttp.ClientSession,
+    fleet: Fleet,
+    bus: Bus,
     clock: Clock,
 ) -> ReleaseNotesService:
-    """Release notes over one HTTP session that the caller owns.
+    """Release notes over one HTTP session that the caller owns; subscribes to finished checks.
 
     Without a token of its own GitHub gets that of the configured GHCR registry (registries.md: trusted sources only).
     """
     notes, proxies = settings.notes, Proxies.of(environ)
     token = notes.github_token or await _package_token(registries)
-    return ReleaseNotesService(
+    service = ReleaseNotesService(
         [GitHub(session, notes.github_url, token, proxies.for_url)],
         clock,
         hub=HubDescriptions(session, HUB_URL, proxies.for_url),
         max_intermediate=notes.max_intermediate,
     )
+    bus.subscribe("release-notes", Enricher(service, fleet).on_event, ContainerChecked)
+    return service
 
 
 async def _package_token(registries: RegistryService) -> Secret | None:

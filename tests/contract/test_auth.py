@@ -326,6 +326,14 @@ async def test_mutations_with_a_cookie_come_from_our_own_pages(
     assert "DD_SERVER_TRUSTPROXY=1" in refused.json()["error"]
 
 
+async def test_an_untrusted_https_proxy_is_shown(admin_only: Served) -> None:
+    client = await admin_only.signed_in()
+    assert "untrustedProxy" not in (await client.get("/api/v1/server")).json()["compatibility"]
+    await admin_only.client().get("/health", headers={"X-Forwarded-Proto": "https"})
+    found = (await client.get("/api/v1/server")).json()["compatibility"]["untrustedProxy"]
+    assert (found["detected"], "DD_SERVER_TRUSTPROXY=1" in found["advice"]) == (True, True)
+
+
 async def test_scripts_without_cookies_need_no_origin(admin_only: Served) -> None:
     client = admin_only.client(auth=("admin", PASSWORD))
     headers = {"Origin": "https://dashboard.example"}

@@ -90,6 +90,13 @@ async def test_the_connection_greets_without_an_id(server: Served) -> None:
         assert hello.payload["clientToken"].startswith("sse-token-")
 
 
+async def test_heartbeats_have_no_id(server: Served) -> None:
+    async with listen(server) as stream:
+        await stream.until("dd:connected")
+        server.clock.advance(15_000)
+        assert dict(await stream.next()) == {"event": "dd:heartbeat", "data": "{}"}
+
+
 async def test_every_event_has_its_name_and_payload(server: Served) -> None:
     one = container(1, update="1.1.0")
     operation = {

@@ -15,6 +15,31 @@ from contract.world import serve
 from samples import container, container_id
 
 EXAMPLES = 15
+OPERATIONS = (
+    "/health",
+    *(
+        f"/api/v1/{rest}"
+        for rest in (
+            "app",
+            "server",
+            "store",
+            "openapi.json",
+            "audit",
+            "containers",
+            "containers/summary",
+            "containers/recent-status",
+            "containers/groups",
+            "containers/watch",
+            "containers/{container_id}",
+            "containers/{container_id}/explain",
+            "containers/{container_id}/watch",
+            "containers/{container_id}/update-policy",
+            "containers/{container_id}/env/reveal",
+        )
+    ),
+)
+"""Routes that need no other room than this world has; the components are added by their prefix."""
+COMPONENTS = ("/api/v1/watchers", "/api/v1/registries")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +74,8 @@ def test_random_requests(url: str) -> None:
     count = 0
     for result in schema.get_all_operations():
         operation = result.ok()
+        if operation.path not in OPERATIONS and not operation.path.startswith(COMPONENTS):
+            continue
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
         @given(operation.as_strategy())
@@ -58,4 +85,4 @@ def test_random_requests(url: str) -> None:
 
         attempt()
         count += 1
-    assert count > 20
+    assert count > len(OPERATIONS) + 4

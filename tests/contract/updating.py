@@ -13,7 +13,6 @@ import httpx
 import msgspec
 
 from contract.world import Registries, Watchers
-from drydock.api import server as http
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
@@ -38,6 +37,7 @@ from drydock.watch.record import Context
 from drydock.watch.watcher import Watcher
 from fakes.clock import FakeClock
 from fakes.engine import FakeEngine
+from fakes.serving import serving
 
 LOCAL = Action(id="docker.local", type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
@@ -52,7 +52,10 @@ class Gate:
     allowed: bool = True
     reason: str = "not configured"
 
-    async def check(self, operation: Any, reference: str, image_id: str) -> Gate:
+    async def verify(self, operation: Any, reference: str) -> Gate:
+        return Gate()
+
+    async def check(self, operation: Any, reference: str, image_id: str, on_phase: Any) -> Gate:
         return self
 
 
@@ -172,8 +175,9 @@ async def serve(
             hosts=lambda: [("local", engine)],
             pull_auth=_nobody,
             look_again=lambda *_: _look(watcher),
+            replaced=lambda old, new_id: _replaced(watcher, old, new_id),
             environ={},
-            mode=lambda: mode,  # type: ignore[arg-type, return-value]  # a word of the test
+            mode=lambda: _word(mode),
             gate=gate,
         )
         updates = build_updates(ports, UpdateSettings(**settings), actions)
@@ -189,18 +193,9 @@ async def serve(
             audit=audit,
             updates=updates,
         )
-        server = http.server(build_http(services), services.streams, host="127.0.0.1", port=0)
-        task = asyncio.create_task(server.serve())
-        async with asyncio.timeout(20):
-            while not server.started:  # noqa: ASYNC110  # the server offers no event for it
-                await asyncio.sleep(0.005)
-        api = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}/api/v1", timeout=30)
-        try:
+        url = await stack.enter_async_context(serving(build_http(services), services.streams))
+        async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate)
-        finally:
-            await api.aclose()
-            server.stop()
-            await task
 
 
 def _note(bus: Bus, events: list[Event]) -> None:
@@ -225,3 +220,11 @@ async def _look(watcher: Watcher) -> None:
 
 async def _nobody(reference: str) -> PullAuth | None:
     return None
+
+
+async def _word(mode: str) -> Any:
+    return mode
+
+
+async def _replaced(watcher: Watcher, old: Any, new_id: str) -> None:
+    await watcher.replaced(old, new_id)

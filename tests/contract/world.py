@@ -140,7 +140,7 @@ async def build_world(folder: Path, **settings: Any) -> World:
         fleet=fleet,
         watching=watchers,
         registries=Registries(),
-        audit=Audit(store.audit, bus),
+        audit=Audit(store.audit, bus, clock),
         started_at=clock.monotonic(),
     )
     events: list[Event] = []

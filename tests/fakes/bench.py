@@ -9,7 +9,9 @@ from typing import Any
 from drydock.core.errors import DrydockError
 from drydock.core.operation import FileEdit, ImageWanted, Operation, temporary_base
 from drydock.docker.api import PullAuth
+from drydock.updates.compose.project import NOTHING, FilesPlan
 from drydock.updates.effects import StepFailed
+from drydock.updates.executor import OnPhase
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
 from drydock.updates.worker import Worker
@@ -54,9 +56,15 @@ class Around:
     async def pre_hook(self, operation: Operation, container: Document) -> None:
         return None
 
-    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
+    async def verify(self, operation: Operation, reference: str) -> None:
+        return None
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
         if self.refusal is not None:
             raise self.refusal
+
+    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan:
+        return NOTHING
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))

@@ -18,6 +18,7 @@ from drydock.core.errors import EngineConflict, EngineError, EngineNotFound
 from drydock.core.times import to_iso
 from drydock.docker.api import Created, ExecResult, PullAuth
 
+from .facts import HOST_DEFAULTS, address, filtered, has, host_ports
 from .images import digest_of, merge, normal, repository
 
 Document = dict[str, Any]
@@ -26,22 +27,6 @@ T = TypeVar("T")
 HOST_NAME = "fakehost"
 BUILT_IN = ("bridge", "host", "none")
 _IDS = itertools.count(1)
-
-HOST_DEFAULTS: Document = {
-    "AutoRemove": False,
-    "Binds": None,
-    "IpcMode": "private",
-    "KernelMemory": 0,
-    "Links": None,
-    "LogConfig": {"Type": "json-file", "Config": {}},
-    "NetworkMode": "default",
-    "PidMode": "",
-    "PortBindings": {},
-    "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-    "Runtime": "runc",
-    "ShmSize": 67108864,
-    "VolumesFrom": None,
-}
 
 
 class Fault:
@@ -149,7 +134,7 @@ class FakeEngine:
         return await self._call("list_images", lambda: [self._image_document(image) for image in here])
 
     async def inspect_network(self, ref: str) -> Document:
-        return await self._call("inspect_network", lambda: deepcopy(self._network(ref)))
+        return await self._call("inspect_network", lambda: self._network_document(self._network(ref)))
 
     async def inspect_service(self, ref: str) -> Document:
         raise EngineError("This node is not a swarm manager", engine_status=503)
@@ -223,7 +208,7 @@ class FakeEngine:
     ) -> AsyncIterator[Document]:
         queue: asyncio.Queue[Document] = asyncio.Queue()
         for event in self._events if since is not None else []:
-            if event["timeNano"] > (since or 0):
+            if event["timeNano"] >= (since or 0):
                 queue.put_nowait(event)
         self._waiting.append(queue)
         if on_open is not None:
@@ -282,7 +267,8 @@ class FakeEngine:
         names = {"name": container["Name"][1:], "image": container["Config"]["Image"], **attributes}
         actor = {"ID": container["Id"], "Attributes": {**container["Config"]["Labels"], **names}}
         now = self.clock.now_ms()
-        event = {"Type": "container", "Action": action, "Actor": actor, "time": now // 1000, "timeNano": now * 10**6}
+        event = {"Type": "container", "Action": action, "Actor": actor, "time": now // 1000}
+        event["timeNano"] = max(now * 10**6, self._events[-1]["timeNano"] + 1 if self._events else 0)
         event["id"] = container["Id"]
         self._events.append(event)
         for queue in self._waiting:
@@ -314,6 +300,11 @@ class FakeEngine:
             raise EngineNotFound(f"network {ref} not found", engine_status=404)
         return found
 
+    def _network_document(self, network: Document) -> Document:
+        attached = [c for c in self.containers.values() if network["Name"] in c["NetworkSettings"]["Networks"]]
+        running = {c["Id"]: {"Name": c["Name"][1:]} for c in attached if c["State"]["Running"]}
+        return {**deepcopy(network), "Containers": running}
+
     def _land(self, reference: str, image_id: str) -> None:
         self.images[image_id]["_here"] = True
         self.tags[reference] = image_id
@@ -344,14 +335,7 @@ class FakeEngine:
 
     def _list(self, everything: bool, filters: dict[str, Sequence[str]]) -> list[Document]:
         found = [self._entry(c) for c in self.containers.values() if everything or c["State"]["Running"]]
-        for wanted in filters.get("label", []):
-            key, equals, value = wanted.partition("=")
-            found = [c for c in found if key in c["Labels"] and (not equals or c["Labels"][key] == value)]
-        for wanted in filters.get("name", []):
-            found = [c for c in found if wanted.lstrip("/^").rstrip("$") in c["Names"][0]]
-        for wanted in filters.get("id", []):
-            found = [c for c in found if c["Id"].startswith(wanted)]
-        return found
+        return filtered(found, filters)
 
     def _entry(self, container: Document) -> Document:
         return {
@@ -379,8 +363,6 @@ class FakeEngine:
         due = 3000 if behaviour == "slow" else 1000
         settled = "unhealthy" if behaviour == "unhealthy" else "healthy"
         container["State"]["Health"] = {"Status": settled if age >= due else "starting", "FailingStreak": 0, "Log": []}
-
-    # create
 
     def _create(self, name: str, document: Document) -> Created:
         if self.by_name(name):
@@ -458,6 +440,8 @@ class FakeEngine:
         mac = facts.pop("MacAddress", None)
         facts["NetworkID"] = self.networks.get(network, {}).get("Id", "")
         facts["MacAddress"] = mac or "02:42:ac:11:00:02"
+        static = (facts.get("IPAMConfig") or {}).get("IPv4Address")
+        facts["IPAddress"] = static or f"172.17.{next(_IDS) % 250}.{next(_IDS) % 250 + 2}"
         container["NetworkSettings"]["Networks"][network] = facts
 
     def _mounts(self, container: Document) -> list[Document]:
@@ -470,9 +454,9 @@ class FakeEngine:
                 source = mount.get("Source") or self._anonymous()
                 found.append(self._mount(source, mount["Target"], "ro" if mount.get("ReadOnly") else "", "z"))
         for entry in host.get("VolumesFrom") or []:
-            found += [m for m in deepcopy(self._container(entry.split(":")[0])["Mounts"]) if not _has(found, m)]
+            found += [m for m in deepcopy(self._container(entry.split(":")[0])["Mounts"]) if not has(found, m)]
         for destination in container["Config"].get("Volumes") or {}:
-            if not _has(found, {"Destination": destination}):
+            if not has(found, {"Destination": destination}):
                 found.append(self._mount(self._anonymous(), destination, "", ""))
         return found
 
@@ -488,8 +472,6 @@ class FakeEngine:
         facts = {"Type": "volume", "Name": source, "Source": f"/volumes/{source}", "Destination": destination}
         return {**facts, "Driver": "local", "Mode": mode or default_mode, "RW": "ro" not in mode.split(",")}
 
-    # run
-
     def _start(self, container: Document) -> None:
         if container["State"]["Running"]:
             return
@@ -501,7 +483,7 @@ class FakeEngine:
         except EngineError as error:
             container["State"]["Error"] = error.message
             raise
-        now = self._now()
+        now = f"{self._now()[:-1]}{next(_IDS) % 10**6:06d}Z"
         container["State"] |= {"Status": "running", "Running": True, "Error": "", "ExitCode": 0, "StartedAt": now}
         container["_started_ms"] = self.clock.now_ms()
         container["State"].pop("Health", None)
@@ -524,11 +506,11 @@ class FakeEngine:
             self._network(name)
             if name in BUILT_IN and facts.get("Aliases"):
                 raise EngineError("network-scoped alias is supported only for containers in user defined networks")
-            address = (facts.get("IPAMConfig") or {}).get("IPv4Address")
-            if address and any(_address(other, name) == address for other in running):
+            wanted = (facts.get("IPAMConfig") or {}).get("IPv4Address")
+            if wanted and any(address(other, name) == wanted for other in running):
                 raise EngineError("Address already in use", engine_status=403)
-        taken = {port for other in running for port in _host_ports(other)}
-        if taken & _host_ports(container):
+        taken = {port for other in running for port in host_ports(other)}
+        if taken & host_ports(container):
             raise EngineError("port is already allocated", engine_status=500)
 
     def _try_start(self, container: Document) -> None:
@@ -613,18 +595,3 @@ class FakeEngine:
         if not container["State"]["Running"]:
             raise EngineConflict(f"Container {container['Id']} is not running", engine_status=409)
         return ExecResult(self.exec_codes.get(command, 0), "")
-
-
-def _has(mounts: list[Document], mount: Document) -> bool:
-    return any(other["Destination"] == mount["Destination"] for other in mounts)
-
-
-def _address(container: Document, network: str) -> str | None:
-    facts = container["NetworkSettings"]["Networks"].get(network) or {}
-    address: str | None = (facts.get("IPAMConfig") or {}).get("IPv4Address")
-    return address
-
-
-def _host_ports(container: Document) -> set[str]:
-    bindings = container["HostConfig"].get("PortBindings") or {}
-    return {b["HostPort"] for entries in bindings.values() for b in entries or [] if b.get("HostPort")}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from drydock.core.operation import Operation
-from drydock.store.operations import work_due
+from drydock.store.operations import KEPT_SPECS_MS, work_due
 
 
 class MemoryRows:
@@ -51,3 +51,8 @@ class MemoryRows:
         for row in gone:
             del self.rows[row.id]
         return len(gone)
+
+    async def drop_old_specs(self, now_ms: int) -> None:
+        for row in self.all():
+            if not work_due(row) and row.status != "failed" and row.updated_at < now_ms - KEPT_SPECS_MS:
+                await self.save(msgspec.structs.replace(row, old_spec=None, new_spec=None))

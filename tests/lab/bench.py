@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from drydock.clock import SystemClock
 from drydock.core.errors import EngineError
 from drydock.docker.api import Document, Engine
 from drydock.docker.connect import connect, from_docker_host, resolve
@@ -99,7 +101,31 @@ def _network(name: str, subnet: str) -> Document:
     return {"Name": name, "CheckDuplicate": True, "IPAM": {"Config": [{"Subnet": subnet}]}}
 
 
+MEMORY: Mapping[str, str] = {"programs": "nothing runs inside of a container in memory"}
+
+
+def _memory(request: pytest.FixtureRequest) -> Bench:
+    del request
+    engine: Any = import_module("fakes.engine").FakeEngine(SystemClock())  # named as the suites see it
+
+    def add(repository: str, tag: str = "1.0.0", *, local: bool, **options: Any) -> str:
+        reference = f"registry.test/{repository}:{tag}"
+        engine.add_image(reference, options.get("config"), local=local)
+        return reference
+
+    return Bench(
+        kind="memory",
+        engine=engine,
+        provide=lambda repository, tag="1.0.0", **options: add(repository, tag, local=True, **options),
+        publish=lambda repository, tag, **options: add(repository, tag, local=False, **options),
+        make_network=lambda name, subnet: engine.add_network(name),
+        drop_network=lambda name: engine.networks.pop(name),
+        differences=MEMORY,
+    )
+
+
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Bench]] = {
+    "memory": _memory,
     "docker": _real("docker", DOCKER),
     "podman": _real("podman", PODMAN),
 }

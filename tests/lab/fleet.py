@@ -140,6 +140,7 @@ class Fleet:
         return {
             "DD_REGISTRY_CUSTOM_SHOP_URL": self.registry.url,
             "DD_REGISTRY_CUSTOM_VAULT_URL": self.vault.url,
+            "DD_ACTION_DOCKER_LOCAL_PRUNE": "false",
         }
 
     def reference(self, service: Service) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from drydock.auth.first_login import FirstLogin, first_login
 from drydock.core.errors import ConfigError, EngineError
 from drydock.docker.connect import EngineSettings, connect, from_docker_host, resolve
 
@@ -31,6 +32,7 @@ SERVER = [str(pathlib.Path(sys.executable).with_name("drydock")), "serve"]
 SHOP_PORT = 5000
 INSIDE_PORT = 3000
 GRACE_S = 15.0
+SIGN_IN = "DRYDOCK_SANDBOX_SIGN_IN"
 PR_SET_PDEATHSIG = 1
 
 
@@ -98,20 +100,23 @@ def serve_here(command: Sequence[str], environment: dict[str, str], settings: En
     if settings is not None:
         tell(f"Watching {resolve(settings).label}.")
         environment |= watcher_variables(environment, settings)
-    invite(environment)
+    login = first_login(environment)
+    environment |= login.variables if login else {}
+    invite(environment, login)
     os.execvpe(command[0], list(command), environment)
 
 
-def invite(environment: Mapping[str, str]) -> None:
-    """The first things to try."""
+def invite(environment: Mapping[str, str], login: FirstLogin | None) -> None:
+    """The first things to try; with a password for this run where one is needed."""
     url = f"http://127.0.0.1:{environment['DD_SERVER_PORT']}"
+    credentials = f"-u {login.user}:{login.password} " if login else ""
     tell(f"Data in {environment['DD_STORE_PATH']}. Open {url}, or try:")
     for path in ("/health", "/api/v1/containers/summary", "/api/v1/containers?limit=3"):
-        print(f"  curl '{url}{path}'", flush=True)
-    if "DD_ANONYMOUS_AUTH_CONFIRM" not in environment and not any(name.startswith("DD_AUTH_") for name in environment):
-        tell(
-            "No sign-in is configured, so the API stays closed. DD_ANONYMOUS_AUTH_CONFIRM=true opens it to this machine."
-        )
+        print(f"  curl {credentials}'{url}{path}'", flush=True)
+    if login:
+        tell(login.sentence)
+    elif environment.get("DD_ANONYMOUS_AUTH_CONFIRM") == "true":
+        tell(f"Nobody has to sign in here: only this machine reaches it. {SIGN_IN}=true asks for a password.")
 
 
 def sandbox_impossible() -> str | None:
@@ -154,17 +159,18 @@ async def inside(descriptor: int, command: Sequence[str]) -> int:
     await asyncio.wait([scene, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
         return 130
-    environment = sandbox_environment(os.environ, *scene.result())
+    login = first_login(os.environ) if os.environ.get(SIGN_IN) == "true" else None
+    environment = sandbox_environment(os.environ, *scene.result(), login)
     server = await asyncio.create_subprocess_exec(*command, env=environment)
     way_in = await asyncio.start_server(pass_on, sock=socket.socket(fileno=descriptor))
-    greeting = asyncio.create_task(greet({**environment, "DD_SERVER_PORT": os.environ["DD_SERVER_PORT"]}))
+    greeting = asyncio.create_task(greet({**environment, "DD_SERVER_PORT": os.environ["DD_SERVER_PORT"]}, login))
     code = await until_end(server, stop)
     greeting.cancel()
     way_in.close()
     return code
 
 
-async def greet(environment: Mapping[str, str]) -> None:
+async def greet(environment: Mapping[str, str], login: FirstLogin | None) -> None:
     """Say that it is up, once it is."""
     while True:
         with contextlib.suppress(OSError):
@@ -173,7 +179,7 @@ async def greet(environment: Mapping[str, str]) -> None:
             break
         await asyncio.sleep(0.05)
     tell("The sandbox is up. It has no way to the internet, and disappears when you stop this (Ctrl-C).")
-    invite(environment)
+    invite(environment, login)
 
 
 def start_fleet() -> tuple[DockerEngine, Fleet]:
@@ -184,8 +190,13 @@ def start_fleet() -> tuple[DockerEngine, Fleet]:
     return engine, fleet
 
 
-def sandbox_environment(environ: Mapping[str, str], engine: DockerEngine, fleet: Fleet) -> dict[str, str]:
-    """What the server in the box gets: the sandbox's Engine and registries; open, since only this machine reaches it."""
+def sandbox_environment(
+    environ: Mapping[str, str], engine: DockerEngine, fleet: Fleet, login: FirstLogin | None
+) -> dict[str, str]:
+    """What the server in the box gets: the sandbox's Engine, registries and an action that updates.
+
+    Open without a password, since only this machine reaches it, unless sign-in is configured or asked for.
+    """
     own = {
         "DD_SERVER_HOST": "127.0.0.1",
         "DD_SERVER_PORT": str(INSIDE_PORT),
@@ -193,8 +204,9 @@ def sandbox_environment(environ: Mapping[str, str], engine: DockerEngine, fleet:
         "DD_WATCHER_LOCAL_WATCHALL": "true",
         **fleet.variables(),
     }
-    opened = {} if any(name.startswith("DD_AUTH_") for name in environ) else {"DD_ANONYMOUS_AUTH_CONFIRM": "true"}
-    return {**opened, **environ, **own}
+    told = any(name.startswith("DD_AUTH_") for name in environ)
+    door = login.variables if login else {} if told else {"DD_ANONYMOUS_AUTH_CONFIRM": "true"}
+    return {"DD_ACTION_DOCKER_LOCAL_PRUNE": "false", **door, **environ, **own}
 
 
 async def until_end(server: asyncio.subprocess.Process, stop: asyncio.Event) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from litestar import Response, Router, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from drydock.api.access import READ
@@ -28,8 +29,8 @@ class ComponentPage(msgspec.Struct, rename="camel"):
     has_more: bool
 
 
-def routes(kind: str, lister: Lister) -> Router:
-    """The three reading routes of one kind of component; `lister` gives all of them."""
+def routes(kind: str, lister: Lister, *more: HTTPRouteHandler) -> Router:
+    """The three reading routes of one kind of component, and `more` on the same paths; `lister` gives all of them."""
 
     @get("/", opt=READ, operation_class=reads(*PAGING), responses=problems(_200=document(ComponentPage, "A page")))
     async def listed(request: ApiRequest) -> ComponentPage:
@@ -48,7 +49,7 @@ def routes(kind: str, lister: Lister) -> Router:
         """One component of an agent."""
         return Response(find(lister(request), type, name, agent))
 
-    return Router(f"/api/v1/{kind}", route_handlers=[listed, one, of_agent], tags=[kind.capitalize()])
+    return Router(f"/api/v1/{kind}", route_handlers=[listed, one, of_agent, *more], tags=[kind.capitalize()])
 
 
 def cut(request: ApiRequest, items: Sequence[Component]) -> ComponentPage:

@@ -11,6 +11,7 @@ import gzip
 from typing import Any
 
 import msgspec
+import structlog
 from litestar.connection import ASGIConnection
 
 from drydock.api import body, headers
@@ -18,9 +19,11 @@ from drydock.api.asgi import App, Message, Receive, Scope, Send
 from drydock.api.envelope import JSON_TYPE, translate
 from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
-from drydock.api.network import client_address, header
+from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
 from drydock.api.services import Services
 from drydock.core.errors import DrydockError, TooManyRequests, Unauthorized
+
+log = structlog.get_logger("server")
 
 WINDOW_S = 900
 SIGN_IN_MAX = 100
@@ -53,6 +56,7 @@ class Edge:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         answer = Answer(self, scope, send)
+        self._notice_proxy(scope)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
         try:
@@ -65,6 +69,13 @@ class Edge:
             await answer.refuse(error)
             return
         await self.app(scope, receive, answer.send)
+
+    def _notice_proxy(self, scope: Scope) -> None:
+        """The commonest fault of a set-up, told once: an HTTPS proxy that is not trusted (platform.md §6.3)."""
+        services = self.services
+        if not services.untrusted_proxy and proxy_advice(scope, services.proxies):
+            services.untrusted_proxy = True
+            log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)
 
     def _spend(self, answer: Answer) -> None:
         answer.limiter = self._limiter(answer.path)

@@ -132,8 +132,14 @@ def _allowed(claimed: str | None, site: str | None, expected: Sequence[object]) 
 
 
 def _advice(scope: Mapping[str, Any], proxies: Proxies) -> str:
-    forwarded = (header(scope, b"x-forwarded-proto") or "").startswith("https")
-    return f". {PROXY_ADVICE}" if forwarded and scope["scheme"] == "http" and not proxies.trusted else ""
+    return f". {PROXY_ADVICE}" if proxy_advice(scope, proxies) else ""
+
+
+def proxy_advice(scope: Mapping[str, Any], proxies: Proxies) -> bool:
+    """Whether the request came over plain HTTP from what says to be an HTTPS proxy, and none is trusted."""
+    if proxies.trusted or scope["scheme"] != "http":
+        return False
+    return (header(scope, b"x-forwarded-proto") or "").startswith("https")
 
 
 def check_websocket_origin(scope: Mapping[str, Any], proxies: Proxies) -> None:

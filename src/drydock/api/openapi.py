@@ -76,9 +76,13 @@ def config(version: str) -> OpenAPIConfig:
     )
 
 
+ANYWHERE = (401, 403, 423, 429, 500, 503)
+"""Nobody signed in, not allowed, account locked, too often, a fault of ours, a room that does not run."""
+
+
 def problems(*statuses: int, **described: ResponseSpec) -> Responses:
-    """`responses=` of a handler: the error envelope for 401, 403, 429, 500 and every status given."""
-    found = {status: _problem(status) for status in sorted({401, 403, 429, 500, *statuses})}
+    """`responses=` of a handler: the error envelope for what any route may answer, and every status given."""
+    found = {status: _problem(status) for status in sorted({*ANYWHERE, *statuses})}
     return {**found, **{int(name.lstrip("_")): spec for name, spec in described.items()}}
 
 
@@ -102,7 +106,9 @@ _TEXTS = {
     413: "Too large",
     415: "Not JSON",
     422: "Cannot be done",
+    426: "A WebSocket is needed",
     428: "Confirmation header missing",
+    423: "The account or address is locked for a while",
     429: "Rate limit reached",
     500: "Internal error",
     501: "Not supported by this connection",

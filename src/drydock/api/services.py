@@ -24,6 +24,7 @@ from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
 from drydock.notes.service import ReleaseNotesService
+from drydock.notify.room import Notifications
 from drydock.observe.acks import Acknowledgements
 from drydock.observe.eventstream import EventStream
 from drydock.observe.logs.service import LogService
@@ -106,11 +107,15 @@ class LegacyInputs(msgspec.Struct, kw_only=True):
     label: set[str] = msgspec.field(default_factory=set)
     api: set[str] = msgspec.field(default_factory=set)
     totals: dict[str, int] = msgspec.field(default_factory=dict)
+    on_count: Callable[[str, str], None] | None = None
+    """Hears of every use, for the counter `dd_legacy_input_total`."""
 
     def count(self, source: str, key: str) -> None:
         """Remember one use of an old name."""
         getattr(self, source).add(key)
         self.totals[source] = self.totals.get(source, 0) + 1
+        if self.on_count is not None:
+            self.on_count(source, key)
 
 
 def needed(service: T | None) -> T:
@@ -138,6 +143,7 @@ class Services:
     updates: Updates | None = None
     security: SecurityRoom | None = None
     notes: ReleaseNotesService | None = None
+    notifications: Notifications | None = None
     auth: Authentication | None = None
     events: EventStream | None = None
     acks: Acknowledgements | None = None
@@ -146,6 +152,8 @@ class Services:
     metrics_token: Secret | None = None
     preferences: Preferences | None = None
     dump: Callable[[int], Awaitable[bytes]] | None = None
+    untrusted_proxy: bool = False
+    """A request came through an HTTPS proxy that is not trusted; the interface says so."""
     legacy: LegacyInputs = field(default_factory=LegacyInputs)
     streams: Streams = field(default_factory=Streams)
     started_at: float = 0.0

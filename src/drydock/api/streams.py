@@ -82,6 +82,8 @@ class Channel:
         """The next item, None at the end. Raises `TimeoutError` when nothing came in time."""
         if not self._items.empty():
             return self._taken(self._items.get_nowait())
+        if within_s is None:
+            return self._taken(await self._items.get())
         async with asyncio.timeout(within_s):
             return self._taken(await self._items.get())
 

@@ -14,7 +14,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Show the effective configuration.", invoke_without_command=True, rich_markup_mode=None)
+config_app = typer.Typer(
+    help="Show the effective configuration.\n\nExample: drydock config check",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
 app.add_typer(config_app, name="config")
 audit_app = typer.Typer(help="Look after the audit log.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")

@@ -18,6 +18,7 @@ from drydock.core.errors import ConfigError, EngineError
 from drydock.core.model import Container
 from drydock.core.trace import Trace
 from drydock.docker.connect import EngineSettings, connect, from_docker_host, resolve
+from drydock.events import ContainerChecked
 from drydock.watch.checker import Checker, Progress
 from drydock.watch.discovery import Discovery
 
@@ -35,17 +36,17 @@ class Nothing:
         del id
         return None
 
-    def has_name(self, name: str) -> bool:
-        del name
+    def has_name(self, name: str, besides: str) -> bool:
+        del name, besides
         return False
 
 
 class Kept:
     """Keeps outcomes in memory, as a ledger for the checker."""
 
-    async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> Sequence[Container | None]:
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]:
         del started_ms
-        return [container for container, _ in reports]
+        return [ContainerChecked(container=container, changed=True) for container, _ in outcomes]
 
 
 @dataclass(frozen=True)

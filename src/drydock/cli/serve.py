@@ -76,6 +76,7 @@ def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config
         application.http,
         loop="uvloop",
         http="httptools",
+        ws="websockets-sansio",
         lifespan="off",
         log_config=None,
         access_log=False,

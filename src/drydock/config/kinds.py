@@ -110,6 +110,33 @@ def url(*schemes: str) -> Kind[str]:
     return Kind("url", f"a URL ({' or '.join(schemes)}) without credentials in it", read)
 
 
+SERVICE_URL = "service url"
+"""Name of the kind of `service_url`; who shows such a value hides user name, password and query values."""
+
+
+def service_url(*schemes: str) -> Kind[str]:
+    """An absolute URL of one of the schemes; it may carry credentials."""
+
+    def read(value: str) -> str:
+        parts = urlsplit(value.strip())
+        if parts.scheme.lower() not in schemes or not parts.hostname or parts.port == 0:
+            raise ValueError(value)
+        return value.strip()
+
+    return Kind(SERVICE_URL, f"a URL ({' or '.join(schemes)})", read, secret=False)
+
+
+def number() -> Kind[float]:
+    """A number, whole or not."""
+
+    def read(value: str) -> float:
+        if not re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,9})?", value.strip()):
+            raise ValueError(value)
+        return float(value)
+
+    return Kind("number", "a number", read)
+
+
 def cron() -> Kind[str]:
     """A cron expression of 5 fields, or 6 with leading seconds (watching.md §1.5)."""
 

@@ -158,6 +158,8 @@ def _unknown_watcher_keys(source: Source, name: str, used: set[str]) -> list[Pro
 
 
 def _explain_unknown(variable: str, known: list[str]) -> Problem:
+    if "_AUTH_OIDC_" in variable:
+        return Problem(variable, "signing in to a Docker API by OIDC is not available; use AUTH_TYPE basic or bearer")
     if any(variable.endswith("_" + suffix) for suffix, _, _ in spellings(section_of(WatcherSettings))):
         return Problem(variable, "unknown variable; a watcher name is one word without underscore")
     return unknown(variable, known)

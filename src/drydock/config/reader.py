@@ -52,6 +52,11 @@ def read_with_prefix(cls: type[T], source: Source, prefix: str) -> Reading[T]:
     return _read(cls, section_of(cls), prefix, given)
 
 
+def read_given(cls: type[T], prefix: str, given: dict[str, Entry]) -> Reading[T]:
+    """Read a component from values that were gathered from several prefixes and renamed to begin with `prefix`."""
+    return _read(cls, section_of(cls), prefix, given)
+
+
 def _read(cls: type[T], declared: Section, prefix: str, given: dict[str, Entry]) -> Reading[T]:
     reading: Reading[T] = Reading(None)
     values: dict[str, Any] = {}

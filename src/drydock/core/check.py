@@ -130,8 +130,16 @@ def _compare_reason(container: Container) -> str:
     return "The digest of the tag is compared"
 
 
-def find(container: Container, planned: CheckPlan, tags: Sequence[str] | DrydockError | None) -> Finding:
-    """Decide about the registry's tag list (None where the plan asks for none; an error rejects the check)."""
+def find(
+    container: Container,
+    planned: CheckPlan,
+    tags: Sequence[str] | DrydockError | None,
+    decision: TagDecision | None = None,
+) -> Finding:
+    """Decide about the registry's tag list (None where the plan asks for none; an error rejects the check).
+
+    `decision` is what `decide` says of these tags and `subject_of(container)`, where somebody has asked it already.
+    """
     local = Result(tag=container.image.tag.value)
     if planned.mode == "no-registry":
         hint = "Configure a registry for this host (DD_REGISTRY_…)"
@@ -141,7 +149,9 @@ def find(container: Container, planned: CheckPlan, tags: Sequence[str] | Drydock
     if isinstance(tags, DrydockError):
         return Finding(plan=planned, result=_previous(container), rejected=tags)
     names = tags or ()
-    return _by_digest(container, planned, names) if planned.mode == "digest" else _by_tags(container, planned, names)
+    if planned.mode == "digest":
+        return _by_digest(container, planned, names)
+    return _by_tags(container, planned, decision or decide(names, subject_of(container)))
 
 
 def _previous(container: Container) -> Result:
@@ -154,8 +164,7 @@ def _by_digest(container: Container, planned: CheckPlan, names: Sequence[str]) -
     return Finding(plan=planned, result=result, compare_tag=compare)
 
 
-def _by_tags(container: Container, planned: CheckPlan, names: Sequence[str]) -> Finding:
-    decision = decide(names, subject_of(container))
+def _by_tags(container: Container, planned: CheckPlan, decision: TagDecision) -> Finding:
     tag = decision.candidate or container.image.tag.value
     result = Result(
         tag=tag,

@@ -64,6 +64,7 @@ CMD_ORIGIN: Final = "dd.runtime.cmd.origin"
 SELF_UPDATE_HELPER: Final = "dd.self-update.helper"
 SELF_UPDATE_OPERATION: Final = "dd.self-update.operation-id"
 UPDATE_OPERATION: Final = "dd.update.operation"
+UPDATE_REBUILT: Final = "dd.update.rebuilt"
 COMPOSE_PROJECT: Final = "com.docker.compose.project"
 COMPOSE_SERVICE: Final = "com.docker.compose.service"
 STACK_NAMESPACE: Final = "com.docker.stack.namespace"
@@ -72,7 +73,7 @@ OCI_VERSION: Final = "org.opencontainers.image.version"
 OCI_SOURCE: Final = "org.opencontainers.image.source"
 OCI_URL: Final = "org.opencontainers.image.url"
 
-OWN: Final = frozenset({UPDATE_OPERATION})
+OWN: Final = frozenset({UPDATE_OPERATION, UPDATE_REBUILT})
 """Labels that Drydock itself puts on containers: never shown."""
 
 MaturityMode = Literal["all", "mature"]
@@ -168,9 +169,9 @@ def read(labels: Mapping[str, str], imgset: ImageSet | None, defaults: WatcherDe
     """Resolve every label of watching.md §3 that discovery stores. Never raises; oddities end in `warnings`."""
     reader = Reader(labels)
     preset = imgset or ImageSet(name="", image="")
-    watch = reader.switch(WATCH)
+    reader.switch(WATCH)  # counts the legacy name, if that is the one in use
     return LabelSettings(
-        watched=defaults.watch_by_default if watch is None else watch,
+        watched=is_watched(labels, defaults),
         include_tags=reader.text(TAG_INCLUDE) or preset.tag_include,
         exclude_tags=reader.text(TAG_EXCLUDE) or preset.tag_exclude,
         transform_tags=reader.text(TAG_TRANSFORM) or preset.tag_transform,
@@ -192,6 +193,12 @@ def read(labels: Mapping[str, str], imgset: ImageSet | None, defaults: WatcherDe
         warnings=reader.warnings,
         legacy_keys=reader.legacy,
     )
+
+
+def is_watched(labels: Mapping[str, str], defaults: WatcherDefaults) -> bool:
+    """What `read` says of `watched`, without reading the rest."""
+    watch = Reader(labels).switch(WATCH)
+    return defaults.watch_by_default if watch is None else watch
 
 
 def _first(*values: bool | None) -> bool:

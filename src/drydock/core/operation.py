@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from drydock.core import labels
 from drydock.core.errors import DrydockError
 from drydock.core.model import ActiveOperation, Container
 from drydock.core.times import to_iso
@@ -63,13 +64,13 @@ ROLLBACK_REASONS: dict[str, str] = {
 }
 """Codes (metrics, logs, journal) and what people read (updates.md §3.1)."""
 
-OPERATION_LABEL = "dd.update.operation"
+OPERATION_LABEL = labels.UPDATE_OPERATION
 """Put on every container that an update creates; makes an orphan recognisable (updates.md §6.4)."""
 
-REBUILT_LABEL = "dd.update.rebuilt"
+REBUILT_LABEL = labels.UPDATE_REBUILT
 """Put on an old container that had to be created anew from its saved specification."""
 
-INTERNAL_LABELS: frozenset[str] = frozenset({OPERATION_LABEL, REBUILT_LABEL})
+INTERNAL_LABELS: frozenset[str] = labels.OWN
 """Never shown in `labels` of the API."""
 
 BACKUP_REPOSITORY = "drydock-backup"

@@ -63,6 +63,11 @@ def settled(security: Security | None, container: Container) -> Security | None:
     return kept or None
 
 
+def inherited(security: Security, container: Container) -> Security | None:
+    """What a container that runs another image takes over: only what names the digest it is about."""
+    return settled({name: entry for name, entry in security.items() if _names_a_digest(entry)}, container)
+
+
 def _promoted(security: Security, container: Container) -> Security:
     """The candidate's results where the candidate is what runs now, unless the running image has its own."""
     pairs = zip(RUNNING, CANDIDATE, strict=True)

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import EngineError
+from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.docker.api import Document, Engine
 
 log = structlog.get_logger("docker.events")
@@ -80,9 +80,10 @@ class EventParser:
 class EventListener:
     """Keeps one event stream open and hands every event to `handler`, in order.
 
-    A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, except for the
-    first, calls `on_reconnect`, because events may have been missed. What `handler` raises ends `run`.
-    `listening` is set while a stream is open.
+    A lost stream is opened again after 1 s, doubling to 30 s; an accepted one resets the delay and, unless it is the very
+    first attempt, calls `on_reconnect`, because events may have been missed. `on_state` hears None when the Engine
+    accepts, and the reason when it cannot be reached. What `handler` raises ends `run`. `listening` is set while a stream
+    is open.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class EventListener:
         clock: Clock,
         *,
         on_reconnect: Callable[[], None],
+        on_state: Callable[[str | None], None] = lambda _failure: None,
         filters: Mapping[str, Sequence[str]] = WATCHED,
         name: str = "",
     ) -> None:
         self._engine, self._handler, self._clock = engine, handler, clock
-        self._on_reconnect, self._filters = on_reconnect, filters
+        self._on_reconnect, self._on_state, self._filters = on_reconnect, on_state, filters
         self._log = log.bind(watcher=name)
         self.listening = asyncio.Event()
         self._last: int | None = None
@@ -119,7 +121,7 @@ class EventListener:
         try:
             await self._engine.version()
         except EngineError as error:
-            return error.message
+            return self._failed(error)
         stream = self._engine.events(filters=self._filters, since=self._since(), on_open=self._opened)
         async with aclosing(stream):  # type: ignore[type-var]  # the Protocol promises an iterator; members are generators
             while True:
@@ -128,8 +130,14 @@ class EventListener:
                 except StopAsyncIteration:
                     return "the Engine closed the stream"
                 except EngineError as error:
-                    return error.message
+                    return self._failed(error)
                 await self._handle(event)
+
+    def _failed(self, error: EngineError) -> str:
+        """Why a stream ended; an Engine that merely refuses events (a socket proxy) is not lost."""
+        if isinstance(error, EngineUnreachable):
+            self._on_state(error.message)
+        return error.message
 
     async def _handle(self, event: Document) -> None:
         moment = event.get("timeNano")
@@ -140,10 +148,12 @@ class EventListener:
             await outcome
 
     def _opened(self) -> None:
+        missed = self._opened_before or self._failures > 0
         self._failures = 0
         self.listening.set()
         self._log.info("docker.events.listening")
-        if self._opened_before:
+        self._on_state(None)
+        if missed:
             self._on_reconnect()
         self._opened_before = True
 

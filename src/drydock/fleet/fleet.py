@@ -19,6 +19,7 @@ from drydock.core.explain import Explanation, explain
 from drydock.core.model import Container, ContainerView, UpdatePolicy, audit_key, identity_key
 from drydock.core.policy.lifecycle import stamp
 from drydock.core.trace import Trace
+from drydock.core.update import has_raw_update
 from drydock.core.view import ViewContext, view
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
 from drydock.fleet.bodies import Bodies, PageFacts, envelope
@@ -212,7 +213,7 @@ class Fleet:
         """Replace a record by `alter(record)`; nothing comes between reading and writing. `NotFound`."""
         async with self._turn:
             before = self._need(id).container
-            after = stamp(before, alter(before), self._clock.now_ms())
+            after = stamp(before, alter(before), self._clock.now_ms(), whole=True)
             await self._write([(after, None)])
             return after
 
@@ -311,9 +312,17 @@ class Fleet:
             incoming = self._from_relatives(await self._retention.inherit(incoming, now_ms))
         else:
             incoming = keep_secrets(previous, incoming)
+        if self._is_first_finding(previous, incoming, check_started_ms):
+            incoming = await self._retention.inherit_clocks(incoming, now_ms)
         if previous is not None and is_leftover(incoming.name) and not is_leftover(previous.name):
             await self._retention.stash(previous, now_ms)
         return stamp(previous, incoming, now_ms)
+
+    def _is_first_finding(self, previous: Container | None, incoming: Container, check_started_ms: int | None) -> bool:
+        """Only now can the candidate be compared with the predecessor's: what discovery inserts was never checked."""
+        if previous is None:
+            return has_raw_update(incoming)
+        return check_started_ms is not None and self.trace(previous.id) is None
 
     def _from_relatives(self, incoming: Container) -> Container:
         """A recreated container may arrive before the old one leaves; a new replica shares its service's policy."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from drydock.core.model import Container, UpdatePolicy, identity_key
+from drydock.core.scans import inherited
 from drydock.core.update import candidate_identity, has_raw_update
 from drydock.fleet.entry import is_leftover
 from drydock.fleet.settings import FleetSettings
@@ -65,8 +66,7 @@ class Retention:
             self._scans[_place(container)] = (expires_at, container.image.id, container.security)
 
     async def inherit(self, container: Container, now_ms: int) -> Container:
-        """The container with what its predecessor left; each entry is used up."""
-        container = await self._inherit_clocks(container, now_ms)
+        """A new container with what its predecessor left beside the clocks; each entry is used up."""
         container = await self._inherit_policy(container, now_ms)
         return self._inherit_scan(container, now_ms)
 
@@ -93,7 +93,8 @@ class Retention:
         for key in _bounded(table, largest):
             await self._records.remove(kind, key)
 
-    async def _inherit_clocks(self, container: Container, now_ms: int) -> Container:
+    async def inherit_clocks(self, container: Container, now_ms: int) -> Container:
+        """The container with its predecessor's clocks if it has the same candidate; the entry is used up."""
         if container.agent is not None or is_leftover(container.name):
             return container
         kept = self._clocks.pop(_place(container), None)
@@ -112,9 +113,10 @@ class Retention:
 
     def _inherit_scan(self, container: Container, now_ms: int) -> Container:
         kept = self._scans.pop(_place(container), None) if container.agent is None else None
-        if kept is None or kept[0] <= now_ms or kept[1] != container.image.id or container.security:
+        if kept is None or kept[0] <= now_ms or container.security:
             return container
-        return msgspec.structs.replace(container, security=kept[2])
+        same_image = kept[1] == container.image.id
+        return msgspec.structs.replace(container, security=kept[2] if same_image else inherited(kept[2], container))
 
 
 def clocks_of(container: Container) -> Clocks | None:

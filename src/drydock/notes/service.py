@@ -123,8 +123,8 @@ class ReleaseNotesService:
         return Between(shown, len(chosen) - len(shown))
 
     async def decorate(self, container: Container) -> Container:
-        """The container with `sourceRepo`, the notes of what runs and of its update, cut; for the watch cycle."""
-        source = await self.source(container)
+        """The container with `sourceRepo`, the notes of what runs and of its update, cut. Docker Hub is not asked."""
+        source = source_of(container)
         if source is None:
             return container
         current = await self.of_tag(container, container.image.tag.value)

@@ -36,6 +36,8 @@ WORDS: Final = frozenset(
     }
 )
 ENV_WORDS: Final = WORDS | {"auth", "bearer", "login", "url"}
+SUFFIXES: Final = ("secret", "token", "tokens", "password", "passwd", "apikey", "credentials")
+"""Variables run words together: `CLIENTSECRET`, `REGISTRYTOKEN`."""
 HARMLESS: Final = frozenset({"identityKey", "containerIdentityKey", "hashed"})
 
 _ENV_STYLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
@@ -105,4 +107,5 @@ def is_secret(key: str) -> bool:
     if key in HARMLESS:
         return False
     words = {word.lower() for word in _WORD.findall(key)}
-    return bool(words & (ENV_WORDS if _ENV_STYLE.fullmatch(key) else WORDS))
+    listed = ENV_WORDS if _ENV_STYLE.fullmatch(key) else WORDS
+    return bool(words & listed) or any(word.endswith(SUFFIXES) for word in words)

@@ -23,6 +23,8 @@ RING = 500
 RING_S = 300.0
 PER_ADDRESS = 10
 PER_SESSION = 10
+HEARTBEAT_S = 15.0
+HEARTBEAT = b"event: dd:heartbeat\ndata: {}\n\n"
 
 _LAST_ID = re.compile(r"([A-Za-z0-9_-]+):(\d{1,15})")
 
@@ -36,6 +38,8 @@ class TooManyStreams(TooManyRequests):
 class Receiver(Protocol):
     """The queue of one client. `offer` never blocks; False means that it takes no more."""
 
+    @property
+    def congested(self) -> bool: ...
     def offer(self, item: bytes) -> bool: ...
     def close(self) -> None: ...
 
@@ -91,6 +95,18 @@ class EventStream:
         self._evict()
         for client in [c for c in self._clients.values() if not c.receiver.offer(encoded)]:
             client.receiver.close()
+
+    def beat(self) -> None:
+        """Send a heartbeat to every client that has nothing waiting."""
+        for client in list(self._clients.values()):
+            if not client.receiver.congested:
+                client.receiver.offer(HEARTBEAT)
+
+    async def run(self) -> None:
+        """Beat every 15 s, until cancelled."""
+        while True:
+            await self._clock.sleep(HEARTBEAT_S)
+            self.beat()
 
     def join(self, make: Callable[[], Receiver], address: str, session: str | None, last_id: str | None) -> Joined:
         """Add a client and decide what it gets first: replay or resync, then `dd:connected`. `TooManyStreams`.

@@ -40,15 +40,19 @@ class Preferences:
     def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
+        self.latest = InstanceSettings()
+        """The settings as last read or changed, for decisions that cannot wait for the store."""
 
     async def settings(self) -> InstanceSettings:
         """The settings in force."""
-        return await self._documents.get(SETTINGS, SETTINGS, InstanceSettings) or InstanceSettings()
+        self.latest = await self._documents.get(SETTINGS, SETTINGS, InstanceSettings) or InstanceSettings()
+        return self.latest
 
     async def change(self, **fields: Any) -> InstanceSettings:
         """Change some settings; gives the new ones."""
         changed = msgspec.structs.replace(await self.settings(), **fields)
         await self._documents.put(SETTINGS, SETTINGS, changed)
+        self.latest = changed
         return changed
 
     async def of(self, user: str) -> UserPreferences:

@@ -92,7 +92,8 @@ def assemble(parts: Parts, settings: ScanSettings, programs: ProgramSettings) ->
     """The room. Raises `ConfigError` when the public key cannot be used."""
     verifier = _verifier(parts, programs)
     tools = _tools(parts, settings, programs, verifier)
-    alerts = Alerts(parts.bus, parts.alert_memory)
+    journal = Journal(parts.audit, parts.clock)
+    alerts = Alerts(parts.bus, parts.alert_memory, parts.clock, journal)
     files = SbomFiles(parts.sbom_folder)
     service = SecurityService(tools, settings, parts.fleet, files, alerts, parts.bus, parts.clock, parts.supervisor)
     asked = Programs(
@@ -107,7 +108,7 @@ def assemble(parts: Parts, settings: ScanSettings, programs: ProgramSettings) ->
     )
     return SecurityRoom(
         service=service,
-        gate=Gate(service, parts.fleet, alerts, Journal(parts.audit, parts.clock), verifier),
+        gate=Gate(service, parts.fleet, alerts, journal, verifier),
         runtime=Runtime(asked, settings, parts.clock),
         schedule=ScanSchedule(service, parts.clock, Random()),
         sweep=SbomSweep(service, parts.clock),

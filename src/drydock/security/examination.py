@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 
 from drydock.core.model import Container
@@ -38,20 +39,23 @@ class Examiner:
         A crash over the candidate keeps the first results (its old entries stay as they are).
         """
         known = model.read(container.security)
-        slots = await self._image(running(container), RUNNING, known.sbom)
+        subject = running(container)
+        slots = await self._image(subject, subject, RUNNING, known.sbom)
         coming = candidate(container)
         if coming is None:
             return {**slots, **dict.fromkeys(CANDIDATE)}
         try:
-            return {**slots, **await self._image(coming, CANDIDATE, known.update_sbom)}
+            return {**slots, **await self._image(coming, by_tag(coming), CANDIDATE, known.update_sbom)}
         except Exception:
             log.exception("security.candidate_crashed", container=container.name, image=coming.reference)
             return slots
 
-    async def _image(self, subject: Subject, names: tuple[str, ...], known: model.Sbom | None) -> Slots:
+    async def _image(
+        self, subject: Subject, signed: Subject, names: tuple[str, ...], known: model.Sbom | None
+    ) -> Slots:
         async with asyncio.TaskGroup() as group:
             scan = group.create_task(self._inspector.scan(subject, cached=False))
-            signature = group.create_task(self._signature(subject))
+            signature = group.create_task(self._signature(signed))
             sbom = group.create_task(self._sbom(subject, known))
         found: tuple[Any, ...] = (scan.result(), signature.result(), sbom.result())
         return {name: value for name, value in zip(names, found, strict=True) if value is not None}
@@ -63,3 +67,8 @@ class Examiner:
         if not self._settings.sbom_enabled:
             return None
         return await self._sboms.record(subject, self._settings.sbom_formats, known)
+
+
+def by_tag(subject: Subject) -> Subject:
+    """The subject by its tag alone: a check may know it by its platform's digest, which nobody signs."""
+    return subject if "@" in subject.reference else msgspec.structs.replace(subject, digest=None)

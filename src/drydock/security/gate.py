@@ -59,6 +59,16 @@ class Gate:
         self._journal = journal
         self._verifier = verifier
 
+    @property
+    def verifies(self) -> bool:
+        """Signatures are verified."""
+        return self._verifier is not None
+
+    @property
+    def scans(self) -> bool:
+        """A scanner is configured, and the gate is on unless a label says otherwise."""
+        return self._security.enabled and self._security.settings.policy.gate_on
+
     def on(self, container: Container) -> bool:
         """The gate is closed until proven: by the container's own label, else by DD_SECURITY_GATE_MODE."""
         own = container.labels.get(SECURITY_GATE, "").strip().lower()

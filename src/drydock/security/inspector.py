@@ -6,7 +6,10 @@ exception (security.md §2).
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +25,7 @@ from drydock.security.settings import Policy
 from drydock.security.subjects import Subject
 
 log = structlog.get_logger("security")
+T = TypeVar("T")
 
 Logins = Callable[[str, str], Awaitable[Login | None]]
 """Host and repository → what signs in there; `RegistryService.pull_auth`."""
@@ -81,10 +85,15 @@ class Inspector:
         return await self._documents.join((subject.pinned, form), lambda: self._list(subject, form))
 
     async def target(self, subject: Subject, reference: str) -> Target:
-        """An image as the programs are told about it."""
+        """An image as the programs are told about it. One that no registry knows is looked for on its own host."""
         login = await self._logins(subject.registry, subject.repository)
-        host = self._docker_hosts(subject.watcher, subject.agent) if self._docker_hosts else None
-        return Target(reference, subject.registry, login, host)
+        return Target(reference, subject.registry, login, None if subject.digest else self._host(subject))
+
+    def _host(self, subject: Subject) -> str | None:
+        """Where the image may be found besides its registry; nowhere for a candidate that only a tag names."""
+        if self._docker_hosts is None or subject.key is None:
+            return None
+        return self._docker_hosts(subject.watcher, subject.agent)
 
     def _known(self, subject: Subject, fingerprint: str, floor: bool) -> Found | None:
         if subject.key is None:
@@ -117,11 +126,28 @@ class Inspector:
         return trimmed(found), reference
 
     async def _scan(self, subject: Subject, reference: str) -> Found:
+        return await self._reach(subject, reference, self._counted)
+
+    async def _counted(self, target: Target) -> Found:
         self.runs += 1
-        return await self.scanner.scan(await self.target(subject, reference))
+        return await self.scanner.scan(target)
 
     async def _list(self, subject: Subject, form: SbomFormat) -> bytes:
-        return await self.generator.sbom(await self.target(subject, subject.pinned), form)
+        return await self._reach(subject, subject.pinned, lambda target: self.generator.sbom(target, form))
+
+    async def _reach(self, subject: Subject, reference: str, ask: Callable[[Target], Awaitable[T]]) -> T:
+        """Ask about the image in its registry, then on its host (retagged there, or gone from the registry)."""
+        target = await self.target(subject, reference)
+        try:
+            return await ask(target)
+        except ScanFailed as error:
+            host = self._host(subject)
+            if error.transient or host is None or target.docker_host is not None:
+                raise
+            log.info("security.looking_on_host", image=reference, error=error.message)
+            with contextlib.suppress(ScanFailed):
+                return await ask(dataclasses.replace(target, docker_host=host, reference=subject.image_id or reference))
+            raise
 
     async def _fingerprint(self) -> str:
         """Scanner, backend and database: a result of another one does not count."""

@@ -17,8 +17,8 @@ class Subject(msgspec.Struct, frozen=True):
     """One image to look at.
 
     `reference` is what the scanner is asked for, `digest` what the answer must be about when it is known. `key` names
-    the content (the digest, else the local image id): results are kept under it. `watcher` says on which host the
-    image may be found when no registry has it.
+    the content (the digest, else the local image id): results are kept under it. `watcher` and
+    `image_id` say on which host, and as what, the image may be found when no registry has it.
     """
 
     registry: str
@@ -28,6 +28,7 @@ class Subject(msgspec.Struct, frozen=True):
     key: str | None = None
     watcher: str = ""
     agent: str | None = None
+    image_id: str | None = None
 
     @property
     def pinned(self) -> str:
@@ -58,7 +59,8 @@ def running(container: Container) -> Subject:
     """The image that runs, by its current tag."""
     digest = running_digest(container)
     reference = full_reference(container, container.image.tag.value, digest)
-    return _subject(container, reference, digest, group_key(container))
+    found = _subject(container, reference, digest, group_key(container))
+    return msgspec.structs.replace(found, image_id=container.image.id)
 
 
 def running_digest(container: Container) -> str | None:

@@ -60,17 +60,26 @@ class AuditRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._head: str | None = None
 
     async def append(self, *entries: AuditEntry) -> None:
         """Store entries in their order, all or none; they survive a power cut once this returns."""
         if not entries:
             return
         async with self._database.write(durable=True) as connection:
-            if self._database.dialect == "postgresql":
-                await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
-            rows = _chained(await _mark(connection, "head"), entries)
+            before, self._head = await self._newest(connection), None
+            rows = _chained(before, entries)
             await connection.execute(sa.insert(audit), rows)
             await self._set(connection, "head", str(rows[-1]["chain"]))
+        self._head = str(rows[-1]["chain"])
+
+    async def _newest(self, connection: AsyncConnection) -> str:
+        """The chain value to go on from. A file has one writer, who remembers it; a server may have several."""
+        if self._database.dialect == "postgresql":
+            await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
+        elif self._head is not None:
+            return self._head
+        return await _mark(connection, "head")
 
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
         """Entries newest first, and how many match in all."""

@@ -99,7 +99,7 @@ class OperationRecords:
     async def drop_old_specs(self, now_ms: int) -> None:
         """Forget the saved documents, and the secrets in them, of operations that ended well a day ago."""
         for row in await self._select(operations.c.updated_at < now_ms - KEPT_SPECS_MS):
-            if not row.active and row.status != "failed" and (row.old_spec or row.new_spec):
+            if not work_due(row) and row.status != "failed" and (row.old_spec or row.new_spec):
                 await self.save(msgspec.structs.replace(row, old_spec=None, new_spec=None))
 
     async def _select(self, where: Any, limit: int | None = None) -> list[Operation]:

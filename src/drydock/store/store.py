@@ -8,6 +8,7 @@ from drydock.store.containers import ContainerRecords
 from drydock.store.database import Database, open_database
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
+from drydock.store.notifications import NotificationRecords
 from drydock.store.operations import OperationRecords
 from drydock.store.retention import RetentionRecords
 from drydock.store.scans import AlertRecords, ScanRecords
@@ -26,6 +27,7 @@ class Store:
         self.backups = BackupRecords(database)
         self.scans = ScanRecords(database)
         self.scan_alerts = AlertRecords(database)
+        self.notifications = NotificationRecords(database)
 
     async def close(self) -> None:
         """Close the database."""

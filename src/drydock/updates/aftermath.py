@@ -43,6 +43,9 @@ class Monitor(Protocol):
 LookAgain = Callable[[str, str | None], Awaitable[None]]
 """`look_again(watcher, agent)`: see what runs there now."""
 
+Replaced = Callable[[Container, str], Awaitable[None]]
+"""`replaced(old, new_id)`: the new container takes the place of the old one in the fleet, at once."""
+
 
 class Aftermath:
     """Tells and tidies up."""
@@ -57,7 +60,7 @@ class Aftermath:
         audit: Auditor,
         backups: Backups,
         hooks: Hooks,
-        look_again: LookAgain,
+        replaced: Replaced,
     ) -> None:
         self._journal = journal
         self._fleet = fleet
@@ -66,7 +69,7 @@ class Aftermath:
         self._audit = audit
         self._backups = backups
         self._hooks = hooks
-        self._look_again = look_again
+        self._replaced = replaced
         self.monitor: Monitor | None = None
 
     async def follow(self, row: Operation) -> None:
@@ -99,7 +102,9 @@ class Aftermath:
     async def _refresh(self, row: Operation) -> None:
         """The new container enters the fleet with the policy, clocks and history of the old one."""
         self._fleet.mark_updated(row.key)
-        await self._look_again(row.watcher, row.agent)
+        old = self._fleet.get(row.container_id) or row.container
+        if old is not None and row.new_container_id is not None:
+            await self._replaced(old, row.new_container_id)
 
     async def _remember_rollback(self, row: Operation) -> None:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""

@@ -17,8 +17,7 @@ from drydock.events import ChecksFinished, MaturityCleared
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
 from drydock.updates.aftermath import Aftermath
-from drydock.updates.service import UpdateService
-from drydock.updates.settings import UpdateMode
+from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.targets import wanted_image
 
 log = structlog.get_logger("updates.automatic")
@@ -31,7 +30,7 @@ class Automatic:
         self,
         service: UpdateService,
         fleet: Fleet,
-        mode: Callable[[], UpdateMode],
+        mode: ModeNow,
         window_open: Callable[[Container], bool | None],
         aftermath: Aftermath,
     ) -> None:
@@ -57,7 +56,7 @@ class Automatic:
         if container is None or not self._fleet.view(container_id).update_available:
             return None
         access = admission.serving(container, self._service.eligibility(container))
-        if access is None or access.policy.state != "auto" or self._mode() != "auto":
+        if access is None or access.policy.state != "auto" or await self._mode() != "auto":
             return None
         reason = await self._held_back(container, access)
         if reason is not None:

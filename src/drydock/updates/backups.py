@@ -68,11 +68,17 @@ class Backups:
         return backup_id
 
     async def prune(self, operation: Operation) -> None:
-        """Keep the newest backups of the container; after a success, superseded images go if the action wants it."""
+        """Keep the newest backups of the container; after a success, superseded images go if the action wants it.
+
+        The backup of an update that was undone goes too: it is the image that runs, and nobody wants to go "back" to it.
+        """
         action = self._actions.get(operation.trigger_name)
         engine = self._engine_for(operation.watcher, operation.agent)
         keep = action.backup_count if action else DEFAULT_COUNT
-        for backup in (await self.records.of(operation.key))[keep:]:
+        backups = await self.records.of(operation.key)
+        unused = [one for one in backups if one.id == operation.backup_id and _old_one_is_back(operation)]
+        remaining = [one for one in backups if one not in unused]
+        for backup in [*unused, *remaining[keep:]]:
             if backup.backup_ref:
                 await _remove_image(engine, backup.backup_ref)
             await self.records.remove(backup.id)
@@ -90,6 +96,14 @@ class Backups:
             for reference in image.get("RepoTags") or []:
                 if without_tag(reference) == repository and not reference.startswith(BACKUP_REPOSITORY):
                     await _remove_image(engine, reference)
+
+
+def _old_one_is_back(operation: Operation) -> bool:
+    """The container was not replaced in the end, and runs what it ran before."""
+    if operation.phase == "rollback-failed":
+        return False
+    by_wish = operation.kind == "container-rollback" and operation.status == "rolled-back"
+    return operation.status != "succeeded" and not by_wish
 
 
 async def _remove_image(engine: Engine, reference: str) -> None:

@@ -85,17 +85,17 @@ class Chains:
         return msgspec.structs.replace(bulk, rejected=[*strange, *bulk.rejected])
 
     async def _request(self, members: Sequence[Member]) -> tuple[Bulk, list[Member]]:
-        admitted, rejected = self._judge(members)
+        admitted, rejected = await self._judge(members)
         rows = await self._service.accept_many([m.container for m in admitted], _restarts(admitted))
         if rows:
             self._supervisor.spawn("update-waves", self._run(admitted, rows))
         return self._service.bulk(rows, rejected), admitted
 
-    def _judge(self, members: Sequence[Member]) -> tuple[list[Member], list[Rejection]]:
+    async def _judge(self, members: Sequence[Member]) -> tuple[list[Member], list[Rejection]]:
         refused: dict[str, DrydockError] = {}
         for member in members:
             try:
-                self._check(member)
+                await self._check(member)
             except DrydockError as error:
                 refused[member.container.id] = error
         whole = self.graph()
@@ -105,11 +105,11 @@ class Chains:
         rejected = [_rejection(m.container, refused[m.container.id]) for m in members if m.container.id in refused]
         return [m for m in members if m.container.id not in refused], rejected
 
-    def _check(self, member: Member) -> None:
+    async def _check(self, member: Member) -> None:
         if member.action == "restart":
             admission.check_idle(self._service.active(member.container))
         else:
-            self._service.check(member.container)
+            await self._service.check(member.container)
 
     async def _run(self, members: Sequence[Member], rows: Sequence[Operation]) -> None:
         """Wave by wave; what depends on a failure is skipped, the others go on."""

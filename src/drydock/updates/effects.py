@@ -196,11 +196,23 @@ class PreHook(Effect, frozen=True):
     container: Document
 
 
+class Verify(Effect, frozen=True):
+    """Before the pull: is the image signed the way it must be? Raises when it is not."""
+
+    reference: str
+
+
 class Scan(Effect, frozen=True):
     """Ask the security gate about an image; raises when it must not be installed."""
 
     reference: str
     image_id: str
+    container: Document
+
+
+class PlanFiles(Effect, frozen=True):
+    """What the update changes in Compose files → `compose.project.FilesPlan`; raises when it must not go on."""
+
     container: Document
 
 

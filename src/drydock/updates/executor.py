@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
-from drydock.core.operation import FileEdit, Operation
+from drydock.core.operation import PHASES, FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
 from drydock.updates import effects as fx
+from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
 
 log = structlog.get_logger("updates")
@@ -29,13 +30,18 @@ GRACEFUL_STOP_S = 10.0
 
 FINAL_WRITE_RETRIES_S = (0.2, 1.0, 5.0)
 
+OnPhase = Callable[[Literal["scanning", "sbom-generating"]], Awaitable[None]]
+"""Told what the security gate is doing."""
+
 
 class Surroundings(Protocol):
     """What a plan needs besides Engine and journal. Every method may raise an error of `core.errors`."""
 
     async def pull_auth(self, reference: str) -> PullAuth | None: ...
     async def pre_hook(self, operation: Operation, container: Document) -> None: ...
-    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None: ...
+    async def verify(self, operation: Operation, reference: str) -> None: ...
+    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None: ...
+    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan: ...
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None: ...
     async def write_file(self, edit: FileEdit) -> None: ...
     def notice(self, operation: Operation, action: str, text: str) -> None: ...
@@ -113,7 +119,9 @@ class Executor:
             fx.Touch: self._touch,
             fx.Checkpoint: self._checkpoint,
             fx.PreHook: lambda e: surroundings.pre_hook(self._row(), e.container),
-            fx.Scan: lambda e: surroundings.scan(self._row(), e.reference, e.image_id, e.container),
+            fx.Verify: lambda e: surroundings.verify(self._row(), e.reference),
+            fx.Scan: lambda e: surroundings.scan(self._row(), e.reference, e.image_id, self._gate_phase),
+            fx.PlanFiles: lambda e: surroundings.plan_files(self._row(), e.container),
             fx.SaveBackup: lambda e: surroundings.save_backup(self._row(), e.container, e.image),
             fx.Sleep: lambda e: clock.sleep(e.seconds),
             fx.Notice: self._notice,
@@ -194,6 +202,10 @@ class Executor:
 
     async def _current(self, _: fx.CurrentRow) -> Operation:
         return self._row()
+
+    async def _gate_phase(self, phase: str) -> None:
+        if PHASES.index(phase) > PHASES.index(self._row().phase):
+            self._last = await self._journal.change(self._id, phase=phase)
 
     async def _list(self, effect: fx.ListContainers) -> list[Document]:
         filters = {"label": [effect.label]} if effect.label else None

@@ -28,8 +28,11 @@ class NotHealthy(StepFailed):
     rollback_code = "health_gate_failed"
 
 
-def alive(container: str, options: PlanOptions) -> Plan[Document]:
-    """Wait the grace time and look: the container must run, and not be restarting. Returns its document."""
+def alive(container: str, options: PlanOptions, *, fresh: bool = True) -> Plan[Document]:
+    """Wait the grace time and look: the container must run, and not be restarting. Returns its document.
+
+    `fresh`: it was started just now, so that any restart by its policy is a failure, also one that runs at the moment.
+    """
     if options.liveness_grace_s:
         yield Sleep(options.liveness_grace_s)
     document: Document = yield Inspect(container)
@@ -37,7 +40,7 @@ def alive(container: str, options: PlanOptions) -> Plan[Document]:
     if not state.get("Running"):
         reason = state.get("Error") or f"exit code {state.get('ExitCode', 'unknown')}"
         raise NotAlive(f"Container {_name(document)} stopped right after its start ({reason})")
-    if state.get("Restarting"):
+    if state.get("Restarting") or (fresh and document.get("RestartCount", 0) > 0):
         raise NotAlive(f"Container {_name(document)} keeps restarting (exit code {state.get('ExitCode')})")
     return document
 

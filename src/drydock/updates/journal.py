@@ -42,6 +42,9 @@ class Rows(Protocol):
         ...
 
     async def prune(self, before_ms: int, keep: int) -> int: ...
+    async def drop_old_specs(self, now_ms: int) -> None:
+        """Forget saved documents, and the secrets in them, a day after their operation ended well."""
+        ...
 
 
 class Journal:
@@ -168,7 +171,8 @@ class Journal:
         return await self._rows.of(key, container_id)
 
     async def prune(self, days: int, keep: int) -> int:
-        """Forget terminal rows that are too old or too many; returns how many."""
+        """Forget terminal rows that are too old or too many, and saved documents nobody needs; returns how many rows."""
+        await self._rows.drop_old_specs(self._clock.now_ms())
         return await self._rows.prune(self._clock.now_ms() - days * 86_400_000, keep)
 
     async def _known(self, operation_id: str) -> Operation:

@@ -234,7 +234,8 @@ def join_missing_networks(operation: Operation, new: str) -> Plan[None]:
 
 
 def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
-    document = yield from alive(operation.new_container_id or "", options)
+    fresh = operation.recovered_at is None
+    document = yield from alive(operation.new_container_id or "", options, fresh=fresh)
     yield from after_start(operation, document)
     if has_health_check(document):
         yield from healthy(document, options)

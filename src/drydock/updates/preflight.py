@@ -11,6 +11,7 @@ import msgspec
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
 from drydock.core.recreate import Subject, clone, container_references, networks_of
+from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
     Cancelled,
     Checkpoint,
@@ -22,6 +23,7 @@ from drydock.updates.effects import (
     ListContainers,
     Notice,
     Plan,
+    PlanFiles,
     PreHook,
     Pull,
     SaveBackup,
@@ -29,6 +31,7 @@ from drydock.updates.effects import (
     StepFailed,
     Successor,
     Tag,
+    Verify,
     look,
     look_image,
     record,
@@ -80,6 +83,8 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     operation = yield from _spell(operation, old)
     source = yield from look_image(old["Image"])
     info: Document = yield EngineInfo()
+    if _judged(operation):
+        yield Verify(operation.wanted.reference)
     yield PreHook(old)
     operation, target = yield from _acquire(operation, source, info)
     _same_platform(operation, source, target, info)
@@ -177,8 +182,13 @@ def _same_platform(operation: Operation, source: Document | None, target: Docume
         )
 
 
+def _judged(operation: Operation) -> bool:
+    """What is going to be new here is judged by the security gate; what ran before is not."""
+    return operation.source != "dependent" and operation.kind == "container-update"
+
+
 def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
-    if operation.source != "dependent" and operation.kind == "container-update":
+    if _judged(operation):
         yield Scan(operation.wanted.reference, target["Id"], old)
 
 
@@ -207,6 +217,7 @@ def _journal(
             inherited_mounts=inherited,
         ),
     )
+    files: FilesPlan = yield PlanFiles(old)
     temporary = yield from _temporary_name(old, entries)
     backup_id = yield from _backup(operation, options, old, source)
     operation = yield record(
@@ -224,7 +235,10 @@ def _journal(
         target_image_id=target["Id"],
         dependents=_dependents(old, entries),
         backup_id=backup_id,
-        warnings=[*operation.warnings, *(note for note in result.notes if "old image" in note)],
+        edits=files.edits or operation.edits,
+        post_start=files.post_start,
+        service=files.service,
+        warnings=[*operation.warnings, *files.warnings, *(note for note in result.notes if "old image" in note)],
     )
     return operation
 

@@ -9,11 +9,12 @@ from enum import Enum
 
 import msgspec
 
-from drydock.core.errors import EngineUnreachable
+from drydock.core.errors import EngineError
 from drydock.core.operation import PHASES, Operation
 from drydock.updates.effects import (
     CurrentRow,
     Document,
+    JournalError,
     Notice,
     Plan,
     Requeue,
@@ -56,7 +57,7 @@ class Decision(Enum):
 
 
 def recover(operation: Operation, options: PlanOptions, *, expire: str | None = None) -> Plan[Operation]:
-    """Bring an interrupted operation to its end; waits for the Engine as long as it takes.
+    """Bring an interrupted operation to its end; waits for Engine and disk as long as it takes.
 
     One that changed nothing goes back into the queue, or ends expired with the text `expire`.
     """
@@ -64,7 +65,7 @@ def recover(operation: Operation, options: PlanOptions, *, expire: str | None = 
     while True:
         try:
             return (yield from _recover(operation, options, expire))
-        except EngineUnreachable:
+        except (EngineError, JournalError):
             yield Sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
         operation = yield CurrentRow()

@@ -16,7 +16,7 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action, Actions
-from drydock.updates.aftermath import Aftermath, Auditor, LookAgain
+from drydock.updates.aftermath import Aftermath, Auditor, LookAgain, Replaced
 from drydock.updates.automatic import Automatic
 from drydock.updates.backups import Backups
 from drydock.updates.backups import Records as BackupRecords
@@ -28,8 +28,8 @@ from drydock.updates.locks import Locks
 from drydock.updates.options import PlanOptions
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
-from drydock.updates.service import SelfFacts, UpdateService
-from drydock.updates.settings import UpdateMode, UpdateSettings
+from drydock.updates.service import ModeNow, SelfFacts, UpdateService
+from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
 from drydock.updates.worker import Worker
@@ -67,8 +67,9 @@ class Ports:
     hosts: Callable[[], Iterable[tuple[str, Engine]]]
     pull_auth: Callable[[str], Awaitable[PullAuth | None]]
     look_again: LookAgain
+    replaced: Replaced
     environ: Mapping[str, str]
-    mode: Callable[[], UpdateMode] = lambda: "manual"
+    mode: ModeNow
     gate: Gate = NO_GATE
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
     identity: SelfFacts = NOT_SELF
@@ -110,13 +111,15 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         audit=ports.audit,
         backups=backups,
         hooks=hooks,
-        look_again=ports.look_again,
+        replaced=ports.replaced,
     )
 
     def tell(row: Operation, action: str, text: str) -> None:
         ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
 
-    surroundings = PlanSurroundings(pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, tell=tell)
+    surroundings = PlanSurroundings(
+        pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, actions=known, tell=tell
+    )
     options = _Options(settings, known)
     worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
     service = UpdateService(
@@ -134,6 +137,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         mode=ports.mode,
         identity=ports.identity,
         gate=ports.gate_facts,
+        window_open=ports.window_open,
     )
     aftermath.monitor = HealthMonitor(
         service=service,

@@ -40,6 +40,10 @@ HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
 
 
+ModeNow = Callable[[], Awaitable[UpdateMode]]
+"""The update mode in force; it may be changed at any time."""
+
+
 class SelfFacts(Protocol):
     """Whether a container is this very process, and whether it could update itself."""
 
@@ -89,9 +93,10 @@ class UpdateService:
         actions: Actions,
         locks: Locks,
         settings: UpdateSettings,
-        mode: Callable[[], UpdateMode],
+        mode: ModeNow,
         identity: SelfFacts,
         gate: Callable[[Container], dict[str, Any]],
+        window_open: Callable[[Container], bool | None],
     ) -> None:
         self.journal = journal
         self.actions = actions
@@ -107,6 +112,7 @@ class UpdateService:
         self._mode = mode
         self._identity = identity
         self._gate = gate
+        self._window_open = window_open
         self._owned: set[str] = set()
 
     # ── what is known ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +147,7 @@ class UpdateService:
             is_self=self._identity.is_self(container),
             self_update_possible=self._identity.possible(container),
             labels_strict=self.settings.labels_strict,
+            window_open=self._window_open(container),
             **self._gate(container),
         )
 
@@ -160,26 +167,34 @@ class UpdateService:
 
     # ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def request(self, container_id: str, *, source: str = "manual") -> Operation:
-        """Admit and queue the update of one container (updates.md §2.1). Raises the answer of the first failing check."""
+    async def request(self, container_id: str, *, source: str = "manual", trigger_id: str | None = None) -> Operation:
+        """Admit and queue the update of one container (updates.md §2.1). Raises the answer of the first failing check.
+
+        `trigger_id` names the action that carries it out, where the caller chose one.
+        """
         admission.check_enabled(self.settings.actions_enabled)
-        operation = await self.accept(self._fleet.need(container_id), source=source)
+        operation = await self.accept(self._fleet.need(container_id), source=source, trigger_id=trigger_id)
         self.dispatch(operation)
         return operation
 
-    def check(self, container: Container) -> None:
+    async def check(self, container: Container) -> None:
         """Raise the answer a manual request would get."""
         admission.check_container(
-            container, self.active(container), self._mode(), self.eligibility(container), self._clock.now_ms()
+            container, self.active(container), await self._mode(), self.eligibility(container), self._clock.now_ms()
         )
 
     async def accept(
-        self, container: Container, *, source: str = "manual", more: Mapping[str, Any] | None = None
+        self,
+        container: Container,
+        *,
+        source: str = "manual",
+        trigger_id: str | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Operation:
         """Admit one container and write its row; nothing is started."""
-        self.check(container)
+        await self.check(container)
         context = self.eligibility(container)
-        action = self.actions.get(admission.need_action(container, context))
+        action = self.actions.get(trigger_id or admission.need_action(container, context))
         operation = self._row(
             container,
             source=source,

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 import structlog
 
-from drydock.core.labels import SECURITY_GATE
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.api import PullAuth
+from drydock.updates.actions import Actions
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
+from drydock.updates.compose.project import FilesPlan, plan_files
 from drydock.updates.effects import StepFailed
+from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
 
 log = structlog.get_logger("updates")
@@ -33,7 +35,11 @@ class Verdict(Protocol):
 class Gate(Protocol):
     """The security gate (security.md §4)."""
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+    async def verify(self, operation: Operation, reference: str) -> Verdict:
+        """Before the pull: the signature."""
+        ...
+
+    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> Verdict:
         """Scan a pulled image and judge it by the policy in force."""
         ...
 
@@ -50,9 +56,14 @@ class NoGate:
     allowed = True
     reason = "not configured"
 
-    async def check(self, operation: Operation, reference: str, image_id: str) -> Verdict:
+    async def verify(self, operation: Operation, reference: str) -> Verdict:
         """Always passes."""
-        del operation, reference, image_id
+        del operation, reference
+        return self
+
+    async def check(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> Verdict:
+        """Always passes."""
+        del operation, reference, image_id, on_phase
         return self
 
 
@@ -66,12 +77,14 @@ class PlanSurroundings:
         gate: Gate,
         hooks: Hooks,
         backups: Backups,
+        actions: Actions,
         tell: Callable[[Operation, str, str], None],
     ) -> None:
         self._pull_auth = pull_auth
         self._gate = gate
         self._hooks = hooks
         self._backups = backups
+        self._actions = actions
         self._tell = tell
 
     async def pull_auth(self, reference: str) -> PullAuth | None:
@@ -83,14 +96,19 @@ class PlanSurroundings:
         if operation.kind == "container-update" and operation.source != "dependent" and not operation.recovered_at:
             await self._hooks.pre(operation, container["Config"].get("Labels") or {})
 
-    async def scan(self, operation: Operation, reference: str, image_id: str, container: Document) -> None:
-        """Raises `ScanBlocked` with the gate's reason. `dd.security.gate=off` on the container lets it pass."""
-        labels = container["Config"].get("Labels") or {}
-        if labels.get(SECURITY_GATE, "").strip().lower() == "off":
-            return
-        verdict = await self._gate.check(operation, reference, image_id)
-        if not verdict.allowed:
-            raise ScanBlocked(verdict.reason)
+    async def verify(self, operation: Operation, reference: str) -> None:
+        """Raises `ScanBlocked` when the signature does not satisfy."""
+        _pass(await self._gate.verify(operation, reference))
+
+    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
+        """Raises `ScanBlocked` with the gate's reason."""
+        _pass(await self._gate.check(operation, reference, image_id, on_phase))
+
+    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan:
+        """See `compose.project.plan_files`."""
+        config = container["Config"]
+        action = self._actions.get(operation.trigger_name)
+        return await plan_files(operation, action, config.get("Labels") or {}, config["Image"])
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         """See `Backups.make`."""
@@ -104,3 +122,8 @@ class PlanSurroundings:
         """Log, and hand on to whoever writes the audit."""
         log.warning("update.notice", operation=operation.id, action=action, text=text)
         self._tell(operation, action, text)
+
+
+def _pass(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        raise ScanBlocked(verdict.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,16 +14,17 @@ from drydock.clock import Clock
 from drydock.core import check as decisions
 from drydock.core.errors import DrydockError, RegistryError
 from drydock.core.model import CheckError, Container, Result
-from drydock.core.policy.lifecycle import candidate_identity
+from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
-from drydock.core.update import has_raw_update
 from drydock.events import ContainerChecked
 from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
 
 log = structlog.get_logger("watcher")
 
 Cause = Literal["cron", "start", "event", "api", "cli"]
+CRASHED = "check-crashed"
+"""`error.code` of a container whose check failed by a fault of our own."""
 SUGGESTIONS_S = 86_400.0
 """Age at which a tag list that serves suggestions only is read again."""
 LONG_LIST = 2000
@@ -31,11 +32,54 @@ LONG_LIST = 2000
 
 
 class Ledger(Protocol):
-    """Where the outcome of a check is written; gives the container as stored, None when it is gone."""
+    """Where outcomes of checks are written; gives the reports of the containers that are still there, in order."""
 
-    async def checked(
-        self, reports: Sequence[tuple[Container, Trace]], started_ms: int
-    ) -> Sequence[Container | None]: ...
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A container with what must be asked for it; `error` where not even that could be told."""
+
+    container: Container
+    plan: decisions.CheckPlan | None = None
+    route: Route | None = None
+    error: Exception | None = None
+
+    def questions(self) -> tuple[decisions.CheckPlan, Route]:
+        """Plan and route. Raises `error` where there are none."""
+        if self.plan is None or self.route is None:
+            raise self.error or RuntimeError("a job without plan")
+        return self.plan, self.route
+
+
+class Pass:
+    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings.
+
+    `fresh`: the repositories whose tag list must be a new one.
+    """
+
+    def __init__(self, poll: Poll, fresh: Collection[Route] = ()) -> None:
+        self.poll = poll
+        self._fresh = frozenset(fresh)
+        self._decisions: dict[tuple[int, TagSubject], tuple[tuple[str, ...], asyncio.Task[TagDecision]]] = {}
+
+    async def tags(self, route: Route) -> tuple[str, ...]:
+        """The tag list of a repository: a day old at most where no update depends on it (registries.md §8.1)."""
+        return (await self.poll.tags(route, max_age=0.0 if route in self._fresh else SUGGESTIONS_S)).names
+
+    async def decide(self, names: tuple[str, ...], subject: TagSubject) -> TagDecision:
+        """`core.tags.decide.decide`, once for each list and subject."""
+        key = (id(names), subject)
+        if key not in self._decisions:  # the list is kept too, so that its identity stays its own
+            self._decisions[key] = names, asyncio.ensure_future(_decided(names, subject))
+        return await self._decisions[key][1]
+
+
+async def _decided(names: tuple[str, ...], subject: TagSubject) -> TagDecision:
+    if len(names) > LONG_LIST:
+        return await asyncio.to_thread(decide, names, subject)
+    return decide(names, subject)
 
 
 class Progress(Protocol):
@@ -68,52 +112,41 @@ class Checker:
         async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
             if self._progress is not None:
                 self._progress.began(poll)
-            lists, heads = self._questions(containers, fresh=asked)
+            jobs = [self._planned(container) for container in containers]
+            lists, heads = _questions(jobs, fresh=asked)
             await poll.prefetch(lists, heads)
-            this = _Pass(poll, frozenset(lists))
-            outcomes = await asyncio.gather(*(self._one(container, this) for container in containers))
-        stored = await self._ledger.checked(outcomes, started_ms)
-        return tuple(
-            ContainerChecked(container=after, changed=_changed(before, after))
-            for before, after in zip(containers, stored, strict=True)
-            if after is not None
-        )
+            shared = Pass(poll, lists)
+            outcomes = await asyncio.gather(*(self._one(job, shared) for job in jobs))
+        return tuple(await self._ledger.checked(outcomes, started_ms))
 
-    def _questions(
-        self, containers: Sequence[Container], *, fresh: bool
-    ) -> tuple[list[Route], list[tuple[Route, str]]]:
-        """Lists and digests that will surely be wanted; a tag that may climb waits for its list.
-
-        Without `fresh`, a list that serves suggestions only is not among them.
-        """
-        lists: list[Route] = []
-        heads: list[tuple[Route, str]] = []
-        for container in containers:
-            planned, route = decisions.plan(container), self._route(container)
-            if planned.list_tags and (fresh or not _suggests_only(container, planned)):
-                lists.append(route)
-            if planned.compare and planned.mode == "tags" and not _may_climb(container):
-                heads.append((route, container.image.tag.value))
-        return lists, heads
+    def _planned(self, container: Container) -> Job:
+        """What to ask for a container. A record that breaks our reading spoils its own check only (`_one`)."""
+        try:
+            return Job(container, decisions.plan(container), self._route(container))
+        except Exception as error:
+            log.exception("watcher.not_planned", container=container.name)
+            return Job(container, error=error)
 
     def _route(self, container: Container) -> Route:
         registry = container.image.registry
         return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
 
-    async def _one(self, container: Container, this: _Pass) -> tuple[Container, Trace]:
+    async def _one(self, job: Job, shared: Pass) -> tuple[Container, Trace]:
+        """One check; a fault of our own is reported with its container and never spoils the others."""
         try:
-            outcome = await self._checked(container, this)
+            outcome = await self._checked(job.container, *job.questions(), shared)
         except Exception as error:
-            log.exception("watcher.check_failed", container=container.name)
-            outcome = _crashed(container, error)
+            log.exception("watcher.check_failed", container=job.container.name)
+            outcome = _crashed(job.container, error)
         if self._progress is not None:
             self._progress.checked(*outcome)
         return outcome
 
-    async def _checked(self, container: Container, this: _Pass) -> tuple[Container, Trace]:
-        route, poll = self._route(container), this.poll
-        planned = decisions.plan(container)
-        finding = await self._find(container, planned, route, this)
+    async def _checked(
+        self, container: Container, planned: decisions.CheckPlan, route: Route, shared: Pass
+    ) -> tuple[Container, Trace]:
+        poll = shared.poll
+        finding = await self._find(container, planned, route, shared)
         digest = await self._digest(container, finding, route, poll)
         published = await self._published(container, finding, digest, route, poll)
         outcome = decisions.assemble(
@@ -131,17 +164,17 @@ class Checker:
         return outcome.applied_to(container), outcome.trace
 
     async def _find(
-        self, container: Container, planned: decisions.CheckPlan, route: Route, this: _Pass
+        self, container: Container, planned: decisions.CheckPlan, route: Route, shared: Pass
     ) -> decisions.Finding:
-        tags: Sequence[str] | DrydockError | None = None
-        if planned.list_tags:
-            try:
-                tags = (await this.poll.tags(route, max_age=this.max_age_s(route))).names
-            except RegistryError as error:
-                tags = error
-        if isinstance(tags, tuple) and len(tags) > LONG_LIST:
-            return await asyncio.to_thread(decisions.find, container, planned, tags)
-        return decisions.find(container, planned, tags)
+        if not planned.list_tags:
+            return decisions.find(container, planned, None)
+        try:
+            names = await shared.tags(route)
+        except RegistryError as error:
+            return decisions.find(container, planned, error)
+        if planned.mode != "tags":
+            return decisions.find(container, planned, names)
+        return decisions.find(container, planned, names, await shared.decide(names, decisions.subject_of(container)))
 
     async def _digest(
         self, container: Container, finding: decisions.Finding, route: Route, poll: Poll
@@ -185,20 +218,25 @@ class Checker:
         return decisions.Published(at, found.trusted) if found and at else None
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """One pass: whom to ask, and whose tag list must be a new one."""
+def _questions(jobs: Sequence[Job], *, fresh: bool) -> tuple[list[Route], list[tuple[Route, str]]]:
+    """Lists and digests that will surely be wanted; a tag that may climb waits for its list.
 
-    poll: Poll
-    lists: frozenset[Route]
-
-    def max_age_s(self, route: Route) -> float:
-        """How old the list of a repository may be: a day where nobody's update depends on it."""
-        return 0.0 if route in self.lists else SUGGESTIONS_S
+    Without `fresh`, a list that serves suggestions only is not among them.
+    """
+    lists: list[Route] = []
+    heads: list[tuple[Route, str]] = []
+    for job in jobs:
+        if job.plan is None or job.route is None:
+            continue
+        if job.plan.list_tags and (fresh or not _suggests_only(job.container, job.plan)):
+            lists.append(job.route)
+        if job.plan.compare and job.plan.mode == "tags" and not _may_climb(job.container):
+            heads.append((job.route, job.container.image.tag.value))
+    return lists, heads
 
 
 def _suggests_only(container: Container, planned: decisions.CheckPlan) -> bool:
-    """A floating tag whose updates are seen by its digest: the list can only suggest other tags (registries.md §8.1)."""
+    """A floating tag whose updates are seen by its digest: the list can only suggest other tags."""
     floating = container.image.tag.tag_precision == "floating"
     return planned.mode == "tags" and planned.compare and floating and not _may_climb(container)
 
@@ -235,14 +273,7 @@ def _crashed(container: Container, error: Exception) -> tuple[Container, Trace]:
     trace = Trace(steps=[Step(stage="registry", outcome="fail", reason=reason)])
     failed = msgspec.structs.replace(
         container,
-        error=CheckError(message=reason, code="check-crashed"),
+        error=CheckError(message=reason, code=CRASHED),
         result=container.result or Result(tag=container.image.tag.value),
     )
     return failed, trace
-
-
-def _changed(before: Container, after: Container) -> bool:
-    """First check of this container, or another candidate than the one stored (watching.md §13)."""
-    if before.result is None:
-        return True
-    return has_raw_update(after) and candidate_identity(before) != candidate_identity(after)

@@ -1,8 +1,9 @@
-"""Several signals, one run: a trailing debounce with a longest wait (watching.md §1.5)."""
+"""Several signals, one run: a trailing debounce with a longest wait (watching.md §1.5, B8)."""
 
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 from drydock.clock import Clock
 
@@ -13,40 +14,48 @@ LONGEST_S = 30.0
 class Debounce:
     """`signal()` asks for a run; `wait()` returns when it has been quiet for 5 s, or 30 s after the first signal.
 
-    `wake_in()` asks for one run at a later moment, without any quiet period.
+    `wake_in()` asks for one run at a later moment, without any quiet period. Runs do not overlap: signals that arrive
+    during a run ask for another one.
     """
 
     def __init__(self, clock: Clock, quiet_s: float = QUIET_S, longest_s: float = LONGEST_S) -> None:
         self._clock = clock
         self._quiet_s = quiet_s
         self._longest_s = longest_s
-        self._first: float | None = None
-        self._due = 0.0
-        self._signalled = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._latest = inf
+        self._quiet_at = inf
+        self._wake_at = inf
+        self._changed = asyncio.Event()
 
     def signal(self) -> None:
         """Something happened; restart the quiet period."""
         now = self._clock.monotonic()
-        if self._first is None:
-            self._first = now
-        self._due = min(now + self._quiet_s, self._first + self._longest_s)
-        self._signalled.set()
+        if self._latest == inf:
+            self._latest = now + self._longest_s
+        self._quiet_at = min(now + self._quiet_s, self._latest)
+        self._changed.set()
 
     def wake_in(self, seconds: float) -> None:
-        """Run once after `seconds`; replaces an earlier wish."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._signalled.set()
+        """Run once after `seconds`, or earlier if an earlier run is wished already."""
+        self._wake_at = min(self._wake_at, self._clock.monotonic() + seconds)
+        self._changed.set()
 
     async def wait(self) -> None:
         """Wait for the next run that is due."""
-        await self._signalled.wait()
-        while (remaining := self._due - self._clock.monotonic()) > 0:
-            await self._clock.sleep(remaining)
-        self._first = None
-        self._signalled.clear()
+        while (left := min(self._quiet_at, self._wake_at) - self._clock.monotonic()) > 0:
+            await self._changed_within(left)
+        self._latest = self._quiet_at = self._wake_at = inf
+
+    async def _changed_within(self, seconds: float) -> None:
+        """Return at a new signal, or after `seconds`."""
+        self._changed.clear()
+        if seconds == inf:
+            await self._changed.wait()
+            return
+        racers = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        try:
+            await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for racer in racers:
+                racer.cancel()
+            await asyncio.gather(*racers, return_exceptions=True)

@@ -6,17 +6,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import structlog
 
 from drydock.clock import Clock
 from drydock.core import labels as label_names
-from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.errors import EngineError
 from drydock.core.model import Container
 from drydock.docker.api import Document, Engine
+from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import AliasFilter, display_name, raw_names
-from drydock.watch.record import Context, Facts, refresh, register, settings_of
+from drydock.watch.notices import Notices
+from drydock.watch.record import Context, Facts, refresh, register, settings_for
 from drydock.watch.settling import Settling
 from drydock.watch.swarm import ServiceLabels
 
@@ -29,7 +32,10 @@ class Known(Protocol):
     """What is already stored of this watcher."""
 
     def get(self, id: str) -> Container | None: ...
-    def has_name(self, name: str) -> bool: ...
+
+    def has_name(self, name: str, besides: str) -> bool:
+        """Whether a record other than `besides` (an id) has this name."""
+        ...
 
 
 @dataclass
@@ -44,17 +50,32 @@ class Enumeration:
     """Ids that must settle first."""
     unwatched: set[str] = field(default_factory=set)
     """Listed, but excluded by label or default."""
-    failures: int = 0
-    """Containers that could not be inspected: they are neither registered nor removed."""
     failed: set[str] = field(default_factory=set)
+    """Ids of containers that could not be read: they are neither registered nor removed."""
+
+    @property
+    def seen(self) -> set[str]:
+        """Ids that were found, or must settle first."""
+        return {record.id for record in self.present} | self.pending
 
 
 class Discovery:
     """Enumerates one host. Keeps what must be remembered between scans: settling and alias decisions."""
 
-    def __init__(self, context: Context, clock: Clock, *, watch_all: bool, settle_ms: int) -> None:
+    def __init__(
+        self,
+        context: Context,
+        clock: Clock,
+        *,
+        watch_all: bool,
+        settle_ms: int,
+        notices: Notices | None = None,
+        compose: ComposeFiles | None = None,
+    ) -> None:
         self.context = context
         self.aliases = AliasFilter()
+        self.notices = notices or Notices()
+        self.compose = compose or ComposeFiles()
         self.settling = Settling(settle_ms)
         self._clock = clock
         self._watch_all = watch_all
@@ -71,14 +92,24 @@ class Discovery:
         await scan.inspect()
         return scan.outcome
 
-    async def look_at(self, engine: Engine, inspected: Document, stored: Container) -> Container:
-        """One known container from its inspect document: everything but the registry's side."""
+    async def look_at(
+        self, engine: Engine, inspected: Document, stored: Container, *, with_image: bool = False
+    ) -> Container:
+        """One known container from its inspect document: everything but the registry's side.
+
+        `with_image` looks at the image too, though it is the one known already.
+        """
         entry = entry_of(inspected)
         labels = await ServiceLabels(engine).effective(entry["Labels"])
         image = None
-        if entry["ImageID"] != stored.image.id:
+        if with_image or entry["ImageID"] != stored.image.id:
             image = await engine.inspect_image(entry["ImageID"])
         return refresh(stored, Facts(entry, labels, inspected, image), self.context)
+
+    async def is_watched(self, engine: Engine, entry: Document) -> bool:
+        """Whether labels and the watcher's default select this list entry (§5.3)."""
+        labels = await ServiceLabels(engine).effective(entry.get("Labels"))
+        return label_names.is_watched(labels, self.context.defaults)
 
     @property
     def now_ms(self) -> int:
@@ -116,7 +147,8 @@ class _Scan:
         """Label filter, alias filter, settling; in this order."""
         usable = [entry for entry in entries if entry.get("Id") and entry.get("Image")]
         labels = await asyncio.gather(*(self._labels(entry) for entry in usable))
-        watched = [pair for pair in zip(usable, labels, strict=True) if self._is_watched(*pair)]
+        defaults = self._discovery.context.defaults
+        watched = [pair for pair in zip(usable, labels, strict=True) if label_names.is_watched(pair[1], defaults)]
         self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
         listed = Counter(name for entry in usable for name in set(raw_names(entry)))
         kept = [pair for pair in watched if self._is_no_alias(pair[0], listed)]
@@ -126,16 +158,12 @@ class _Scan:
 
     async def inspect(self) -> None:
         """Inspect every selected container and turn it into a record."""
-        records = await asyncio.gather(*(self._record(entry, labels) for entry, labels in self._selected))
+        records = await asyncio.gather(*(self._guarded(entry, labels) for entry, labels in self._selected))
         self.outcome.present = [record for record in records if record is not None]
 
     async def _labels(self, entry: Document) -> dict[str, str]:
         async with self._slots:
             return await self._services.effective(entry.get("Labels"))
-
-    def _is_watched(self, entry: Document, labels: Mapping[str, str]) -> bool:
-        del entry
-        return label_names.read(labels, None, self._discovery.context.defaults).watched
 
     def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
         """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
@@ -144,18 +172,30 @@ class _Scan:
         def elsewhere(name: str) -> bool:
             return listed[name] > (name in own)
 
-        return self._discovery.aliases.keep(entry, elsewhere, self._known.has_name, self._discovery.now_ms)
+        known = partial(self._known.has_name, besides=entry["Id"])
+        return self._discovery.aliases.keep(entry, elsewhere, known, self._discovery.now_ms)
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
-        unknown = {e["Id"]: display_name(e) for e, _ in kept if self._known.get(e["Id"]) is None}
+        named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}
+        unknown = {id: n for id, n in named.items() if not self._known.has_name(n, besides=id)}  # else it was recreated
         return self._discovery.settling.pending(unknown, self._discovery.now_ms)
+
+    async def _guarded(self, entry: Document, labels: dict[str, str]) -> Container | None:
+        """The record; a document that breaks our reading costs its own container only, never the scan."""
+        try:
+            return await self._record(entry, labels)
+        except Exception as error:
+            log.exception("watcher.container_unusable", container=str(entry.get("Id")))
+            self._not_registered(entry, f"{type(error).__name__}: {error}")
+            return None
 
     async def _record(self, entry: Document, labels: dict[str, str]) -> Container | None:
         stored = self._known.get(entry["Id"])
         if self._light and stored is not None and entry.get("ImageID") == stored.image.id:
-            return refresh(stored, Facts(entry, labels, None, None), self._discovery.context)
+            return self._glanced(stored, entry, labels)
         inspected, image = await asyncio.gather(self._inspected(entry["Id"]), self._image(entry))
-        facts = Facts(entry, labels, inspected, image if isinstance(image, dict) else None)
+        compose = await self._discovery.compose.depends_on(self._engine, labels)
+        facts = Facts(entry, labels, inspected, image if isinstance(image, dict) else None, compose)
         if stored is not None:
             return self._refreshed(stored, facts)
         if facts.image is None:
@@ -165,18 +205,28 @@ class _Scan:
         if record is None:
             self._not_registered(entry, f"{entry.get('Image')!r} is no image reference")
             return None
-        self._warn(record, facts)
+        self._tell(record, labels)
         self.outcome.fresh.add(record.id)
         return record
+
+    def _glanced(self, stored: Container, entry: Document, labels: dict[str, str]) -> Container:
+        """A known container after a light look: untouched unless its list entry says something new."""
+        facts = Facts(entry, labels, None, None)
+        if (facts.name, facts.status, label_names.shown(labels)) == (stored.name, stored.status, stored.labels):
+            return stored
+        return refresh(stored, facts, self._discovery.context)
 
     def _refreshed(self, stored: Container, facts: Facts) -> Container:
         record = refresh(stored, facts, self._discovery.context)
         if record.image.id != stored.image.id:
             self.outcome.fresh.add(record.id)
+        self._tell(record, facts.labels)
         return record
 
+    def _tell(self, record: Container, labels: Mapping[str, str]) -> None:
+        self._discovery.notices.about(record, settings_for(record, labels, self._discovery.context))
+
     def _not_registered(self, entry: Document, why: object) -> None:
-        self.outcome.failures += 1
         self.outcome.failed.add(entry["Id"])
         log.warning("watcher.container_not_registered", container=display_name(entry), reason=str(why))
 
@@ -202,30 +252,3 @@ class _Scan:
     async def _inspect_image(self, ref: str) -> Document:
         async with self._slots:
             return await self._engine.inspect_image(ref)
-
-    def _warn(self, record: Container, facts: Facts) -> None:
-        settings = settings_of(facts.labels, None, self._discovery.context)
-        for warning in settings.warnings:
-            log.warning("watcher.label", container=record.name, reason=warning)
-        if not record.image.digest.watch and record.image.tag.tag_precision == "floating":
-            log.warning("watcher.blind", container=record.name, reason=_blindness(record))
-
-
-def _blindness(record: Container) -> str:
-    if record.image.tag.semver:
-        return "digest watching is off: in-place updates of this floating tag will not be noticed"
-    return "digest watching is off and the tag is no version: no update can be reported"
-
-
-async def still_exists(engine: Engine, container: Container) -> tuple[bool, dict[str, Any] | None]:
-    """Whether a container that is no longer listed still exists; its inspect document when it does.
-
-    Only a clear 404 counts as gone: any other failure keeps the record.
-    """
-    try:
-        return True, await engine.inspect_container(container.id)
-    except EngineNotFound:
-        return False, None
-    except EngineError as error:
-        log.debug("watcher.container_unreadable", container=container.name, reason=error.message)
-        return True, None

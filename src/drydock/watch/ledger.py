@@ -13,8 +13,9 @@ from drydock.core.policy.layers import effective
 from drydock.core.times import to_iso
 from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
-from drydock.events import Bus, MaturityCleared
+from drydock.events import Bus, ContainerChecked, MaturityCleared
 from drydock.fleet.fleet import Fleet
+from drydock.watch.checker import CRASHED
 from drydock.watch.merge import checked, observed
 
 
@@ -33,13 +34,21 @@ class FleetLedger:
             await self._fleet.merge_many([(record, observed, None) for record in changed.values()])
         return [stored for record in records if (stored := self._fleet.get(record.id)) is not None]
 
-    async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> list[Container | None]:
-        """Store outcomes of checks; None for containers that left meanwhile. Opens maturity gates."""
-        known = [(report, checked, trace) for report, trace in reports if self._fleet.get(report.id) is not None]
-        await self._fleet.merge_many(known, check_started_ms=started_ms, insert=False)
-        for report, _ in reports:
-            await self.open_gate(report.id)
-        return [self._fleet.get(report.id) for report, _ in reports]
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]:
+        """Store outcomes of checks and open maturity gates; gives the reports, without containers that left meanwhile."""
+        known = [(after, trace) for after, trace in outcomes if self._fleet.get(after.id) is not None]
+        before = {after.id: (self._fleet.need(after.id), self._fleet.trace(after.id)) for after, _ in known}
+        changes = [(after, checked, trace) for after, trace in known]
+        await self._fleet.merge_many(changes, check_started_ms=started_ms, insert=False)
+        for after, _ in known:
+            await self.open_gate(after.id)
+        return [self._report(stored, *before[id]) for id in before if (stored := self._fleet.get(id)) is not None]
+
+    def _report(self, after: Container, before: Container, known_trace: Trace | None) -> ContainerChecked:
+        """Changed: checked for the first time, or another available candidate than the one stored (§13)."""
+        crashed = after.error is not None and after.error.code == CRASHED
+        differs = _candidate(before) != _candidate(after) and self._fleet.view_of(after).update_available
+        return ContainerChecked(container=after, changed=not crashed and (known_trace is None or differs))
 
     async def open_gate(self, id: str) -> None:
         """Tell, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
@@ -70,7 +79,12 @@ class FleetLedger:
 
     def _is_known(self, record: Container) -> bool:
         stored = self._fleet.get(record.id)
-        return stored is not None and observed(stored, record) == stored
+        return stored is not None and (stored is record or observed(stored, record) == stored)
+
+
+def _candidate(container: Container) -> tuple[str | None, ...]:
+    result = container.result
+    return (result.tag, result.suggested_tag, result.digest, result.created) if result is not None else ()
 
 
 def _cleared(container: Container) -> Container:

@@ -6,7 +6,7 @@ image-set fields are derived anew each time, so a changed setting reaches every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, Ima
 from drydock.core.reference import UNKNOWN_TAG, Reference, own_digests, try_parse
 from drydock.core.tags import shape, version
 from drydock.core.tags.transform import transformed
-from drydock.watch.dependencies import from_labels
+from drydock.watch.dependencies import dependencies
 from drydock.watch.details import details, health
 from drydock.watch.image import RunningImage, created, running_image, walk
 from drydock.watch.names import display_name
@@ -31,12 +31,14 @@ Router = Callable[[str, str, str | None], str]
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the Engine said about one container. `inspected` is None when its inspection failed."""
+    """Everything known about one container. `inspected` is None when its inspection failed, or was not wanted."""
 
     entry: Document
     labels: dict[str, str]
     inspected: Document | None
     image: Document | None
+    compose: tuple[str, ...] | None = None
+    """Services that the Compose files name; None where they were not read."""
 
     @property
     def id(self) -> str:
@@ -44,7 +46,7 @@ class Facts:
 
     @property
     def name(self) -> str:
-        return display_name(self.entry)
+        return display_name(self.entry) or self.id[:12]
 
     @property
     def status(self) -> str:
@@ -72,6 +74,11 @@ def settings_of(labels: Mapping[str, str], image: Reference | None, context: Con
     return label_names.read(labels, preset, context.defaults)
 
 
+def settings_for(record: Container, labels: Mapping[str, str], context: Context) -> LabelSettings:
+    """Label settings of a container that has a record."""
+    return settings_of(labels, _stored_reference(record), context)
+
+
 def register(facts: Facts, context: Context) -> Container | None:
     """The record of a new container; None when its image text is no reference. Needs `facts.image`."""
     assert facts.image is not None, "a new container is registered from its image"
@@ -92,9 +99,8 @@ def register(facts: Facts, context: Context) -> Container | None:
         labels={},
         result=Result(tag=image.tag.value),
     )
-    return _live(
-        _labelled(record, facts.labels, settings), facts, source_repo(facts.labels, facts.image, running.reference)
-    )
+    repo = source_repo(facts.labels, facts.image, running.reference)
+    return _live(_labelled(record, facts.labels, settings), facts, repo)
 
 
 def refresh(stored: Container, facts: Facts, context: Context) -> Container:
@@ -108,11 +114,6 @@ def refresh(stored: Container, facts: Facts, context: Context) -> Container:
         repo = repo or source_repo(facts.labels, facts.image, reference)
     settings = settings_of(facts.labels, reference, context)
     return _live(_labelled(record, facts.labels, settings), facts, repo)
-
-
-def relabel(stored: Container, labels: Mapping[str, str], context: Context) -> Container:
-    """The same container with other labels: every field derived from labels anew."""
-    return _labelled(stored, labels, settings_of(labels, _stored_reference(stored), context))
 
 
 def _labelled(record: Container, labels: Mapping[str, str], settings: LabelSettings) -> Container:
@@ -137,7 +138,6 @@ def _labelled(record: Container, labels: Mapping[str, str], settings: LabelSetti
         trigger_include=settings.trigger_include,
         trigger_exclude=settings.trigger_exclude,
         update_policy_declarative=settings.declarative,
-        **from_labels(labels, record.name),
         image=msgspec.structs.replace(
             image,
             tag=tag_block(image.tag.value, settings),
@@ -153,7 +153,15 @@ def _live(record: Container, facts: Facts, repo: str | None) -> Container:
         health=health(inspected) if inspected is not None else record.health,
         details=details(facts.entry, inspected, record.details),
         source_repo=repo,
+        **dependencies(facts.labels, record.name, _compose(record, facts)),
     )
+
+
+def _compose(record: Container, facts: Facts) -> Sequence[str] | None:
+    """Dependencies by Compose: as just read, else as known."""
+    if facts.compose is not None:
+        return facts.compose
+    return record.depends_on if record.depends_on_source == "compose" else None
 
 
 def image_block(
@@ -222,20 +230,32 @@ def _refreshed_image(stored: Container, facts: Facts, context: Context) -> Image
     old = stored.image
     unresolved = old.tag.value == UNKNOWN_TAG or old.tag.value.startswith("sha256:")
     if running is not None and (unresolved or facts.image_id != old.id or _lookup_changed(old, settings)):
-        return image_block(running, facts.image, settings, facts.labels, context)
+        return _with_known_digest(image_block(running, facts.image, settings, facts.labels, context), old)
     fresh = own_digests(_stored_reference(stored), map(str, facts.image.get("RepoDigests") or []))
     digest = old.digest
     if fresh and digest.repo not in fresh:
         digest = msgspec.structs.replace(digest, repo=fresh[0], value=fresh[0])
     elif fresh and digest.value is None:
         digest = msgspec.structs.replace(digest, value=fresh[0])
+    inspected_version = _inspected_version(facts.image, settings)
+    replaces_tag = inspected_version is not None and not settings.inspect_version_only
     return msgspec.structs.replace(
         old,
+        tag=tag_block(inspected_version, settings) if inspected_version and replaces_tag else old.tag,
+        software_version=inspected_version or old.software_version,
         digest=msgspec.structs.replace(digest, repo_digests=fresh or None),
         is_local_image=not fresh,
         created=old.created or created(facts.image),
         registry=_rerouted(old, settings, context),
     )
+
+
+def _with_known_digest(block: Image, old: Image) -> Image:
+    """A block read anew for the same image keeps what a check learned about its digest."""
+    if block.id != old.id or old.digest.repo not in (block.digest.repo_digests or ()):
+        return block
+    digest = msgspec.structs.replace(block.digest, value=old.digest.value, repo=old.digest.repo)
+    return msgspec.structs.replace(block, digest=digest)
 
 
 def _lookup_changed(image: Image, settings: LabelSettings) -> bool:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from drydock.clock import Clock
-from drydock.config.reader import MASK
 from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import DrydockError, EngineError
-from drydock.core.model import Container
-from drydock.core.times import to_iso
+from drydock.core.model import Container, audit_key
 from drydock.docker.events import EventListener
+from drydock.events import Bus, UpdateApplied
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
+from drydock.watch.checker import CRASHED
 from drydock.watch.debounce import Debounce
 from drydock.watch.events import EventHandler
 from drydock.watch.schedule import Timetable
-from drydock.watch.watcher import Reports, Watcher
+from drydock.watch.watcher import Cause, Reports, Watcher
 
 log = structlog.get_logger("watcher")
 
 START_DELAY_S = 1.0
 WINDOW_POLL_S = 60.0
-LONGEST_NAP_S = 300.0
+RETRY_S = 60.0
+NARROW = "its minute field is no *, so it opens for single minutes only"
 
 
 class Memory(Protocol):
@@ -55,93 +56,119 @@ class ScheduledWatcher:
         self.timetable = timetable
         self.queued = False
         self.skipped_by_window = 0
+        """The counter `dd_watcher_maintenance_skip_total`."""
+        self.on_skip: Callable[[], None] = lambda: None
+        """Called for every scan that the window puts off, after `skipped_by_window` has grown."""
+        self._owed = False
         self._clock = clock
         self._memory = memory
         self._random = random
         self.rescan = Debounce(clock)
         watcher.on_pending = self._settles_at
-        self._handler = EventHandler(
-            watcher.engine, watcher.discovery, watcher.fleet, watcher.ledger, self.rescan, clock
-        )
+        if timetable.window is not None and timetable.window.opens_for_single_minutes:
+            log.warning("watcher.narrow_window", watcher=watcher.name, window=settings.maintenance_window, hint=NARROW)
+        self.events = EventHandler(watcher.engine, watcher.discovery, watcher.fleet, watcher.ledger, self.rescan, clock)
 
     def start(self, supervisor: Supervisor) -> None:
         """Begin to scan by schedule and to follow events."""
         name = self.watcher.id
-        supervisor.start(f"{name}:schedule", self._schedule)
-        supervisor.start(f"{name}:rescan", self._rescans)
+        supervisor.start(f"{name}:schedule", self.run_schedule)
+        supervisor.start(f"{name}:rescan", self.run_rescans)
         if self.settings.watch_events:
             listener = EventListener(
                 self.watcher.engine,
-                self._handler.handle,
+                self.events.handle,
                 self._clock,
                 on_reconnect=self.rescan.signal,
+                on_state=self.watcher.note_connection,
                 name=self.watcher.name,
             )
             supervisor.start(f"{name}:events", listener.run)
 
-    async def scan(self, cause: Any) -> Reports:
-        """A full scan; remembers when it ended."""
-        try:
-            return await self.watcher.scan(cause)
-        finally:
+    async def scan(self, cause: Cause) -> Reports:
+        """A full scan. One that reached the Engine is remembered, so that a restart does not repeat it."""
+        reports = await self.watcher.scan(cause)
+        self._owed = not self.watcher.reachable
+        if self._owed:
+            self.rescan.wake_in(RETRY_S)
+        else:
+            self.queued = False
             await self._memory.set(self._key, str(self._clock.now_ms()))
+        return reports
 
-    async def _schedule(self) -> None:
+    async def run_schedule(self) -> None:
+        """The first scan, then one per tick; a queued one as soon as the window opens."""
         await self._clock.sleep(START_DELAY_S)
         await self._first_scan()
         while True:
-            await self._sleep_until_tick()
-            await self._scheduled_scan()
+            if await self._until_due():
+                await self._tick()
+            else:
+                await self.scan("cron")
 
     async def _first_scan(self) -> None:
         """At start: the whole scan when it is due, else only a look at the host (the last picture still holds)."""
-        last = await self._memory.get(self._key)
+        last, now = await self._memory.get(self._key), self._clock.now_ms()
         self.watcher.last_run_ms = int(last) if last else None
-        now = self._clock.now_ms()
-        if not self.settings.watch_at_start or not self.timetable.is_due(self.watcher.last_run_ms, now):
-            await self.watcher.enumerate()
-            await self.watcher.check_unchecked()
-        elif self.timetable.window_open(now):
+        due = self.settings.watch_at_start and self.timetable.is_due(self.watcher.last_run_ms, now)
+        open_now = self.timetable.window_open(now)
+        if due and open_now:
             await self.scan("start")
-        else:
-            await self.watcher.enumerate()
-            await self._wait_for_window()
+            return
+        if due:
+            self._skip()
+        await self._look(check=open_now, light=False)
 
-    async def _sleep_until_tick(self) -> None:
-        """Sleep in naps, so that a changed wall clock is noticed within minutes."""
+    async def _until_due(self) -> bool:
+        """Wait for the next tick (True), or for the window while a scan is queued (False).
+
+        Sleeps in naps, so that a changed wall clock is noticed within a minute.
+        """
         tick = self.timetable.next_tick(self._clock.now_ms())
         if tick is None:
             log.warning("watcher.never_due", watcher=self.watcher.name, cron=self.settings.cron)
-            await asyncio.Event().wait()
-            return
-        while (left := (tick - self._clock.now_ms()) / 1000) > 0:
-            await self._clock.sleep(min(left, LONGEST_NAP_S))
+        while True:
+            now = self._clock.now_ms()
+            if self.queued and self.timetable.window_open(now):
+                return False
+            if tick is not None and tick <= now:
+                return True
+            left = WINDOW_POLL_S if tick is None else (tick - now) / 1000
+            await self._clock.sleep(min(left, WINDOW_POLL_S))
 
-    async def _scheduled_scan(self) -> None:
+    async def _tick(self) -> None:
         if self.settings.jitter:
             await self._clock.sleep(self._random.randrange(self.settings.jitter) / 1000)
-        if not self.timetable.window_open(self._clock.now_ms()):
-            await self._wait_for_window()
-            return
-        log.info("watcher.cron", watcher=self.watcher.name)
-        await self.scan("cron")
-        self.queued = False
+        if self.timetable.window_open(self._clock.now_ms()):
+            log.info("watcher.cron", watcher=self.watcher.name)
+            await self.scan("cron")
+        else:
+            self._skip()
 
-    async def _wait_for_window(self) -> None:
-        """One scan as soon as the window opens."""
+    def _skip(self) -> None:
+        """Outside the window: the scan waits until it opens."""
         self.queued = True
         self.skipped_by_window += 1
-        while not self.timetable.window_open(self._clock.now_ms()):
-            await self._clock.sleep(WINDOW_POLL_S)
-        await self.scan("cron")
-        self.queued = False
+        self.on_skip()
+        log.info("watcher.queued", watcher=self.watcher.name, window=self.settings.maintenance_window)
 
-    async def _rescans(self) -> None:
-        """Light enumerations after events, reconnects and settled containers."""
+    async def run_rescans(self) -> None:
+        """Light enumerations after events, reconnects and settled containers, one at a time."""
         while True:
             await self.rescan.wait()
-            open_now = self.timetable.window_open(self._clock.now_ms())
-            await self.watcher.look_again(check=open_now)
+            if not self.timetable.window_open(self._clock.now_ms()):
+                self._skip()
+                await self._look(check=False, light=True)
+            elif self._owed:
+                await self.scan("event")
+            else:
+                await self._look(check=True, light=True)
+
+    async def _look(self, *, check: bool, light: bool) -> None:
+        """An enumeration; an Engine that does not answer is asked again in a minute."""
+        await self.watcher.look_again(check=check, light=light)
+        if not self.watcher.reachable:
+            self.rescan.wake_in(RETRY_S)
 
     def _settles_at(self, due_ms: int) -> None:
         """A new container will have settled then: look again."""
@@ -151,62 +178,13 @@ class ScheduledWatcher:
     def _key(self) -> str:
         return f"watcher.{self.watcher.name}.lastRunAt"
 
+    def now_ms(self) -> int:
+        """The present moment of this watcher's clock."""
+        return self._clock.now_ms()
+
     def next_run_ms(self) -> int | None:
         """When the schedule comes round again."""
         return self.timetable.next_run(self._clock.now_ms(), queued=self.queued)
-
-    def configuration(self) -> dict[str, Any]:
-        """The masked configuration of the component (§1.7)."""
-        s, now = self.settings, self._clock.now_ms()
-        shown: dict[str, Any] = {
-            "socket": s.socket,
-            "host": s.host,
-            "port": s.port,
-            "protocol": s.protocol,
-            "cafile": s.cafile,
-            "certfile": s.certfile,
-            "keyfile": s.keyfile,
-            "auth": self._masked_auth(),
-            "cron": s.cron,
-            "jitter": s.jitter,
-            "watchbydefault": s.watch_by_default,
-            "watchall": s.watch_all,
-            "watchevents": s.watch_events,
-            "maintenancewindow": s.maintenance_window,
-            "maintenancewindowtz": s.maintenance_window_tz,
-            "maturitymode": s.maturity_mode,
-            "maturityminagedays": s.maturity_min_age_days,
-            "discoverysettlems": s.discovery_settle_ms,
-            "tagfamily": s.tag_family,
-            "tagpininfo": s.tag_pin_info,
-            "maintenancewindowqueued": self.queued,
-            "authblocked": self.watcher.blocked_reason is not None,
-            "authblockedreason": self.watcher.blocked_reason,
-        }
-        if self.timetable.window is not None:
-            next_window = self.timetable.next_window(now)
-            shown["maintenancewindowopen"] = self.timetable.window_open(now)
-            shown["maintenancenextwindow"] = to_iso(next_window) if next_window is not None else None
-        return {key: value for key, value in shown.items() if value is not None}
-
-    def _masked_auth(self) -> dict[str, str] | None:
-        s = self.settings
-        given = {"type": s.auth_type, "user": s.auth_user, "password": s.auth_password, "bearer": s.auth_bearer}
-        shown = {key: value if key == "type" else MASK for key, value in given.items() if value}
-        return {key: str(value) for key, value in shown.items()} or None
-
-    def metadata(self) -> dict[str, Any]:
-        """When it ran last, when it will run, and whether its Engine answers."""
-        next_run, last_run, connection = self.next_run_ms(), self.watcher.last_run_ms, self.watcher.connection
-        state = "unknown" if not connection.asked else "unreachable" if connection.failure else "connected"
-        shown = {
-            "lastRunAt": to_iso(last_run) if last_run else None,
-            "nextRunAt": to_iso(next_run) if next_run else None,
-            "status": state,
-            "error": connection.failure,
-            "statusSince": to_iso(connection.since_ms) if connection.since_ms else None,
-        }
-        return {key: value for key, value in shown.items() if value is not None}
 
 
 class WatchService:
@@ -221,12 +199,35 @@ class WatchService:
         for watcher in self._watchers.values():
             watcher.start(supervisor)
 
+    def follow_updates(self, bus: Bus) -> None:
+        """Check a container again as soon as its update has finished (§13)."""
+        bus.subscribe("watch:recheck", self._recheck, UpdateApplied)
+
+    async def _recheck(self, event: UpdateApplied) -> None:
+        """Inside the window only; a container that is not known under its new id yet is found by an enumeration."""
+        before = event.container
+        one = self._watchers.get(before.watcher) if before is not None and before.agent is None else None
+        if before is None or one is None or not one.timetable.window_open(one.now_ms()):
+            return
+        await one.watcher.look_again(check=False)
+        for container in self._fleet.by_audit_key(audit_key(before)):
+            await one.watcher.recheck(container)
+
+    async def close(self) -> None:
+        """End running scans."""
+        await asyncio.gather(*(one.watcher.close() for one in self._watchers.values()))
+
+    def engine_name(self) -> str | None:
+        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
+        ranked = sorted(self._watchers.values(), key=lambda one: (one.settings.host is not None, one.watcher.name))
+        return next((one.watcher.facts.name for one in ranked if one.watcher.facts and one.watcher.facts.name), None)
+
     async def forget_strangers(self) -> None:
         """Drop stored containers of local watchers that are not configured any more (platform.md §3)."""
         if not self._watchers:
             return
         for container in self._fleet.all():
-            if container.agent is None and container.watcher not in self._watchers:
+            if container.agent is None and container.watcher.lower() not in self._watchers:
                 log.info("watcher.record_dropped", container=container.name, watcher=container.watcher)
                 await self._fleet.remove(container.id)
 
@@ -237,6 +238,10 @@ class WatchService:
     def get(self, name: str) -> ScheduledWatcher | None:
         """The watcher of that name."""
         return self._watchers.get(name)
+
+    def mark_fresh(self, container: Container) -> None:
+        """See `Watcher.mark_fresh`."""
+        self._owner(container).watcher.mark_fresh(container.id)
 
     async def watch_all(self) -> None:
         """Scan every watcher now. Raises WatchFailed only when none of them could run."""
@@ -262,9 +267,12 @@ class WatchService:
         """Refresh and check one container; NotFound when it is unknown or gone from its host."""
         container = self._fleet.need(id)
         try:
-            return await self._owner(container).watcher.check_one(container)
+            checked = await self._owner(container).watcher.check_one(container)
         except EngineError as error:
             raise WatchFailed(f"The Engine of watcher {container.watcher} does not answer: {error.message}") from error
+        if checked.error is not None and checked.error.code == CRASHED:
+            raise WatchFailed(checked.error.message)
+        return checked
 
     def _owner(self, container: Container) -> ScheduledWatcher:
         watcher = self._watchers.get(container.watcher) if container.agent is None else None

@@ -7,18 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, NotFound
 from drydock.core.model import Container
 from drydock.docker.api import Engine
+from drydock.docker.host import EngineFacts, identify
 from drydock.events import Bus, ChecksFinished, ContainerChecked
 from drydock.fleet.fleet import Fleet
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery, Enumeration, Known
 from drydock.watch.ledger import FleetLedger
-from drydock.watch.prune import prune
+from drydock.watch.prune import prune, prune_same_source
 
 log = structlog.get_logger("watcher")
 
@@ -44,7 +46,11 @@ class Connection:
 
 
 class Watcher:
-    """Scans one Engine and writes what it learns into the fleet."""
+    """Scans one Engine and writes what it learns into the fleet.
+
+    `same_source` names the other watchers of the same Engine. `watched` is the gauge `dd_watcher_total`: how many
+    containers the last enumeration found to check.
+    """
 
     def __init__(
         self,
@@ -58,11 +64,14 @@ class Watcher:
         clock: Clock,
         *,
         blocked_reason: str | None = None,
+        same_source: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.engine = engine
         self.discovery = discovery
         self.connection = Connection()
+        self.facts: EngineFacts | None = None
+        """Who the Engine is, asked once per connection; None before it answered."""
         self.last_run_ms: int | None = None
         self.fleet = fleet
         self.on_pending: Callable[[int], None] = lambda _due_ms: None
@@ -73,8 +82,11 @@ class Watcher:
         self._bus = bus
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._running_api: asyncio.Task[Reports] | None = None
+        self._same_source = same_source
+        self._scanning: asyncio.Task[Reports] | None = None
+        self._marked_fresh: set[str] = set()
         self._ever_enumerated = False
+        self.watched = 0
 
     @property
     def id(self) -> str:
@@ -84,32 +96,57 @@ class Watcher:
         """The stored containers of this watcher."""
         return self.fleet.by_watcher(self.name)
 
+    @property
+    def reachable(self) -> bool:
+        """Whether the Engine answered last time."""
+        return self.connection.asked and self.connection.failure is None
+
+    def note_connection(self, failure: str | None) -> None:
+        """The Engine answered (None), or did not; told once per change."""
+        if not self.connection.note(failure, self._clock.now_ms()):
+            return
+        self.facts = None
+        if failure is None:
+            log.info("watcher.engine_connected", watcher=self.name)
+        else:
+            log.warning("watcher.engine_unreachable", watcher=self.name, reason=failure)
+
+    async def _get_acquainted(self) -> None:
+        """Ask the Engine for its name and version, once per connection (§1.2)."""
+        if self.facts is not None:
+            return
+        try:
+            self.facts = await identify(self.engine)
+        except EngineError as error:
+            log.debug("watcher.engine_unknown", watcher=self.name, reason=error.message)
+
     async def scan(self, cause: Cause) -> Reports:
-        """Enumerate and check everything. One scan at a time; API calls join a running API scan."""
-        if cause != "api":
-            return await self._exclusive(cause)
-        if self._running_api is None or self._running_api.done():
-            self._running_api = asyncio.ensure_future(self._exclusive("api"))
-        return await asyncio.shield(self._running_api)
+        """Enumerate and check everything. One scan at a time: whoever asks during one joins it (§14)."""
+        if self._scanning is None or self._scanning.done():
+            self._scanning = asyncio.create_task(self._scan(cause), name=f"{self.id}:scan")
+        return await asyncio.shield(self._scanning)
 
-    async def enumerate(self) -> None:
-        """Look at the host without asking any registry (a start before its time, or outside the window)."""
-        async with self._lock:
-            await self._enumerated(light=False)
+    async def close(self) -> None:
+        """Cancel a running scan and wait for its end."""
+        if self._scanning is not None:
+            self._scanning.cancel()
+            await asyncio.gather(self._scanning, return_exceptions=True)
 
-    async def look_again(self, *, check: bool = True) -> Reports:
-        """A light enumeration after events; only containers that are new or run another image are checked."""
+    async def look_again(self, *, check: bool = True, light: bool = True) -> Reports:
+        """Enumerate, and check only what is new or runs another image; the rest keeps its last result.
+
+        `check=False` asks no registry. `light` inspects only containers that are new or changed.
+        """
         async with self._lock:
-            found = await self._enumerated(light=True)
+            found = await self._enumerated(light=light)
             if found is None or not check:
                 return ()
-            return await self._check([c for c in found.present if c.id in found.fresh], "event")
+            reports = await self._check([c for c in found.present if self._is_unchecked(c, found)], "event")
+            self.last_run_ms = self._clock.now_ms() if reports else self.last_run_ms
+            return reports
 
-    async def check_unchecked(self) -> Reports:
-        """Check the containers that were never checked; the others keep their last result."""
-        async with self._lock:
-            fresh = [c for c in self.containers() if self.fleet.trace(c.id) is None]
-            return await self._check(fresh, "start")
+    def _is_unchecked(self, container: Container, found: Enumeration) -> bool:
+        return container.id in found.fresh or self.fleet.trace(container.id) is None
 
     async def check_one(self, container: Container, cause: Cause = "api") -> Container:
         """Refresh one container from the Engine and check it now.
@@ -123,22 +160,45 @@ class Watcher:
                 raise
             await self.fleet.remove(container.id, replacement_expected=True)
             raise NotFound("Container not found") from error
-        record = await self.discovery.look_at(self.engine, inspected, container)
+        record = await self.discovery.look_at(self.engine, inspected, container, with_image=True)
         reports = await self._check(await self.ledger.seen([record]), cause)
         if not reports:
             raise NotFound("Container not found")
         return reports[0].container
 
+    def mark_fresh(self, id: str) -> None:
+        """A registry webhook had this container checked: the next scheduled scan skips it once (§5.1)."""
+        self._marked_fresh.add(id)
+
+    def _due(self, present: list[Container], cause: Cause) -> list[Container]:
+        if cause != "cron":
+            return present
+        marked, self._marked_fresh = self._marked_fresh, set()
+        return [container for container in present if container.id not in marked]
+
+    async def recheck(self, container: Container) -> None:
+        """Check one container after its update, without a batch report (§13)."""
+        await self._check([container], "event", batch=False)
+
+    async def replaced(self, old: Container, new_id: str) -> Container:
+        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked."""
+        inspected = await self.engine.inspect_container(new_id)
+        successor = msgspec.structs.replace(old, id=new_id, result=None, error=None, update_detected_at=None)
+        record = await self.discovery.look_at(self.engine, inspected, successor)
+        await self.ledger.seen([record])
+        await self.fleet.remove(old.id, replacement_expected=True)
+        return self.fleet.need(new_id)
+
     async def check_some(self, containers: Sequence[Container]) -> Reports:
         """Check these containers now, with one poll for all of them."""
         return await self._check(containers, "api")
 
-    async def _exclusive(self, cause: Cause) -> Reports:
+    async def _scan(self, cause: Cause) -> Reports:
         async with self._lock:
             began = self._clock.monotonic()
             try:
                 found = await self._enumerated(light=False)
-                reports = await self._check(found.present, cause) if found is not None else ()
+                reports = await self._check(self._due(found.present, cause), cause) if found is not None else ()
             finally:
                 self.last_run_ms = self._clock.now_ms()
             self._log_summary(cause, reports, self._clock.monotonic() - began)
@@ -151,25 +211,31 @@ class Watcher:
         try:
             found = await self.discovery.enumerate(self.engine, known, settled=settled, light=light)
         except EngineError as error:
-            if self.connection.note(error.message, self._clock.now_ms()):
-                log.warning("watcher.engine_unreachable", watcher=self.name, reason=error.message)
+            self.note_connection(error.message)
             return None
-        if self.connection.note(None, self._clock.now_ms()):
-            log.info("watcher.engine_connected", watcher=self.name)
+        self.note_connection(None)
+        await self._get_acquainted()
         self._ever_enumerated = True
-        await prune(self.engine, self.fleet, self.containers(), found)
+        await self._prune(found)
         found.present = await self.ledger.seen(found.present)
+        self.watched = len(found.present)
         if (due := self.discovery.settling.next_due()) is not None:
             self.on_pending(due)
         return found
 
-    async def _check(self, containers: Sequence[Container], cause: Cause) -> Reports:
+    async def _prune(self, found: Enumeration) -> None:
+        await prune(self.engine, self.discovery, self.fleet, found, self.containers())
+        for other in self._same_source:
+            await prune_same_source(self.fleet, found, self.fleet.by_watcher(other))
+
+    async def _check(self, containers: Sequence[Container], cause: Cause, *, batch: bool = True) -> Reports:
         if not containers:
             return ()
         reports = await self._checker.check(containers, cause)
         for report in reports:
             self._bus.publish(report)
-        self._bus.publish(ChecksFinished(watcher=self.name, reports=reports, cause=cause))
+        if batch:
+            self._bus.publish(ChecksFinished(watcher=self.name, reports=reports, cause=cause))
         return reports
 
     def _log_summary(self, cause: Cause, reports: Reports, seconds: float) -> None:
@@ -189,7 +255,9 @@ class StoredContainers(Known):
 
     def __init__(self, containers: Sequence[Container], fleet: Fleet) -> None:
         self._by_id = {container.id: container for container in containers}
-        self._names = {container.name for container in containers}
+        self._ids: dict[str, set[str]] = {}
+        for container in containers:
+            self._ids.setdefault(container.name, set()).add(container.id)
         self.fleet = fleet
 
     @property
@@ -199,5 +267,5 @@ class StoredContainers(Known):
     def get(self, id: str) -> Container | None:
         return self._by_id.get(id)
 
-    def has_name(self, name: str) -> bool:
-        return name in self._names
+    def has_name(self, name: str, besides: str) -> bool:
+        return bool(self._ids.get(name, set()) - {besides})

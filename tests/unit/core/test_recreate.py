@@ -176,7 +176,7 @@ def endpoints(container: Document) -> Document:
     generated = {container["Id"][:12], container["Config"]["Hostname"]}
     return {
         name: {
-            **{key: value for key, value in facts.items() if key != "Aliases"},
+            **{key: value for key, value in facts.items() if key not in ("Aliases", "IPAddress")},
             "Aliases": [alias for alias in facts.get("Aliases") or [] if alias not in generated],
         }
         for name, facts in container["NetworkSettings"]["Networks"].items()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from drydock.core.model import ImageDigest, Result
-from drydock.core.scans import of_candidate, of_running, running_digests, settled, tag_of
+from drydock.core.scans import inherited, of_candidate, of_running, running_digests, settled, tag_of
 from samples import container, image
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
@@ -86,3 +86,9 @@ def test_the_candidate_was_installed() -> None:
 def test_something_else_runs() -> None:
     assert settled({"scan": scan("nginx:1.0.0", A)}, sample(running=B)) is None
     assert settled(None, sample()) is None
+
+
+def test_another_image_inherits_what_names_its_digest() -> None:
+    known = {"scan": scan("nginx:1.0.0"), "updateScan": scan("nginx:1.1.0", B)}
+    assert inherited(known, sample(running=B, candidate=None, tag="1.0.0")) == {"scan": scan("nginx:1.1.0", B)}
+    assert inherited({"scan": scan("nginx:1.0.0")}, sample()) is None

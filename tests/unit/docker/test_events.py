@@ -119,6 +119,27 @@ async def test_delays_double_to_thirty_seconds_and_start_anew_after_success() ->
     assert reconnects == 1
 
 
+async def test_a_first_stream_that_took_several_attempts_has_missed_something() -> None:
+    _, reconnects = await listen(Script(EngineUnreachable("not yet"), []))
+    assert reconnects == 1
+
+
+async def test_the_state_of_the_engine_is_told_but_a_refusal_is_no_loss() -> None:
+    script = Script([], EngineUnreachable("gone"), EngineError("403: events are forbidden"), [])
+    told: list[str | None] = []
+    listener = EventListener(
+        script,  # type: ignore[arg-type]  # scripted
+        lambda _: None,
+        Waits(),
+        on_reconnect=lambda: None,
+        on_state=told.append,
+    )
+    task = asyncio.create_task(listener.run())
+    await asyncio.wait_for(script.done.wait(), 10)
+    task.cancel()
+    assert told == [None, "gone", None]
+
+
 async def test_a_closed_stream_is_opened_again_after_its_last_event() -> None:
     seen: list[object] = []
     script = Script([{"timeNano": 5}, {"timeNano": 9}], [{"id": "x"}], [{"timeNano": 12}])

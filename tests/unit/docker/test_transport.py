@@ -219,6 +219,7 @@ async def test_streams_never_exhaust_the_pool(path: str) -> None:
         client,
     ):
         streams = [client.logs("x", follow=True) for _ in range(130)]
+        assert await asyncio.gather(*(anext(stream) for stream in streams)) == [b""] * 130  # "the Engine answered"
         assert await asyncio.gather(*(anext(stream) for stream in streams)) == [b"x"] * 130
         assert await asyncio.wait_for(client.list_containers(), 10) == []
         await asyncio.gather(*(stream.aclose() for stream in streams))  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,9 +13,15 @@ import pytest
 from drydock.core.errors import NotFound, Unprocessable
 from drydock.core.model import Container, ImageRegistry, Result
 from drydock.core.secret import Secret
+from drydock.core.view import ViewContext
+from drydock.events import Bus, ContainerChecked
+from drydock.fleet.fleet import Fleet
+from drydock.notes.enrich import Enricher
 from drydock.notes.github import GitHub
 from drydock.notes.service import HubDescriptions, ReleaseNotesService
 from drydock.notes.source import mentioned, parse, source_of
+from drydock.store.location import StoreSettings
+from drydock.store.store import open_store
 from github_server import GitHubServer
 from samples import StillClock, container, image
 
@@ -225,3 +232,24 @@ async def test_decorating_a_record(scene: Scene) -> None:
     assert found.result.release_notes.title == "Release 1.1.0"
     assert len(found.result.release_notes.body) == 2000
     assert await scene.service.decorate(sample()) == sample()
+
+
+async def test_a_checked_record_gets_its_notes(scene: Scene, tmp_path: Path) -> None:
+    scene.server.add("acme/app", "1.0.0", "1.1.0")
+    store, bus = await open_store(StoreSettings(path=str(tmp_path))), Bus()
+    fleet = Fleet(store.containers, store.retention, bus, scene.clock, lambda _: ViewContext())
+    enricher = Enricher(scene.service, fleet)
+    one, other = sample(**APP), sample()
+    await fleet.put(one)
+    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    assert fleet.need(one.id).result.release_notes.title == "Release 1.1.0"
+    moved = msgspec.structs.replace(one, result=Result(tag="1.2.0"))
+    await fleet.put(moved)
+    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    assert fleet.need(one.id).result == Result(tag="1.2.0")
+    asked = len(scene.server.seen)
+    await enricher.on_event(ContainerChecked(container=other, changed=True))
+    await fleet.remove(one.id)
+    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    assert len(scene.server.seen) == asked
+    await store.close()

@@ -16,6 +16,7 @@ import pytest
 
 from drydock.core.model import Container, ImageDigest, ImageRegistry, ImageTag
 from drydock.core.trace import Trace
+from drydock.events import ContainerChecked
 from drydock.registries.cache import DiskCache
 from drydock.registries.service import Platform, RegistryService, Route
 from drydock.watch.checker import Checker
@@ -267,8 +268,8 @@ async def test_lists_for_suggestions_may_be_a_day_old(
 class NoLedger:
     """Stores nothing: gives back what was checked."""
 
-    async def checked(self, reports: Sequence[tuple[Container, Trace]], started_ms: int) -> list[Container | None]:
-        return [container for container, _ in reports]
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]:
+        return [ContainerChecked(container=container, changed=False) for container, _ in outcomes]
 
 
 def running(proxy: Proxy, digest: str, tag: str, number: int = 1) -> Container:

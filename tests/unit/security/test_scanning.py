@@ -272,6 +272,19 @@ async def test_alerts_only_about_something_new_and_of_the_wanted_level(room: Roo
     assert said["cycleId"] == room.of(ScanCycleCompleted)[-1].summary["cycleId"]
 
 
+async def test_the_audit_does_not_repeat_itself(room: Room) -> None:
+    await put(room, sample(1))
+    await room.security.scan_one(container_id(1))
+    await room.security.scan_one(container_id(1))
+    assert len(room.of(SecurityAlert)) == 2
+    assert [entry.details for entry in room.audits.entries] == [
+        "critical=1, high=0, medium=0, low=1, unknown=0; blocking=1"
+    ]
+    room.clock.ms += 301_000
+    await room.security.scan_one(container_id(1))
+    assert room.audits.actions == ["security-alert"] * 2
+
+
 async def test_errors_are_held_back_for_a_quarter_of_an_hour(room: Room) -> None:
     room.trivy.write("if '--scanners' in argv: sys.exit(1)")
     await put(room, sample(1))

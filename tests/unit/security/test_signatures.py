@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from drydock.core.errors import ConfigError, RegistryNetworkError
 from drydock.security.signatures import SignatureSettings, choose
 from drydock.security.signatures.cosign import Cosign
-from drydock.security.signatures.keyed import ANNOTATION, PAYLOAD_TYPE, KeyedVerifier, load_key
+from drydock.security.signatures.keyed import KeyedVerifier, load_key
 from drydock.security.subjects import Subject
+from lab.cosign import attach, payload
 from lab.images import OCI_MANIFEST, Pusher, digest_of
 
 KEYS: dict[str, Callable[[], Any]] = {
@@ -56,15 +56,6 @@ class Source:
             raise RegistryNetworkError("The registry cannot be reached") from error
 
 
-def payload(digest: str, kind: str = "cosign container image signature") -> bytes:
-    critical = {
-        "identity": {"docker-reference": "somewhere.else/entirely"},
-        "image": {"docker-manifest-digest": digest},
-        "type": kind,
-    }
-    return json.dumps({"critical": critical, "optional": None}, separators=(",", ":")).encode()
-
-
 def signature(key: Any, data: bytes) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         made = key.sign(data, ec.ECDSA(hashes.SHA256()))
@@ -73,34 +64,6 @@ def signature(key: Any, data: bytes) -> str:
     else:
         made = key.sign(data)
     return base64.b64encode(made).decode()
-
-
-def attach(images: Pusher, repository: str, digest: str, *layers: tuple[bytes, str]) -> None:
-    """Publish payloads with their signatures as cosign does."""
-    config = b"{}"
-    images.manifest(
-        repository,
-        digest.replace(":", "-") + ".sig",
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "size": len(config),
-                "digest": images.blob(repository, config),
-            },
-            "layers": [
-                {
-                    "mediaType": PAYLOAD_TYPE,
-                    "size": len(data),
-                    "digest": images.blob(repository, data),
-                    "annotations": {ANNOTATION: signed},
-                }
-                for data, signed in layers
-            ],
-        },
-        OCI_MANIFEST,
-    )
 
 
 def pem(tmp_path: pathlib.Path, key: Any) -> str:

@@ -74,12 +74,12 @@ async def test_pruning_keeps_active_rows(rows: Rows) -> None:
     assert {found.id for found in await rows.of("::local::web", "")} == {"op-0", "op-4", "op-5"}
 
 
-async def test_saved_documents_of_good_updates_are_dropped_after_a_day(store: Store) -> None:
+async def test_saved_documents_of_good_updates_are_dropped_after_a_day(rows: Rows) -> None:
     spec = {"Config": {"Env": ["PASSWORD=x"]}}
-    await store.operations.save(row(1, old_spec=spec))
-    await store.operations.save(row(2, status="failed", phase="failed", old_spec=spec))
-    await store.operations.drop_old_specs(2 * 86_400_000)
-    good, bad = await store.operations.get("op-1"), await store.operations.get("op-2")
+    await rows.save(row(1, old_spec=spec))
+    await rows.save(row(2, status="failed", phase="failed", old_spec=spec))
+    await rows.drop_old_specs(2 * 86_400_000)
+    good, bad = await rows.get("op-1"), await rows.get("op-2")
     assert good is not None
     assert bad is not None
     assert (good.old_spec, bad.old_spec) == (None, spec)

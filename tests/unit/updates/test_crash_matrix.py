@@ -236,8 +236,11 @@ async def go(bench: Bench, rows: list[Operation]) -> None:
         await bench.worker.run(row)
 
 
-async def one(setup: Setup, k: int, mode: str) -> bool:
-    """One run with a fault at point `k`; False when the scenario has no such point."""
+async def one(setup: Setup, k: int, mode: str, second: tuple[int, str] | None = None) -> bool:
+    """One run with a fault at point `k`; False when the scenario has no such point.
+
+    `second` is another fault, at a point of the recovery that follows.
+    """
     bench = Bench()
     rows = await setup(bench)
     before = picture(bench)
@@ -252,8 +255,17 @@ async def one(setup: Setup, k: int, mode: str) -> bool:
         return False
     bench.clock.forward(1)
     bench.restart()
-    await bench.recover_all()
     where = f"{setup.__name__}, point {k}, {mode}"
+    if second is not None:
+        where += f", then in recovery point {second[0]}, {second[1]}"
+        again = Faults(bench, *second)
+        again.install()
+        try:
+            await bench.recover_all()
+        except Killed:
+            bench.restart()
+        again.k = -1
+    await bench.recover_all()
     check(bench, before, where, down=mode in ("engine-dies", "both-die") and faults.early)
     settled = deepcopy(bench.engine.containers)
     bench.restart()
@@ -337,3 +349,20 @@ def test_nothing_is_lost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert runs > 50
     with capsys.disabled():
         print(f"\ncrash matrix: {name}: {runs} runs")
+
+
+KILLS = ("kill-before", "kill-after", "lost-done", "lost-undone", "fail")
+
+
+@pytest.mark.parametrize("name", ["plain", "unhealthy", "auto_remove_unhealthy", "static_address_on_two_networks"])
+def test_nothing_is_lost_when_the_recovery_is_interrupted_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every point is killed once, and its recovery again at a point and in a way that differ from case to case."""
+    runs = 0
+    with asyncio.Runner() as runner:
+        for first in range(1, 60):
+            for turn in range(3):
+                second = (1 + (first * 7 + turn * 5) % 19, KILLS[(first + turn) % len(KILLS)])
+                runs += runner.run(one(SCENARIOS[name], first, KILLS[turn % 2], second))
+    assert runs > 60
+    with capsys.disabled():
+        print(f"\ncrash matrix, interrupted twice: {name}: {runs} runs")

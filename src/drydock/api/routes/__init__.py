@@ -32,6 +32,7 @@ from drydock.api.routes import (
     settings,
     stats,
     system,
+    triggers,
     watchers,
 )
 
@@ -50,6 +51,8 @@ ROUTES: tuple[Router, ...] = (
     dockhand.versioned,
     watchers.router,
     registries.router,
+    triggers.router,
+    triggers.of_containers,
     authentications.router,
     audit.router,
     dockhand.router,

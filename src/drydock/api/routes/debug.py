@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from litestar import Response, Router, get
 
 from drydock.api.access import ADMIN
 from drydock.api.auditing import note
-from drydock.api.openapi import parameter, problems, reads
+from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.core.errors import DrydockError
@@ -30,7 +32,7 @@ class DumpFailed(DrydockError):
     "/dump",
     opt=ADMIN,
     operation_class=reads(parameter("minutes", "How far back recent events go, 1 to 1440; 30 when absent")),
-    responses=problems(),
+    responses=problems(_200=document(dict[str, Any], "The dump")),
 )
 async def dump(request: ApiRequest) -> Response[bytes]:
     """Everything that helps to find a fault, as a file, without secrets."""

@@ -47,7 +47,13 @@ async def snapshot(request: ApiRequest, reference: FromPath[str]) -> HostSnapsho
     return await hosts_of(request.services).snapshot(reference, request.params.text("env"))
 
 
-@get("/containers/stats/stats", opt=READ, include_in_schema=False, response_headers={"Cache-Control": "no-store"})
+@get(
+    "/containers/stats/stats",
+    opt=READ,
+    operation_class=reads(ENV),
+    responses=problems(404, 405, _200=document(HostSnapshot, "The figures now")),
+    response_headers={"Cache-Control": "no-store"},
+)
 async def snapshot_of_stats(request: ApiRequest) -> HostSnapshot:
     """A container that is really named `stats`."""
     return await hosts_of(request.services).snapshot("stats", request.params.text("env"))

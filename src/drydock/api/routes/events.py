@@ -43,7 +43,7 @@ async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> A
     channel = joined.client.receiver
     assert isinstance(channel, Channel)
     try:
-        async for frame in pump(channel, joined.first):
+        async for frame in pump(channel, joined.first, heartbeat=None):
             yield frame
     finally:
         stream.leave(joined.client)

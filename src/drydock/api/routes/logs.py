@@ -97,7 +97,7 @@ async def _gzip(text: bytes) -> bytes:
     return await asyncio.to_thread(gzip.compress, text, 6, mtime=0)
 
 
-@get("/logs/stream", opt=READ, include_in_schema=False)
+@get("/logs/stream", opt=READ, responses=problems(426))
 async def not_a_socket() -> None:
     """The stream is a WebSocket."""
     raise UpgradeRequired(headers={"Upgrade": "websocket"})

@@ -17,7 +17,7 @@ from drydock.api.openapi import PAGING, document, parameter, problems, reads
 from drydock.api.query import links, page
 from drydock.api.request import ApiRequest
 from drydock.api.streams import SSE_HEADERS, Channel, frame, pump, sse
-from drydock.core.errors import BadRequest, DrydockError, TooManyRequests
+from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unavailable
 from drydock.core.model import ContainerView
 from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
 from drydock.security import model
@@ -72,7 +72,7 @@ class Started(msgspec.Struct, rename="camel"):
 def _room(request: ApiRequest) -> SecurityRoom:
     room = request.services.security
     if room is None:
-        raise DrydockError("The security room was not built")
+        raise Unavailable("Security scanning is not available in this process")
     return room
 
 
@@ -289,7 +289,12 @@ def _sbom_form(request: ApiRequest) -> tuple[str | None, SbomFormat]:
     raise BadRequest(UNSUPPORTED)
 
 
-@get("/api/v1/server/security/runtime", opt=READ, responses=problems(), tags=["System"])
+@get(
+    "/api/v1/server/security/runtime",
+    opt=READ,
+    responses=problems(_200=document(dict[str, Any], "What is there")),
+    tags=["System"],
+)
 async def runtime(request: ApiRequest) -> Response[bytes]:
     """Whether scanner, SBOM generator and verifier are there, and which versions."""
     try:

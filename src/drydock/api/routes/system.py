@@ -9,6 +9,7 @@ from litestar import Response, Router, get
 
 from drydock.api.access import PUBLIC, READ
 from drydock.api.envelope import JSON_TYPE
+from drydock.api.network import PROXY_ADVICE
 from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
 from drydock.api.services import LegacyInputs
@@ -37,6 +38,7 @@ async def server(request: ApiRequest) -> dict[str, Any]:
         "compatibility": {
             "legacyInputs": _legacy(services.legacy),
             "curlHealthcheckOverride": {"detected": False},
+            **({"untrustedProxy": {"detected": True, "advice": PROXY_ADVICE}} if services.untrusted_proxy else {}),
         },
     }
 

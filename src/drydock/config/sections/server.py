@@ -97,6 +97,13 @@ class ProcessSettings:
         also=("AUTH_ANONYMOUS_CONFIRM",),
         lenient=True,
     )
+    action_labels_strict: bool = option(
+        "ACTION_LABELS_STRICT",
+        kinds.boolean(),
+        default=False,
+        help="`true`: `dd.action.include` and `.exclude` refuse manual updates too.",
+        lenient=True,
+    )
     public_url: str | None = option(
         "PUBLIC_URL", kinds.url("http", "https"), default=None, help="Address that people use."
     )

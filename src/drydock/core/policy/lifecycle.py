@@ -15,10 +15,11 @@ _STAMPS = ("update_detected_at", "first_seen_at", "maturity_gate_pending_since")
 __all__ = ["candidate_identity", "stamp"]
 
 
-def stamp(previous: Container | None, incoming: Container, now_ms: int) -> Container:
+def stamp(previous: Container | None, incoming: Container, now_ms: int, *, whole: bool = False) -> Container:
     """The incoming record with `updateDetectedAt`, `firstSeenAt` and `maturityGatePendingSince` as they must be.
 
-    A new candidate starts the clocks again, the same one keeps them, none removes them.
+    A new candidate starts the clocks again, the same one keeps them, none removes them. `whole` says that `incoming`
+    was made from `previous`: what it lacks was taken away on purpose (an opened gate), not left out.
     """
     if not has_raw_update(incoming):
         return msgspec.structs.replace(incoming, **dict.fromkeys(_STAMPS))
@@ -27,6 +28,8 @@ def stamp(previous: Container | None, incoming: Container, now_ms: int) -> Conta
         return _stamped(incoming, now_ms)
     if candidate_identity(stored) != candidate_identity(incoming):
         return _stamped(msgspec.structs.replace(incoming, **dict.fromkeys(_STAMPS)), now_ms)
+    if whole:
+        return _stamped(incoming, now_ms)
     kept = {name: getattr(incoming, name) or getattr(stored, name) for name in _STAMPS}
     return _stamped(msgspec.structs.replace(incoming, **kept), now_ms)
 

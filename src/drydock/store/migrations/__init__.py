@@ -10,7 +10,7 @@ import sqlite3
 
 import sqlalchemy as sa
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision that this version knows."""
 
 VERSION_TABLE = "alembic_version"

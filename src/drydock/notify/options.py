@@ -1,0 +1,78 @@
+"""Options that every trigger has (notifications.md §2)."""
+
+from __future__ import annotations
+
+from drydock.config import kinds
+from drydock.config.kinds import Kind
+from drydock.config.schema import option, section
+from drydock.core.policy.automation import AutoMode, auto_mode
+from drydock.core.policy.thresholds import THRESHOLDS
+
+MODES = ("simple", "batch", "digest", "batch+digest")
+SIMPLE_TITLE = "New ${kind} found for container ${name}"
+SIMPLE_BODY = (
+    "Container ${container.name} running with ${container.updateKind.kind} ${container.updateKind.localValue} "
+    "can be updated to ${container.updateKind.kind} ${container.updateKind.remoteValue}"
+    '${container.result && container.result.link ? "\\n" + container.result.link : ""}'
+)
+BATCH_TITLE = "${containers.length} updates available"
+
+
+def _auto() -> Kind[AutoMode]:
+    def read(text: str) -> AutoMode:
+        mode = auto_mode(text) if text.strip() else None
+        if mode is None:
+            raise ValueError(text)
+        return mode
+
+    return Kind("choice", "true, false, all, oninclude, onauto or none", read)
+
+
+@section(
+    "DD_NOTIFICATION_<TYPE>_",
+    "Options of every trigger",
+    "They belong to every notification and action. `DD_NOTIFICATION_<TYPE>_<KEY>` sets `THRESHOLD`, `ONCE`, `MODE` or "
+    "`ORDER` for all triggers of a type.",
+    family=True,
+)
+class CommonOptions:
+    """What decides when a trigger speaks, and in which words."""
+
+    auto: AutoMode | None = option(
+        "AUTO",
+        _auto(),
+        default=None,
+        help="When it reacts to found updates: always (`true`, `all`), only to containers that include it by label "
+        "(`oninclude`, `onauto`), never (`false`, `none`). Default: `all` for notifications, `oninclude` for actions.",
+    )
+    order: float = option("ORDER", kinds.number(), default=100.0, help="Triggers are served in ascending order.")
+    threshold: str = option(
+        "THRESHOLD", kinds.choice(*THRESHOLDS), default="all", help="The smallest update that it reacts to."
+    )
+    mode: str = option(
+        "MODE",
+        kinds.choice(*MODES),
+        default="simple",
+        help="One message per container, one per scan (`batch`), or one per `DIGESTCRON` (`digest`).",
+    )
+    once: bool = option("ONCE", kinds.boolean(), default=True, help="Tell each result of a container only once.")
+    digestcron: str = option("DIGESTCRON", kinds.cron(), default="0 8 * * *", help="When digests are sent.")
+    simpletitle: str = option("SIMPLETITLE", kinds.text(), default=SIMPLE_TITLE, help="Title of one update.")
+    simplebody: str = option("SIMPLEBODY", kinds.text(), default=SIMPLE_BODY, help="Text of one update.")
+    batchtitle: str = option("BATCHTITLE", kinds.text(), default=BATCH_TITLE, help="Title of several updates.")
+    resolvenotifications: bool = option(
+        "RESOLVENOTIFICATIONS",
+        kinds.boolean(),
+        default=False,
+        help="Take a message back once its update was applied, where the service can.",
+    )
+    securitymode: str = option(
+        "SECURITYMODE", kinds.choice(*MODES), default="simple", help="As `MODE`, for security alerts."
+    )
+    securitydigesttitle: str | None = option(
+        "SECURITYDIGESTTITLE", kinds.text(), default=None, help="Title of a digest of security alerts."
+    )
+    securitydigestbody: str | None = option(
+        "SECURITYDIGESTBODY", kinds.text(), default=None, help="Text of a digest of security alerts."
+    )
+    disabletitle: bool = option("DISABLETITLE", kinds.boolean(), default=False, help="Send the text without a title.")

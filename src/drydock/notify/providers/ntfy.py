@@ -1,0 +1,66 @@
+"""ntfy: push messages by topic (notifications.md §12.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drydock.config import kinds
+from drydock.config.schema import option, section
+from drydock.core.secret import Secret
+from drydock.notify.channels import over_http, pieces
+from drydock.notify.model import Message, Provider
+from drydock.notify.request import Request, basic, bearer, json_request
+
+LONGEST_BODY = 4096
+"""Bytes; ntfy turns more into an attachment, or refuses."""
+
+
+@section("DD_NOTIFICATION_NTFY_", "ntfy", "Push messages through ntfy.sh or a server of your own.", family=True)
+class NtfyOptions:
+    """`DD_NOTIFICATION_NTFY_<NAME>_*`."""
+
+    url: str = option(
+        "URL", kinds.service_url("http", "https"), default="https://ntfy.sh", help="The server, without the topic."
+    )
+    topic: str | None = option("TOPIC", kinds.text(), default=None, help="Where messages are published. Needed.")
+    priority: int | None = option("PRIORITY", kinds.integer(0, 5), default=None, help="1 (lowest) to 5 (urgent).")
+    auth_user: Secret | None = option("AUTH_USER", kinds.secret(), default=None, help="User name, with a password.")
+    auth_password: Secret | None = option("AUTH_PASSWORD", kinds.secret(), default=None, help="Password of the user.")
+    auth_token: Secret | None = option(
+        "AUTH_TOKEN", kinds.secret(), default=None, help="Access token; wins over user name and password."
+    )
+
+
+def render(options: NtfyOptions, message: Message) -> Sequence[Request]:
+    """One publication to the server's root per 4096 bytes of text."""
+    parts = pieces(message.body, LONGEST_BODY)
+    return [
+        json_request(
+            options.url,
+            {"topic": options.topic, "title": message.title, "message": part, "priority": options.priority},
+            _credentials(options),
+        )
+        for part in parts
+    ]
+
+
+def _credentials(options: NtfyOptions) -> dict[str, str]:
+    if options.auth_token:
+        return bearer(options.auth_token)
+    if options.auth_user and options.auth_password:
+        return basic(options.auth_user.reveal(), options.auth_password)
+    return {}
+
+
+def _check(options: NtfyOptions) -> Sequence[str]:
+    if (options.auth_user is None) != (options.auth_password is None):
+        missing = "auth.password" if options.auth_password is None else "auth.user"
+        return [f'"{missing}" is required']
+    return ()
+
+
+def _advise(options: NtfyOptions) -> Sequence[str]:
+    return () if options.topic else ['"topic" is missing; the server will refuse messages']
+
+
+PROVIDER = Provider(type="ntfy", options=NtfyOptions, open=over_http(render), check=_check, advise=_advise)

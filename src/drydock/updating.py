@@ -1,0 +1,199 @@
+"""Builds the update room from the settings, and joins it with watchers, registries, gate and bus (updates.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from drydock.api.services import Services
+from drydock.clock import Clock
+from drydock.config.load import Settings
+from drydock.core.errors import EngineUnreachable
+from drydock.core.model import Container
+from drydock.core.reference import parse
+from drydock.core.view import ViewContext
+from drydock.docker.api import Engine, PullAuth
+from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.notifying import families
+from drydock.registries.artifacts import Artifacts
+from drydock.registries.service import RegistryService
+from drydock.securing import UpdateGate
+from drydock.security.gate import Gate
+from drydock.store.store import Store
+from drydock.supervisor import Supervisor
+from drydock.updates.actions import register
+from drydock.updates.room import Ports, Updates, build
+from drydock.updates.settings import UpdateMode, UpdateSettings
+from drydock.watch.service import WatchService
+from drydock.watch.watcher import Watcher
+
+log = structlog.get_logger("app")
+
+_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/|docker[-/]([0-9a-f]{64})")
+
+
+class FleetContext:
+    """What a container's view needs from outside its record; `updates` joins when that room exists."""
+
+    def __init__(self, maturity_threshold_days: int) -> None:
+        self._threshold = maturity_threshold_days
+        self.updates: Updates | None = None
+        self.window_open: Callable[[Container], bool | None] = lambda _container: None
+
+    def __call__(self, container: Container) -> ViewContext:
+        if self.updates is None:
+            return ViewContext(maturity_threshold_days=self._threshold)
+        service = self.updates.service
+        eligibility = msgspec.structs.replace(service.eligibility(container), window_open=self.window_open(container))
+        return ViewContext(
+            maturity_threshold_days=self._threshold,
+            eligibility=eligibility,
+            operation=service.active_operation(container),
+        )
+
+
+def update_settings(settings: Settings) -> UpdateSettings:
+    """The update part of the settings."""
+    updates, hooks = settings.updates, settings.hooks
+    return UpdateSettings(
+        max_concurrent=updates.max_concurrent,
+        heartbeat_ms=updates.health_gate_heartbeat_ms,
+        liveness_grace_ms=updates.post_start_liveness_grace_ms,
+        boot_concurrency=updates.recovery_boot_concurrency,
+        active_ttl_ms=updates.operation_active_ttl_ms,
+        retention_days=updates.operation_retention_days,
+        max_entries=updates.operation_max_entries,
+        labels_strict=settings.process.action_labels_strict,
+        actions_enabled=settings.server.feature_containeractions,
+        hooks_enabled=hooks.enabled,
+        hooks_allowed=hooks.allowed_commands,
+    )
+
+
+class OwnContainer:
+    """Whether a container is the one this process runs in."""
+
+    def __init__(self, own_id: str | None) -> None:
+        self._own_id = own_id
+
+    def is_self(self, container: Container) -> bool:
+        return container.id == self._own_id
+
+    def possible(self, container: Container) -> bool:
+        """Replacing the very process that does the replacing needs a helper container, which is not offered yet."""
+        del container
+        return False
+
+
+def own_container_id(mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The id of the container this process runs in, from its mounts; None outside of one."""
+    if not mountinfo.exists():
+        return None
+    match = _OWN_ID.search(mountinfo.read_text(errors="replace"))
+    return (match[1] or match[2]) if match else None
+
+
+class Hosts:
+    """The watchers as the update room needs them: Engines by watcher, and another look."""
+
+    def __init__(self, watching: WatchService, clock: Clock, supervisor: Supervisor) -> None:
+        self._watching = watching
+        self._clock = clock
+        self._supervisor = supervisor
+
+    def engine_for(self, watcher: str, agent: str | None) -> Engine:
+        """The Engine of a local watcher; `EngineUnreachable` for one that is not configured, or an agent's."""
+        found = self._watching.get(watcher) if agent is None else None
+        if found is None:
+            raise EngineUnreachable(f"Watcher {watcher} is not registered")
+        return found.watcher.engine
+
+    def all(self) -> Iterable[tuple[str, Engine]]:
+        """Every local watcher with its Engine."""
+        return [(one.watcher.name, one.watcher.engine) for one in self._watching.all()]
+
+    async def look_again(self, watcher: str, agent: str | None) -> None:
+        """See what runs there now, and check what is new."""
+        found = self._watching.get(watcher) if agent is None else None
+        if found is not None:
+            await found.watcher.look_again()
+
+    async def replaced(self, old: Container, new_id: str) -> None:
+        """The new container takes the place of the old one at once; its check goes on in the background."""
+        found = self._watching.get(old.watcher) if old.agent is None else None
+        if found is not None:
+            new = await found.watcher.replaced(old, new_id)
+            self._supervisor.spawn(f"check:{new_id}", _check(found.watcher, new))
+
+    def window_open(self, container: Container) -> bool | None:
+        """Whether the maintenance window of the container's watcher is open; None where nobody knows."""
+        found = self._watching.get(container.watcher) if container.agent is None else None
+        return found.timetable.window_open(self._clock.now_ms()) if found else None
+
+
+async def _check(watcher: Watcher, container: Container) -> None:
+    await watcher.check_some([container])
+
+
+def build_updates(
+    settings: Settings,
+    environ: Mapping[str, str],
+    services: Services,
+    registries: RegistryService,
+    watching: WatchService,
+    store: Store,
+    gate: Gate,
+    gate_facts: Mapping[str, Any],
+    context: FleetContext,
+    bus: Bus,
+    supervisor: Supervisor,
+) -> Updates:
+    """The update room, also put into `services` and `context`; `start` it before requests are served.
+
+    Subscribes to the bus, so call it before the bus runs, and after the preferences were built.
+    """
+    fleet, clock = services.fleet, services.clock
+    hosts = Hosts(watching, clock, supervisor)
+    actions, problems = register(families(settings).for_updates())
+    for problem in problems:
+        log.warning("action.problem", reason=problem)
+
+    async def mode() -> UpdateMode:
+        return (await services.preferences.settings()).update_mode if services.preferences else "manual"
+
+    async def pull_auth(reference: str) -> PullAuth | None:
+        image = parse(reference)
+        found = await registries.pull_auth(image.registry_host, image.repository)
+        return PullAuth(found.username, found.password.reveal()) if found else None
+
+    ports = Ports(
+        rows=store.operations,
+        backups=store.backups,
+        fleet=fleet,
+        bus=bus,
+        clock=clock,
+        supervisor=supervisor,
+        audit=services.audit,
+        engine_for=hosts.engine_for,
+        hosts=hosts.all,
+        pull_auth=pull_auth,
+        look_again=hosts.look_again,
+        replaced=hosts.replaced,
+        environ=environ,
+        mode=mode,
+        gate=UpdateGate(gate, fleet, Artifacts(registries), hosts.engine_for),
+        gate_facts=lambda _: dict(gate_facts),
+        identity=OwnContainer(own_container_id()),
+        window_open=hosts.window_open,
+    )
+    services.updates = updates = build(ports, update_settings(settings), actions)
+    context.window_open = hosts.window_open
+    context.updates = updates
+    bus.subscribe("automatic-updates", updates.automatic.on_checks, ChecksFinished)
+    bus.subscribe("automatic-updates-matured", updates.automatic.on_mature, MaturityCleared)
+    return updates

@@ -1,0 +1,74 @@
+"""A watcher as the API lists it: masked configuration and metadata (watching.md §1.7)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from drydock.config.reader import MASK
+from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
+from drydock.core.times import to_iso
+from drydock.watch.service import ScheduledWatcher
+
+
+def configuration(one: ScheduledWatcher) -> dict[str, Any]:
+    """The masked configuration of the component (§1.7)."""
+    s, now = one.settings, one.now_ms()
+    shown: dict[str, Any] = {
+        "socket": s.socket,
+        "host": s.host,
+        "port": s.port,
+        "protocol": s.protocol,
+        "cafile": s.cafile,
+        "certfile": s.certfile,
+        "keyfile": s.keyfile,
+        "auth": _masked_auth(s),
+        "cron": s.cron,
+        "jitter": s.jitter,
+        "watchbydefault": s.watch_by_default,
+        "watchall": s.watch_all,
+        "watchevents": s.watch_events,
+        "maintenancewindow": s.maintenance_window,
+        "maintenancewindowtz": s.maintenance_window_tz,
+        "maturitymode": s.maturity_mode,
+        "maturityminagedays": s.maturity_min_age_days,
+        "discoverysettlems": s.discovery_settle_ms,
+        "tagfamily": s.tag_family,
+        "tagpininfo": s.tag_pin_info,
+        "imgset": {preset.name: _image_set(preset) for preset in s.image_sets} or None,
+        "maintenancewindowqueued": one.queued,
+        "authblocked": one.watcher.blocked_reason is not None,
+        "authblockedreason": one.watcher.blocked_reason,
+    }
+    if one.timetable.window is not None:
+        next_window = one.timetable.next_window(now)
+        shown["maintenancewindowopen"] = one.timetable.window_open(now)
+        shown["maintenancenextwindow"] = to_iso(next_window) if next_window is not None else None
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _masked_auth(s: WatcherSettings) -> dict[str, str] | None:
+    given = {"type": s.auth_type, "user": s.auth_user, "password": s.auth_password, "bearer": s.auth_bearer}
+    shown = {key: value if key == "type" else MASK for key, value in given.items() if value}
+    return {key: str(value) for key, value in shown.items()} or None
+
+
+def metadata(one: ScheduledWatcher) -> dict[str, Any]:
+    """When it ran last, when it will run, and whether its Engine answers."""
+    next_run, last_run, connection = one.next_run_ms(), one.watcher.last_run_ms, one.watcher.connection
+    state = "unknown" if not connection.asked else "unreachable" if connection.failure else "connected"
+    shown = {
+        "lastRunAt": to_iso(last_run) if last_run else None,
+        "nextRunAt": to_iso(next_run) if next_run else None,
+        "status": state,
+        "error": connection.failure,
+        "engineVersion": one.watcher.facts.version if one.watcher.facts else None,
+        "statusSince": to_iso(connection.since_ms) if connection.since_ms else None,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _image_set(preset: ImageSetSettings) -> dict[str, Any]:
+    """The given values of an image set, keys without underscores as everywhere in a configuration."""
+    given = {key.replace("_", ""): value for key, value in asdict(preset).items() if value is not None}
+    return {key: value for key, value in given.items() if key != "name"}

@@ -1,0 +1,127 @@
+"""What a Compose file says its services depend on (watching.md §5.12): reading the files, nothing else.
+
+Compose writes the host's path of its files into the labels of the containers. Where Drydock runs in a container, the
+paths lead through its own bind mounts. Names in `depends_on` are services, resolved where they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from drydock.core.errors import EngineError
+from drydock.core.labels import COMPOSE_SERVICE, DEPENDS_ON, csv
+from drydock.docker.api import Engine
+
+log = structlog.get_logger("watcher")
+
+CONFIG_FILES = "com.docker.compose.project.config_files"
+WORKING_DIR = "com.docker.compose.project.working_dir"
+LARGEST = 1024 * 1024
+"""A Compose file larger than this is not read."""
+
+Services = Mapping[str, Any]
+
+
+@dataclass
+class ComposeFiles:
+    """Reads each file once while it stays as it is. `mounts` maps host folders to ours; None until it was asked for."""
+
+    mounts: list[tuple[str, str]] | None = None
+    _kept: dict[str, tuple[int, Services]] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+
+    async def depends_on(self, engine: Engine, labels: Mapping[str, str]) -> tuple[str, ...] | None:
+        """Services that this one depends on; None when no file says so, or a label replaces the detection."""
+        service = labels.get(COMPOSE_SERVICE, "").strip()
+        files = _paths(labels)
+        if not service or not files or DEPENDS_ON in labels:
+            return None
+        if self.mounts is None:
+            self.mounts = await own_mounts(engine)
+        return await asyncio.to_thread(self._read_all, service, [self.translate(path) for path in files])
+
+    def translate(self, path: str) -> str:
+        """Where we see a path of the host: through the longest bind mount that leads there."""
+        for source, destination in sorted(self.mounts or (), key=lambda mount: -len(mount[0])):
+            if path == source or path.startswith(source.rstrip("/") + "/"):
+                return posixpath.join(destination, path[len(source) :].lstrip("/"))
+        return path
+
+    def _read_all(self, service: str, paths: Sequence[str]) -> tuple[str, ...] | None:
+        found = [services for path in paths if (services := self._services(path)) is not None]
+        if not found:
+            self._warn(f"none of {', '.join(paths)} can be read: dependencies of {service} stay unknown")
+            return None
+        known = {name for services in found for name in services}
+        named = dict.fromkeys(name for services in found for name in dependencies(services.get(service)))
+        return tuple(name for name in named if self._is_usable(name, service, known))
+
+    def _is_usable(self, name: str, service: str, known: set[str]) -> bool:
+        if name == service:
+            self._warn(f"service {service} depends on itself; ignored")
+        elif name not in known:
+            self._warn(f"service {service} depends on {name}, which its files do not define; ignored")
+        return name != service and name in known
+
+    def _services(self, path: str) -> Services | None:
+        try:
+            stamp = Path(path).stat().st_mtime_ns
+            kept = self._kept.get(path)
+            if kept is None or kept[0] != stamp:
+                kept = self._kept[path] = (stamp, services_of(path))
+            return kept[1]
+        except (OSError, ValueError) as error:
+            self._warn(f"{path} cannot be read: {error}")
+            return None
+
+    def _warn(self, reason: str) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("watcher.compose_file", reason=reason)
+
+
+def _paths(labels: Mapping[str, str]) -> list[str]:
+    folder = labels.get(WORKING_DIR, "")
+    return [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
+
+
+def services_of(path: str) -> Services:
+    """The services of a Compose file. Raises OSError, or ValueError for what is no Compose file."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    file = Path(path)
+    if file.stat().st_size > LARGEST:
+        raise ValueError("it is larger than 1 MiB")
+    try:
+        document = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+    except YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    services = document.get("services") if isinstance(document, Mapping) else None
+    if not isinstance(services, Mapping):
+        raise ValueError("it defines no services")
+    return {str(name): body for name, body in services.items()}
+
+
+def dependencies(service: Any) -> Iterable[str]:
+    """The names in a service's `depends_on`: a list, or the keys of a mapping."""
+    listed = service.get("depends_on") if isinstance(service, Mapping) else None
+    return [str(name).strip() for name in listed if str(name).strip()] if isinstance(listed, list | Mapping) else []
+
+
+async def own_mounts(engine: Engine) -> list[tuple[str, str]]:
+    """Bind mounts of the container that Drydock runs in (host folder, our folder); none outside of a container."""
+    try:
+        inspected = await engine.inspect_container(socket.gethostname())
+    except EngineError:
+        return []
+    mounts = inspected.get("Mounts") or []
+    return [(str(m.get("Source")), str(m.get("Destination"))) for m in mounts if m.get("Type") == "bind"]

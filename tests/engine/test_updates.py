@@ -1,0 +1,356 @@
+"""Updates on real Engines: nothing of a container changes but its image, and no SIGKILL loses it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from drydock.clock import SystemClock
+from drydock.core.errors import EngineError
+from drydock.core.operation import INTERNAL_LABELS, Operation
+from drydock.docker.connect import connect, from_docker_host, resolve
+from drydock.store.location import StoreSettings
+from drydock.store.store import open_store
+from drydock.updates.journal import Journal
+from drydock.updates.worker import Worker
+from fakes.rows import MemoryRows
+from lab import updater
+from lab.bench import MEMBERS, Bench
+from lab.images import SERVE
+
+pytestmark = pytest.mark.engine
+
+CHECK = {"Healthcheck": {"Test": ["CMD", "/bin/true"], "Interval": 500_000_000, "Retries": 2}}
+SICK = {"Healthcheck": {"Test": ["CMD", "/bin/false"], "Interval": 500_000_000, "Retries": 2}}
+REAL = [name for name in ("docker", "podman") if name in MEMBERS]
+
+
+@pytest.fixture(params=REAL)
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    made = MEMBERS[request.param](request)
+    yield made
+    for entry in await made.engine.list_containers(all=True):
+        if entry["Names"][0].lstrip("/").startswith("upd-"):
+            await made.engine.remove_container(entry["Id"], force=True, volumes=True)
+    await made.clean()
+    await made.engine.close()
+
+
+@pytest.fixture
+def docker_only(bench: Bench) -> None:
+    if bench.kind != "docker":
+        pytest.skip("Podman runs no health checks and keeps restart policies")
+
+
+class Manager:
+    """One process that updates, in this process, with its journal in memory."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.rows, self.around = MemoryRows(), updater.Around()
+        self.journal = Journal(self.rows, SystemClock(), lambda _: None)
+        self.worker = Worker(
+            self.journal, SystemClock(), lambda *_: bench.engine, self.around, lambda _: updater.OPTIONS
+        )
+
+    async def update(self, container: str, name: str, reference: str, **more: Any) -> Operation:
+        row = updater.operation(container, name, reference, **more)
+        await self.journal.insert(row)
+        return await self.worker.run(row)
+
+
+def pair(bench: Bench, name: str, old: Any = None, new: Any = None) -> tuple[str, str]:
+    """Two tags of one repository: the first on the host, the second in the registry."""
+    base = {"Cmd": SERVE, "Env": ["PATH=/bin", "VERSION=1"]}
+    first = bench.provide(name, "1.0.0", config={**base, **(old or {})})
+    second = bench.publish(
+        name, "2.0.0", config={**base, "Env": ["PATH=/bin", "VERSION=2"], **(new or {})}, created="2026-02-02T00:00:00Z"
+    )
+    return first, second
+
+
+async def named(bench: Bench, name: str) -> dict[str, Any]:
+    return await bench.engine.inspect_container(name)
+
+
+async def names(bench: Bench) -> dict[str, str]:
+    entries = await bench.engine.list_containers(all=True)
+    found = {entry["Names"][0].lstrip("/"): entry["State"] for entry in entries}
+    return {name: state for name, state in found.items() if name.startswith("upd-")}
+
+
+VARIES = {"Id", "Created", "State", "Image", "GraphDriver", "Path", "Args", "LogPath", "ResolvConfPath", "HostnamePath"}
+VARIES |= {"HostsPath", "Mounts", "NetworkSettings", "RestartCount", "ExecIDs", "ProcessLabel", "Pod", "IDMappings"}
+
+
+def lasting(document: dict[str, Any]) -> dict[str, Any]:
+    """What an update must not change."""
+    kept = {key: value for key, value in document.items() if key not in VARIES}
+    config = {k: v for k, v in kept["Config"].items() if k not in ("Image", "Hostname", "Volumes")}
+    config["Env"] = sorted(e for e in config["Env"] if not e.startswith(("VERSION=", "HOSTNAME=")))
+    config["Labels"] = {k: v for k, v in (config["Labels"] or {}).items() if k not in INTERNAL_LABELS}
+    host = {k: v for k, v in kept["HostConfig"].items() if k not in ("Binds", "ContainerIDFile", "Annotations")}
+    return {"Name": kept["Name"], "Config": config, "HostConfig": host}
+
+
+def volumes(document: dict[str, Any]) -> set[str]:
+    return {mount["Name"] for mount in document["Mounts"] if mount["Type"] == "volume"}
+
+
+RICH: dict[str, Any] = {
+    "Env": ["TZ=UTC", "TOKEN=a b[c]{d}"],
+    "Labels": {"rule[0]": "Host(`a.b`) && {x}"},
+    "StopTimeout": 7,
+    "HostConfig": {
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+        "Memory": 64 * 1024 * 1024,
+        "CapAdd": ["NET_ADMIN"],
+        "Ulimits": [{"Name": "nofile", "Soft": 256, "Hard": 512}],
+        "Tmpfs": {"/scratch": "size=1m"},
+        "ExtraHosts": ["db:10.0.0.9"],
+        "Sysctls": {"net.core.somaxconn": "256"},
+        "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}},
+        "ShmSize": 1 << 20,
+        "ReadonlyRootfs": True,
+    },
+    "ExposedPorts": {"8080/tcp": {}},
+}
+
+
+async def test_nothing_changes_but_the_image(bench: Bench) -> None:
+    old, new = pair(bench, "upd/rich", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
+    rich = RICH if bench.kind == "docker" else {k: v for k, v in RICH.items() if k != "HostConfig"}
+    container = await bench.run("upd-rich", old, **rich)
+    before = await named(bench, "upd-rich")
+    row = await Manager(bench).update(container, "upd-rich", new)
+    after = await named(bench, "upd-rich")
+    assert row.status == "succeeded", row.last_error
+    assert lasting(after) == lasting(before)
+    assert after["Config"]["Image"] == new
+    assert "VERSION=2" in after["Config"]["Env"]
+    assert volumes(after) == volumes(before)
+    assert await names(bench) == {"upd-rich": "running"}
+
+
+async def test_data_of_anonymous_volumes_stays(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/data", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
+    for name, host in (("upd-plain", {}), ("upd-rm", {"AutoRemove": True})):
+        container = await bench.run(name, old, HostConfig=host)
+        await bench.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
+        row = await Manager(bench).update(container, name, new)
+        assert row.status == "succeeded", row.last_error
+        shown = await bench.engine.exec(name, ["/bin/cat", "/data/marker"])
+        assert shown.output.strip() == "precious"
+    assert set(await names(bench)) == {"upd-plain", "upd-rm"}
+
+
+async def test_fixed_addresses_aliases_and_macs_on_two_networks(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/net")
+    front, back = bench.add_network("upd-front", "10.77.1.0/24"), bench.add_network("upd-back", "10.77.2.0/24")
+    container = await bench.create(
+        "upd-net",
+        old,
+        MacAddress="02:42:0a:4d:01:09",
+        HostConfig={"NetworkMode": front},
+        NetworkingConfig={"EndpointsConfig": {front: {"Aliases": ["www"], "IPAMConfig": {"IPv4Address": "10.77.1.9"}}}},
+    )
+    await bench.engine.connect_network(
+        back, container, {"Aliases": ["api"], "IPAMConfig": {"IPv4Address": "10.77.2.9"}}
+    )
+    await bench.engine.start_container(container)
+    row = await Manager(bench).update(container, "upd-net", new)
+    assert row.status == "succeeded", row.last_error
+    networks = (await named(bench, "upd-net"))["NetworkSettings"]["Networks"]
+    assert {name: facts["IPAddress"] for name, facts in networks.items()} == {front: "10.77.1.9", back: "10.77.2.9"}
+    assert "www" in networks[front]["Aliases"]
+    assert "api" in networks[back]["Aliases"]
+    assert container[:12] not in networks[front]["Aliases"]
+    assert networks[front]["MacAddress"] == "02:42:0a:4d:01:09"
+
+
+async def test_dependents_of_a_shared_network_run_again(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/vpn")
+    container = await bench.run("upd-vpn", old)
+    await bench.run("upd-side", old, HostConfig={"NetworkMode": f"container:{container}"})
+    row = await Manager(bench).update(container, "upd-vpn", new)
+    assert row.status == "succeeded", row.last_error
+    assert await names(bench) == {"upd-vpn": "running", "upd-side": "running"}
+    side = await named(bench, "upd-side")
+    assert side["HostConfig"]["NetworkMode"] == f"container:{row.new_container_id}"
+    own = await bench.engine.exec("upd-side", ["/bin/cat", "/proc/net/route"])
+    theirs = await bench.engine.exec("upd-vpn", ["/bin/cat", "/proc/net/route"])
+    assert own.output == theirs.output
+
+
+async def test_host_network_and_legacy_links(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/modes")
+    await bench.run("upd-db", old)
+    linked = await bench.run("upd-linked", old, HostConfig={"Links": ["upd-db:database"]})
+    hosted = await bench.run("upd-hosted", old, HostConfig={"NetworkMode": "host"})
+    for container, name in ((linked, "upd-linked"), (hosted, "upd-hosted")):
+        row = await Manager(bench).update(container, name, new)
+        assert row.status == "succeeded", row.last_error
+    assert (await named(bench, "upd-linked"))["HostConfig"]["Links"] == ["/upd-db:/upd-linked/database"]
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("sick", {"Cmd": SERVE, **SICK}, "health_gate_failed"),
+    ("exits", {"Cmd": ["/bin/sh", "-c", "exit 3"]}, "start_new_failed"),
+    ("missing", {"Cmd": ["/bin/nothing"]}, "start_new_failed"),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "code"), BAD)
+async def test_a_bad_image_is_rolled_back(
+    bench: Bench, name: str, config: dict[str, Any], code: str, docker_only: None
+) -> None:
+    old, new = pair(bench, f"upd/{name}", CHECK, config)
+    container = await bench.run(f"upd-{name}", old, HostConfig={"RestartPolicy": {"Name": "always"}})
+    row = await Manager(bench).update(container, f"upd-{name}", new)
+    assert (row.status, row.rollback_code) == ("rolled-back", code), row.last_error
+    after = await named(bench, f"upd-{name}")
+    assert (after["Id"], after["State"]["Running"]) == (container, True)
+    assert after["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert await names(bench) == {f"upd-{name}": "running"}
+
+
+async def test_a_healthy_image_passes_the_gate(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/well", CHECK, CHECK)
+    container = await bench.run("upd-well", old)
+    row = await Manager(bench).update(container, "upd-well", new)
+    assert row.status == "succeeded", row.last_error
+
+
+async def test_an_auto_remove_container_is_rebuilt_when_the_new_image_is_bad(bench: Bench, docker_only: None) -> None:
+    old, new = pair(bench, "upd/rebuilt", {"Volumes": {"/data": {}}}, {"Cmd": ["/bin/false"], "Volumes": {"/data": {}}})
+    container = await bench.run("upd-rebuilt", old, HostConfig={"AutoRemove": True})
+    await bench.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
+    before = await named(bench, "upd-rebuilt")
+    row = await Manager(bench).update(container, "upd-rebuilt", new)
+    assert (row.status, row.recovery) == ("rolled-back", "rebuilt-from-spec"), row.last_error
+    after = await named(bench, "upd-rebuilt")
+    assert after["Image"] == before["Image"]
+    assert volumes(after) == volumes(before)
+    shown = await bench.engine.exec("upd-rebuilt", ["/bin/cat", "/data/marker"])
+    assert shown.output.strip() == "precious"
+
+
+async def test_a_registry_that_fails_changes_nothing(bench: Bench) -> None:
+    old, new = pair(bench, "upd/gone")
+    container = await bench.run("upd-gone", old)
+    row = await Manager(bench).update(container, "upd-gone", new.replace("2.0.0", "9.9.9"))
+    assert (row.status, row.phase) == ("failed", "pull-failed")
+    assert (await named(bench, "upd-gone"))["Id"] == container
+
+
+# ── SIGKILL ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def process(*arguments: str) -> int:
+    tests = pathlib.Path(__file__).parents[1]
+    environ = {**os.environ, "PYTHONPATH": str(tests)}
+    return subprocess.run(
+        [sys.executable, "-m", "lab.updater", *arguments],
+        cwd=tests,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+KILLS = [f"{moment}:{number}" for number in range(1, 8) for moment in ("before", "after")]
+FEW = ["after:2", "after:3", "after:5", "before:7"]
+"""After the rename, after the create, after the stop (or start), before the end."""
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}, {"HostConfig": {"RestartPolicy": {"Name": "always"}}}),
+    "checked": (CHECK, CHECK, {}),
+    "sick": (CHECK, {"Cmd": SERVE, **SICK}, {}),
+    "exits": ({}, {"Cmd": ["/bin/false"]}, {}),
+    "removed": ({"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}}, {"HostConfig": {"AutoRemove": True}}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_a_manager_killed_at_any_change_loses_nothing(
+    docker: Any, request: pytest.FixtureRequest, tmp_path: pathlib.Path, variant: str
+) -> None:
+    bench = MEMBERS["docker"](request)
+    old_config, new_config, settings = VARIANTS[variant]
+    old, new = pair(bench, f"upd/kill-{variant}", old_config, new_config)
+    died = 0
+    kills = KILLS if variant == "plain" else FEW
+    for when in kills:
+        name = f"upd-{variant}-{when.replace(':', '-')}"
+        container = await bench.run(name, old, **settings)
+        before = await named(bench, name)
+        store = str(tmp_path / when)
+        died += process(store, docker.host, container, new, when) == -9
+        assert process(store, docker.host) == 0
+        await check_settled(bench, store, name, before)
+        await bench.engine.remove_container(name, force=True, volumes=True)
+    assert died >= len(kills) - 4
+    await bench.engine.close()
+
+
+async def check_settled(bench: Bench, store_path: str, name: str, before: dict[str, Any]) -> None:
+    """Exactly one container, running, of the image that the journal says, with everything else as it was."""
+    assert await names(bench) == {name: "running"}
+    after = await named(bench, name)
+    assert lasting(after) == lasting(before)
+    assert volumes(after) == volumes(before)
+    store = await open_store(StoreSettings(path=store_path))
+    rows = await store.operations.of(f"::local::{name}", "")
+    await store.close()
+    assert len(rows) == 1
+    assert rows[0].status in ("succeeded", "rolled-back"), rows[0]
+    assert (after["Image"] != before["Image"]) == (rows[0].status == "succeeded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["stop_container", "start_container"])
+async def test_an_engine_killed_in_the_middle_loses_nothing(
+    start_engine: Callable[..., Any], images: Any, stage: str
+) -> None:
+    server = start_engine()
+    base = {"Cmd": SERVE}
+    images.push("upd/engine", "1.0.0", config=base)
+    images.push("upd/engine", "2.0.0", config=base, created="2026-02-02T00:00:00Z")
+    old, new = f"{images.host}/upd/engine:1.0.0", f"{images.host}/upd/engine:2.0.0"
+    server.api.pull(old)
+    engine: Any = connect(resolve(from_docker_host({"DOCKER_HOST": server.host})))
+    created = await engine.create_container(
+        "upd-engine", {"Image": old, "HostConfig": {"RestartPolicy": {"Name": "always"}}}
+    )
+    await engine.start_container(created.id)
+    call = getattr(engine, stage)
+
+    async def dying(ref: str, **options: Any) -> None:
+        setattr(engine, stage, call)
+        await call(ref, **options)
+        await asyncio.to_thread(server.kill)
+        asyncio.get_running_loop().run_in_executor(None, server.start)
+        raise EngineError("connection reset")
+
+    setattr(engine, stage, dying)
+    rows = MemoryRows()
+    journal = Journal(rows, SystemClock(), lambda _: None)
+    worker = Worker(journal, SystemClock(), lambda *_: engine, updater.Around(), lambda _: updater.OPTIONS)
+    row = updater.operation(created.id, "upd-engine", new)
+    await journal.insert(row)
+    async with asyncio.timeout(60):
+        row = await worker.run(row)
+    assert row.status in ("succeeded", "rolled-back"), row.last_error
+    entries = await engine.list_containers(all=True)
+    assert [(entry["Names"], entry["State"]) for entry in entries] == [(["/upd-engine"], "running")]
+    document = await engine.inspect_container("upd-engine")
+    assert document["Config"]["Image"] == (new if row.status == "succeeded" else old)
+    assert document["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    await engine.close()

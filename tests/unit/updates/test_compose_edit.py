@@ -1,0 +1,234 @@
+"""The edit of a Compose file changes the image of one service and not a byte more (updates.md §11.4, §11.5)."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drydock.core.operation import FileEdit, ImageWanted, Operation
+from drydock.updates.actions import Action
+from drydock.updates.compose.edit import ComposeProblem, Interpolated, edit_image
+from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, write_edit
+from drydock.updates.compose.project import config_files, plan_files
+
+FULL = """\
+# the site
+x-common: &common
+  restart: always   # keep
+services:
+  "web":
+    <<: *common
+    image: 'nginx:1.25.3'   # pinned on purpose
+    labels: {rule: "Host(`a`)", n: 1}
+  db:
+    image: "postgres:16"
+    command: [ "-c", 'x=y' ]
+
+networks: {front: }
+"""
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    return [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
+
+
+def test_only_the_value_changes() -> None:
+    after = edit_image(FULL, "web", "nginx:1.27.0").compose
+    assert after is not None
+    assert changed_lines(FULL, after) == [
+        "-     image: 'nginx:1.25.3'   # pinned on purpose",
+        "+     image: 'nginx:1.27.0'   # pinned on purpose",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("services:\r\n  web:\r\n    image: a:1\r\n", "services:\r\n  web:\r\n    image: a:2\r\n"),
+        ("\ufeffservices:\n  web: {image: a:1}", "\ufeffservices:\n  web: {image: a:2}"),
+        ('services:\n  web:\n    image:   "a:1"', 'services:\n  web:\n    image:   "a:2"'),
+        (
+            "x: &i a:1\nservices:\n  web:\n    image: *i\n  other:\n    image: *i\n",
+            "x: &i a:1\nservices:\n  web:\n    image: a:2\n  other:\n    image: *i\n",
+        ),
+        ("services:\n   web:\n     build: .\n", "services:\n   web:\n     image: a:2\n     build: .\n"),
+        ("{services: {web: {image: a:1}}}", "{services: {web: {image: a:2}}}"),
+    ],
+)
+def test_spellings(before: str, after: str) -> None:
+    assert edit_image(before, "web", "a:2").compose == after
+
+
+def test_variables_are_changed_where_their_text_stands() -> None:
+    text = "services:\n  web:\n    image: app:${TAG}\n"
+    env = "A=1\nexport TAG='1.0' # current\nB=2\n"
+    assert edit_image(text, "web", "app:2.0", env).env == "A=1\nexport TAG='2.0' # current\nB=2\n"
+    default = "services:\n  web:\n    image: app:${TAG:-1.0}\n"
+    assert edit_image(default, "web", "app:2.0").compose == default.replace("1.0", "2.0")
+    assert edit_image(default, "web", "app:2.0", env).env is not None
+    escaped = "services:\n  web:\n    image: a:1$$x\n"
+    assert edit_image(escaped, "web", "a:2").compose == "services:\n  web:\n    image: a:2\n"
+
+
+@pytest.mark.parametrize(
+    "value", ["${IMAGE}", "app:${TAG}", "${REPO}:${TAG:-1}", "app:v${TAG:-1}", "app:${TAG:?set it}"]
+)
+def test_what_is_not_certain_is_left_to_the_operator(value: str) -> None:
+    with pytest.raises(Interpolated, match="by hand"):
+        edit_image(f"services:\n  web:\n    image: {value}\n", "web", "app:2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services:\n  web: {build: .}\n",
+        "services:\n  other:\n    image: a:1\n",
+        "services: [\n",
+        "services:\n  web:\n    image: |\n      a:1\n",
+        "x: &t {image: a:1}\nservices:\n  web: *t\n",
+    ],
+)
+def test_impossible_edits_are_refused(text: str) -> None:
+    with pytest.raises(ComposeProblem):
+        edit_image(text, "web", "a:2")
+
+
+words = st.text(alphabet="abc-_ #\"'", max_size=10)
+
+
+@given(
+    comment=words, others=st.lists(st.sampled_from(["db", "api", "cache"]), unique=True), style=st.sampled_from("'\" ")
+)
+def test_everything_around_the_value_stays(comment: str, others: list[str], style: str) -> None:
+    quote = style.strip()
+    blocks = [f"  {name}:\n    image: {name}:1 # {comment}\n" for name in [*others, "web"]]
+    text = "services:\n" + "".join(blocks).replace("web:1", f"{quote}web:1{quote}")
+    after = edit_image(text, "web", "web:2").compose
+    assert after == text.replace(f"{quote}web:1{quote}", f"{quote}web:2{quote}")
+
+
+# ── the file ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def an_edit(path: Path, after: str, *, backup: bool = False) -> FileEdit:
+    before = path.read_bytes().decode()
+    return FileEdit(
+        path=str(path), before=before, after=after, sha_before=sha256(before), sha_after=sha256(after), backup=backup
+    )
+
+
+async def test_writing_keeps_mode_and_can_be_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old\r\n")
+    path.chmod(0o640)
+    edit = an_edit(path, "new\r\n", backup=True)
+    await write_edit(edit)
+    await write_edit(edit)
+    assert path.read_bytes() == b"new\r\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "compose.yaml.back").read_text() == "old\n"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["compose.yaml", "compose.yaml.back"]
+
+
+async def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
+    real = tmp_path / "real.yaml"
+    real.write_text("old")
+    link = tmp_path / "compose.yaml"
+    link.symlink_to(real)
+    await write_edit(an_edit(link, "new"))
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+async def test_an_edit_of_somebody_else_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    edit = an_edit(path, "new")
+    path.write_text("edited by hand")
+    with pytest.raises(FileChanged):
+        await write_edit(edit)
+    assert path.read_text() == "edited by hand"
+
+
+async def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    edit = an_edit(path, "new")
+    path.unlink()
+    with pytest.raises(FileNotWritten, match=r"compose\.yaml"):
+        await write_edit(edit)
+
+
+# ── the project ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def labels_of(folder: Path, *files: str) -> dict[str, str]:
+    return {
+        "com.docker.compose.project.working_dir": str(folder),
+        "com.docker.compose.project.config_files": ",".join(files),
+        "com.docker.compose.service": "web",
+    }
+
+
+def operation(reference: str = "app:2") -> Operation:
+    return Operation(
+        id="op",
+        container_id="c",
+        container_name="web",
+        status="in-progress",
+        phase="prepare",
+        created_at=0,
+        updated_at=0,
+        watcher="local",
+        from_version="1",
+        to_version="2",
+        wanted=ImageWanted(reference=reference, tag="2"),
+    )
+
+
+PLAIN = Action(id="docker.local", type="docker", name="local")
+STRICT = Action(id="dockercompose.x", type="dockercompose", name="x", reconciliation_mode="block", backup=True)
+
+
+async def test_the_last_file_that_holds_the_image_is_edited(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: app:1\n")
+    (tmp_path / "override.yaml").write_text("services:\n  web:\n    post_start:\n      - command: echo hi\n")
+    labels = labels_of(tmp_path, "compose.yaml", "override.yaml")
+    plan = await plan_files(operation(), STRICT, labels, "app:1")
+    assert [(Path(edit.path).name, edit.after) for edit in plan.edits] == [
+        ("compose.yaml", "services:\n  web:\n    image: app:2\n"),
+    ]
+    assert plan.edits[0].backup
+    assert plan.post_start[0].command == ["/bin/sh", "-c", "echo hi"]
+
+
+async def test_a_drifted_file_blocks_or_warns(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: other:1\n")
+    labels = labels_of(tmp_path, "compose.yaml")
+    with pytest.raises(ComposeProblem, match="reconcile"):
+        await plan_files(operation(), STRICT, labels, "app:1")
+
+
+async def test_for_a_plain_action_a_missing_file_is_a_warning(tmp_path: Path) -> None:
+    plan = await plan_files(operation(), PLAIN, labels_of(tmp_path, "gone.yaml"), "app:1")
+    assert plan.edits == []
+    assert "gone.yaml" in plan.warnings[0]
+
+
+async def test_containers_without_compose_have_no_files() -> None:
+    plan = await plan_files(operation(), PLAIN, {}, "app:1")
+    assert (plan.edits, plan.warnings) == ([], [])
+
+
+def test_the_own_label_wins_and_folders_are_probed(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").touch()
+    labels = {**labels_of(tmp_path, "a.yaml", "b.yaml"), "dd.compose.file": "own.yaml"}
+    assert config_files(labels, PLAIN) == [tmp_path / "own.yaml"]
+    del labels["dd.compose.file"]
+    assert config_files(labels, PLAIN) == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    by_folder = Action(id="dockercompose.x", type="dockercompose", name="x", file=str(tmp_path))
+    assert config_files({}, by_folder) == [tmp_path / "docker-compose.yml"]
