@@ -276,6 +276,7 @@ class WatchingApi:
         self.watch_all = watching.watch_all
         self.watch_some = watching.watch_some
         self.watch_one = watching.watch_one
+        self.engine_name = watching.engine_name
 
     def components(self) -> list[Component]:
         return [

@@ -80,7 +80,7 @@ async def _desk(settings: Settings, services: Services, store: Store, supervisor
         history=History(store.notifications, services.clock),
         documents=store.documents,
         rules=Rules(await store.documents.all(RULES, StoredRule)),
-        place=Place(settings.server.name or socket.gethostname()),
+        place=Place(socket.gethostname(), ask=lambda: settings.server.name or services.watching.engine_name()),
         audit=services.audit,
         counted=_Counter(services),
         zone=zone,

@@ -73,6 +73,10 @@ class Watching(Protocol):
         """When the schedule of the container's watcher comes round again (ISO)."""
         ...
 
+    def engine_name(self) -> str | None:
+        """The host name that an Engine told; None while none did."""
+        ...
+
 
 class RegistriesInfo(Protocol):
     """The configured registries."""

@@ -103,6 +103,7 @@ class Poll:
         self._batches: dict[tuple[str, str], tuple[str, ...]] = {}
         self._failed: dict[Hashable, RegistryError] = {}
         self._resolved: dict[Hashable, Resolved] = {}
+        self._kept: dict[Hashable, TagList | None] = {}
         self._warming: set[asyncio.Task[None]] = set()
         self._announced_once: set[Hashable] = set()
         self._announced: dict[Hashable, bool] = {}
@@ -135,16 +136,21 @@ class Poll:
                 return kept
         lister, clock = self._shared.lister, self._shared.clock
         found = await self._once(("tags", *_key(route, call)), call, lambda: lister.tags(route, call))
-        if max_age:
+        key = _kept_key(route, call)
+        if max_age and self._kept.get(key) is None:
+            self._kept[key] = found
             await lister.keep(route, call, found, clock.now_ms())
         return found
 
     async def _kept_list(self, route: Route, call: Call, max_age: float) -> TagList | None:
-        """A stored list that is young enough; read once for all containers that ask at the same time."""
-        key = (self._lane, ("kept", *_key(route, call), max_age))
+        """A stored list that is young enough, None without one; looked for once in a pass."""
+        key = _kept_key(route, call)
         lister, now_ms = self._shared.lister, self._shared.clock.now_ms()
-        kept: TagList | None = await self._shared.flights.run(key, lambda: lister.kept(route, call, max_age, now_ms))
-        return kept
+        if key not in self._kept:
+            flight = (self._lane, (*key, max_age))
+            found = await self._shared.flights.run(flight, lambda: lister.kept(route, call, max_age, now_ms))
+            self._kept.setdefault(key, found)
+        return self._kept[key]
 
     async def head_digest(self, route: Route, tag: str) -> str:
         """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
@@ -356,6 +362,10 @@ class Poll:
 def _spread(route: Route) -> float:
     """A factor from 0.75 to 1, always the same for one repository."""
     return 0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4
+
+
+def _kept_key(route: Route, call: Call) -> tuple[str, ...]:
+    return ("kept", *_key(route, call))
 
 
 def _key(route: Route, call: Call) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,10 +23,10 @@ from drydock.registries.service import Platform, Poll, RegistryService, Resolved
 log = structlog.get_logger("watcher")
 
 Cause = Literal["cron", "start", "event", "api", "cli"]
-SUGGESTIONS_S = 86_400.0
-"""Age at which a tag list that serves suggestions only is read again."""
 CRASHED = "check-crashed"
 """`error.code` of a container whose check failed by a fault of our own."""
+SUGGESTIONS_S = 86_400.0
+"""Age at which a tag list that serves suggestions only is read again."""
 LONG_LIST = 2000
 """A tag list of this length is decided in a thread, so that the loop goes on."""
 
@@ -54,25 +54,26 @@ class Job:
 
 
 class Pass:
-    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings."""
+    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings.
 
-    def __init__(self, poll: Poll, lists: Iterable[Route] = ()) -> None:
+    `fresh`: the repositories whose tag list must be a new one.
+    """
+
+    def __init__(self, poll: Poll, fresh: Collection[Route] = ()) -> None:
         self.poll = poll
-        self._wanted_new = frozenset(lists)
-        self._decisions: dict[tuple[int, TagSubject], asyncio.Task[TagDecision]] = {}
+        self._fresh = frozenset(fresh)
+        self._decisions: dict[tuple[int, TagSubject], tuple[tuple[str, ...], asyncio.Task[TagDecision]]] = {}
 
     async def tags(self, route: Route) -> tuple[str, ...]:
-        """The tag list; a day old where nobody's update depends on it (registries.md §8.1)."""
-        max_age = 0.0 if route in self._wanted_new else SUGGESTIONS_S
-        return (await self.poll.tags(route, max_age=max_age)).names
+        """The tag list of a repository: a day old at most where no update depends on it (registries.md §8.1)."""
+        return (await self.poll.tags(route, max_age=0.0 if route in self._fresh else SUGGESTIONS_S)).names
 
     async def decide(self, names: tuple[str, ...], subject: TagSubject) -> TagDecision:
         """`core.tags.decide.decide`, once for each list and subject."""
-        key = (id(names), subject)  # the poll keeps its lists alive, so their identity stays theirs
-        task = self._decisions.get(key)
-        if task is None:
-            task = self._decisions[key] = asyncio.ensure_future(_decided(names, subject))
-        return await task
+        key = (id(names), subject)
+        if key not in self._decisions:  # the list is kept too, so that its identity stays its own
+            self._decisions[key] = names, asyncio.ensure_future(_decided(names, subject))
+        return await self._decisions[key][1]
 
 
 async def _decided(names: tuple[str, ...], subject: TagSubject) -> TagDecision:
@@ -235,7 +236,7 @@ def _questions(jobs: Sequence[Job], *, fresh: bool) -> tuple[list[Route], list[t
 
 
 def _suggests_only(container: Container, planned: decisions.CheckPlan) -> bool:
-    """A floating tag whose updates are seen by its digest: the list can only suggest other tags (registries.md §8.1)."""
+    """A floating tag whose updates are seen by its digest: the list can only suggest other tags."""
     floating = container.image.tag.tag_precision == "floating"
     return planned.mode == "tags" and planned.compare and floating and not _may_climb(container)
 
