@@ -1,4 +1,4 @@
-"""What the routes call: the services of the process, behind Protocols, in one value that `app.py` builds.
+"""What the routes call: the services of the process, behind Protocols, in one value that `app` builds.
 
 A room that brings a service adds a field here (default None where the room can be absent) and its routes in `routes/`.
 """

@@ -15,7 +15,8 @@ import structlog
 import uvicorn
 import uvloop
 
-from drydock import app, log_setup
+from drydock import log_setup
+from drydock.app import server as app
 from drydock.cli.config import report
 from drydock.clock import SystemClock
 from drydock.config.load import Settings, load

@@ -1,4 +1,4 @@
-"""The part of `app.py` that builds what looks on: audit, metrics, event stream, preferences, debug dump; and the door."""
+"""Builds what looks on: audit, metrics, event stream, preferences, debug dump; and the door."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from drydock.api.services import Services
-from drydock.assemble_auth import authentication
+from drydock.app.sign_in import authentication
 from drydock.config.load import Settings
 from drydock.events import Bus
 from drydock.notify.masking import strict
