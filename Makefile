@@ -36,7 +36,7 @@ bench: setup
 
 # At least 20,000 cases over the whole OpenAPI document, as admin, viewer and nobody; `make test` runs a few of them.
 fuzz: setup
-	DRYDOCK_FUZZ_EXAMPLES=$${DRYDOCK_FUZZ_EXAMPLES:-150} $(BIN)/python -m pytest -q tests/fuzz
+	DRYDOCK_FUZZ_EXAMPLES=$${DRYDOCK_FUZZ_EXAMPLES:-300} $(BIN)/python -m pytest -q tests/fuzz
 
 lock: setup
 	$(TOOL)/bin/uv pip compile -q --generate-hashes --no-header --python-version 3.11 --extra postgres pyproject.toml -o requirements.lock

@@ -12,6 +12,7 @@ from bench.report import Figure, show, write
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 SUITES: dict[str, Callable[[], list[Figure]]] = {
     "command": watching.command_line,
+    "idle": watching.idle,
     "check-small": watching.small,
     "check-large": watching.large,
     "list-small": listing.small,

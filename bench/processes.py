@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -87,6 +88,20 @@ def resident_mb(pid: int) -> float:
     """Resident memory of a process in MB (10^6 bytes)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time, user and system, that a process has used. Trust it where the machine is too busy for wall time."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(command: Sequence[str], env: Mapping[str, str]) -> float:
+    """CPU seconds of a command that ends by itself."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    best(command, env, 1)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def scans(log: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import DRYDOCK, PYTHON, ask, best, free_port, program, resident_mb, scans, until
+from bench.processes import (
+    DRYDOCK,
+    PYTHON,
+    ask,
+    best,
+    cpu_of,
+    cpu_seconds,
+    free_port,
+    program,
+    resident_mb,
+    scans,
+    until,
+)
 from bench.report import Figure
 
 LIST = "/api/v1/containers"
@@ -81,7 +93,7 @@ def small() -> list[Figure]:
     with scene(40, 9, 20) as s:
         until(lambda: ask(s.port, "GET", "/health"), "the first answer")
         start = time.monotonic() - s.began
-        idle = resident_mb(s.server.pid)
+        start_cpu = cpu_seconds(s.server.pid)
         first = until(lambda: scans(s.log), "the first scan")[0]
         cold = sum(s.requests().values())
         s.reset()
@@ -89,8 +101,8 @@ def small() -> list[Figure]:
         per_image = sum(s.requests().values()) / 3
         command = best([DRYDOCK, "check", "--quiet", "--no-cache", "--host", f"unix://{s.engine}"], s.env, 3)
     return [
-        Figure("start to first answer", round(start, 2), 1.0, "s"),
-        Figure("resident memory, idle", idle, 90, "MB"),
+        Figure("start to first answer, new store", round(start, 2), 1.0, "s"),
+        Figure("start to first answer, new store: CPU", round(start_cpu, 2), 1.0, "s"),
         Figure("40 containers: requests, cold", cold, 55, ""),
         Figure("40 containers: check, cold", first["seconds"], 0.6, "s"),
         Figure("40 containers: check, warm", warm, 0.6, "s"),
@@ -99,24 +111,45 @@ def small() -> list[Figure]:
     ]
 
 
+def idle() -> list[Figure]:
+    """Start over a store that exists, and memory with nothing to watch."""
+    with scene(0, 1, 0) as s:
+        until(lambda: ask(s.port, "GET", "/health"), "the first answer")
+        s.server.terminate()
+        s.server.wait(30)
+        began = time.monotonic()
+        with program(DRYDOCK, "serve", env=s.env) as again:
+            until(lambda: ask(s.port, "GET", "/health"), "the first answer")
+            start, start_cpu = time.monotonic() - began, cpu_seconds(again.pid)
+            time.sleep(3.0)  # the first scan, of nothing
+            memory = resident_mb(again.pid)
+    return [
+        Figure("start to first answer, known store", round(start, 2), 1.0, "s"),
+        Figure("start to first answer, known store: CPU", round(start_cpu, 2), 1.0, "s"),
+        Figure("resident memory, idle", memory, 90, "MB"),
+    ]
+
+
 def large() -> list[Figure]:
     """1,000 containers of 200 repositories at a registry that takes 50 ms; one Docker event; steady memory."""
     with scene(1000, 200, 50) as s:
         first = until(lambda: scans(s.log), "the first scan")[0]
-        cold = s.requests()
+        cold, cold_cpu = s.requests(), cpu_seconds(s.server.pid)
         s.reset()
         warm = s.watch()
-        counts = s.requests()
+        counts, warm_cpu = s.requests(), cpu_seconds(s.server.pid) - cold_cpu
         s.reset()
         event = _event(s)
         full = resident_mb(s.server.pid)
     return [
         Figure("1,000 containers: requests, cold", sum(cold.values()), 480, ""),
         Figure("1,000 containers: check, cold", first["seconds"], 5, "s"),
+        Figure("1,000 containers: start and check, cold: CPU", round(cold_cpu, 2), 5, "s"),
         Figure("1,000 containers: requests per image, warm", round(sum(counts.values()) / 200, 2), 2.1, ""),
         Figure("1,000 containers: HEADs per image, warm", round(counts.get("head", 0) / 200, 2), 1.1, ""),
         Figure("1,000 containers: manifest GETs, warm", counts.get("manifest", 0), 0, ""),
         Figure("1,000 containers: check, warm", warm["seconds"], 5, "s"),
+        Figure("1,000 containers: check, warm: CPU", round(warm_cpu, 2), 5, "s"),
         Figure("one Docker event: registry requests", sum(event["registry"].values()), 2, ""),
         Figure("one Docker event: Engine calls", sum(event["engine"].values()), 2, ""),
         Figure("resident memory, 1,000 containers", full, 120, "MB"),
@@ -144,4 +177,8 @@ def cycles(count: int) -> list[Figure]:
 
 def command_line() -> list[Figure]:
     """The help of the command line."""
-    return [Figure("drydock --help", round(best([DRYDOCK, "--help"], {}) * 1000), 150, "ms")]
+    command = [DRYDOCK, "--help"]
+    return [
+        Figure("drydock --help", round(best(command, {}) * 1000), 150, "ms"),
+        Figure("drydock --help: CPU", round(cpu_of(command, {}) * 1000), 150, "ms"),
+    ]

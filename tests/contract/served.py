@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from drydock import app
+from drydock.app import server as app
 from drydock.auth.passwords import make_hash
 from drydock.config.load import load
 from drydock.core.model import Container

@@ -15,6 +15,7 @@ import pytest
 from contract.served import Served, served
 from drydock.core.model import Container, Health, Result, UpdatePolicy
 from drydock.events import ChecksFinished, ContainerChecked, HealthChanged, UpdateApplied, UpdateFailed
+from drydock.watch.ledger import FleetLedger
 from fakes.hook import Hook, hook
 from samples import StillClock, container, container_id
 
@@ -178,6 +179,9 @@ async def test_all_triggers_are_listed_by_type_and_name_without_secrets(tmp_path
         assert [one["metadata"]["category"] for one in body["data"]] == ["action"] * 2 + ["notification"] * 3
         assert {one["agent"] for one in body["data"]} == {None}
         assert "s3cret" not in answer.text
+        dump = await at.get("/debug/dump")
+        assert [one["id"] for one in dump.json()["state"]["triggers"]] == [one["id"] for one in body["data"]]
+        assert "push.example" not in str(dump.json()["state"]["triggers"])
         found = {one["id"]: one["configuration"] for one in body["data"]}
         assert found["ntfy.b"]["auth"] == {"user": "[REDACTED]", "password": "[REDACTED]"}
         assert found["ntfy.b"]["url"] == "https://[REDACTED]@push.example?auth=[REDACTED]&up=[REDACTED]"
@@ -421,6 +425,26 @@ async def test_suppression_silences(tmp_path: Path) -> None:
             )
             assert answer.status_code == 200, answer.text
             assert len(await at.scan(at.fleet.need(container_id(number)))) == 1
+
+
+@pytest.mark.rows("C-312")
+async def test_a_maturity_policy_holds_messages_and_automatic_updates(tmp_path: Path) -> None:
+    clock = StillClock()
+    variables = {**ntfy(), "DD_ACTION_DOCKER_LOCAL_AUTO": "all"}
+    policy = UpdatePolicy(maturity_mode="mature", maturity_min_age_days=14)
+    async with stage(tmp_path, clock, **variables) as at:
+        assert (await at.api.patch("/api/v1/settings", json={"updateMode": "auto"})).status_code == 200
+        fresh = container(1, update="1.1.0", update_policy_overrides=policy)
+        assert await at.scan(fresh) == []
+        assert (await at.get(f"/containers/{ONE}/update-operations")).json()["data"] == []
+        clock.advance(14 * 86_400_000)
+        ledger = FleetLedger(at.fleet, at.bus, clock)
+        await ledger.open_gate(ONE)
+        titles = [one["title"] for _ in range(2) for one in await at.scan(at.fleet.need(ONE))]
+        failed = "Container c001 update failed"  # no Engine stands behind this stage
+        assert [title for title in titles if title != failed] == ["Update ready for container c001"]
+        (operation,) = (await at.get(f"/containers/{ONE}/update-operations")).json()["data"]
+        assert operation["triggerName"] == "docker.local"
 
 
 @pytest.mark.parametrize(

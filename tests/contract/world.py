@@ -69,6 +69,9 @@ class Watchers:
             Component(id="edge.docker.prod", type="docker", name="prod", agent="edge", configuration={}),
         ]
 
+    def engine_name(self) -> str | None:
+        return None
+
     def next_check_at(self, container: Container) -> str | None:
         return "2030-01-01T00:00:00.000Z"
 

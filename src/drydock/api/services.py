@@ -1,4 +1,4 @@
-"""What the routes call: the services of the process, behind Protocols, in one value that `app.py` builds.
+"""What the routes call: the services of the process, behind Protocols, in one value that `app` builds.
 
 A room that brings a service adds a field here (default None where the room can be absent) and its routes in `routes/`.
 """
@@ -71,6 +71,10 @@ class Watching(Protocol):
 
     def next_check_at(self, container: Container) -> str | None:
         """When the schedule of the container's watcher comes round again (ISO)."""
+        ...
+
+    def engine_name(self) -> str | None:
+        """The host name that an Engine told; None while none did."""
         ...
 
 

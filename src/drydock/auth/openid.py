@@ -13,7 +13,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -25,15 +25,9 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.secret import Secret
 
-if TYPE_CHECKING:
-    from joserfc.jwk import KeySet
-
 log = structlog.get_logger("auth")
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
-"""Signatures accepted on ID tokens: asymmetric ones only."""
 LARGEST_BODY = 1024 * 1024
-LEEWAY_S = 60
 METADATA_S = 3600.0
 KEYS_AGAIN_S = 30.0
 """An unknown key id fetches the keys again, at most this often."""
@@ -97,13 +91,13 @@ class OpenId:
     """One provider. The discovery document is fetched when it is first needed, and again after a failure."""
 
     def __init__(self, client: Client, http: aiohttp.ClientSession, clock: Clock) -> None:
-        import joserfc.jwt  # noqa: F401  # with cryptography 10 MB: loaded where a provider is configured, and then at start
+        import drydock.auth.idtoken  # noqa: F401  # 10 MB with its libraries: loaded where a provider is configured
 
         self.client = client
         self._http = http
         self._clock = clock
         self._metadata: tuple[Metadata, float] | None = None
-        self._keys: tuple[KeySet, float] | None = None
+        self._keys: tuple[Any, float] | None = None
         self._discovering = asyncio.Lock()
         self._fetching_keys = asyncio.Lock()
 
@@ -184,31 +178,21 @@ class OpenId:
 
     async def _decoded(self, token: str, metadata: Metadata) -> dict[str, Any]:
         """Signature, issuer, audience and times; a key that rotated is fetched once more."""
-        from joserfc import jwt
-        from joserfc.errors import InvalidKeyIdError, JoseError
-
         if token.count(".") == 4:
             raise self._failure("encrypted ID tokens are not supported")
-        rules = jwt.JWTClaimsRegistry(
-            now=lambda: self._clock.now_ms() // 1000,
-            leeway=LEEWAY_S,
-            iss={"essential": True, "value": metadata.issuer},
-            aud={"essential": True, "value": self.client.id},
-            exp={"essential": True},
-            iat={"essential": True},
-            sub={"essential": True},
-        )
+        from drydock.auth.idtoken import check_claims, signed_claims
+
         try:
             try:
-                decoded = jwt.decode(token, await self._key_set(metadata), algorithms=list(ALGORITHMS))
-            except (InvalidKeyIdError, JoseError) as error:
+                claims = signed_claims(token, await self._key_set(metadata))
+            except ValueError:
                 if not await self._renew_keys(metadata):
-                    raise error
-                decoded = jwt.decode(token, await self._key_set(metadata), algorithms=list(ALGORITHMS))
-            rules.validate(decoded.claims)
-        except (JoseError, ValueError) as error:
+                    raise
+                claims = signed_claims(token, await self._key_set(metadata))
+            check_claims(claims, metadata.issuer, self.client.id, self._clock.now_ms() // 1000)
+        except ValueError as error:
             raise self._failure("ID token is not valid", error) from error
-        return dict(decoded.claims)
+        return claims
 
     async def userinfo(self, access_token: str) -> dict[str, Any]:
         """What the provider says about the bearer of `access_token`; `OidcFailure` when it refuses."""
@@ -220,7 +204,7 @@ class OpenId:
             raise self._failure("userinfo has no sub")
         return found
 
-    async def _key_set(self, metadata: Metadata) -> KeySet:
+    async def _key_set(self, metadata: Metadata) -> Any:
         if self._keys is None:
             await self._renew_keys(metadata)
         if self._keys is None:
@@ -229,17 +213,15 @@ class OpenId:
 
     async def _renew_keys(self, metadata: Metadata) -> bool:
         """Fetch the signing keys; False when they were fetched a moment ago."""
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
+        from drydock.auth.idtoken import read_keys
 
         async with self._fetching_keys:
             now = self._clock.monotonic()
             if self._keys is not None and now - self._keys[1] < KEYS_AGAIN_S:
                 return False
-            document: Any = await self._call("GET", metadata.jwks_uri)
             try:
-                self._keys = (KeySet.import_key_set(document), now)
-            except (JoseError, KeyError, TypeError, ValueError) as error:
+                self._keys = (read_keys(await self._call("GET", metadata.jwks_uri)), now)
+            except ValueError as error:
                 raise self._failure("signing keys are not usable", error) from error
             return True
 

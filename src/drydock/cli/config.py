@@ -30,16 +30,20 @@ def show(*, as_json: bool) -> int:
 
 def check() -> int:
     """Print the problems only; 1 when there is one."""
+    from drydock.notify.components import problems_of
+
     loaded: Loaded = load(os.environ)
-    report(loaded.problems)
-    return 1 if loaded.problems else 0
+    found = [*loaded.problems, *(problems_of(loaded.settings.source.values("DD_")) if loaded.settings else ())]
+    report(found)
+    return 1 if found else 0
 
 
 def docs() -> int:
     """Print the reference."""
     from drydock.config.reference import reference
+    from drydock.notify.providers import SECTIONS
 
-    sys.stdout.write(reference())
+    sys.stdout.write(reference(SECTIONS))
     return 0
 
 

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from drydock.lean import without
-
 app = typer.Typer(
     name="drydock",
     help="Watch the containers of Docker hosts, see what is newer and why, update without losing one.",
@@ -43,9 +41,7 @@ def serve() -> None:
 
     Example: DD_ANONYMOUS_AUTH_CONFIRM=true drydock serve
     """
-    with without("rich", "better_exceptions"):  # 8 MB, for tracebacks that the server prints without them
-        import structlog  # noqa: F401
-    from drydock.cli.serve import run
+    from drydock.cli.start import serve as run
 
     raise typer.Exit(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -14,7 +15,8 @@ import structlog
 import uvicorn
 import uvloop
 
-from drydock import app, log_setup
+from drydock import log_setup
+from drydock.app import server as app
 from drydock.cli.config import report
 from drydock.clock import SystemClock
 from drydock.config.load import Settings, load
@@ -52,6 +54,7 @@ def run() -> int:
 async def _serve(settings: Settings, buffer: LogBuffer) -> None:
     listener = listen(settings) if settings.server.enabled else None
     async with app.run(settings, os.environ, log_buffer=buffer) as application:
+        _settle_memory()
         if listener is None:
             await _until_signal()
             return
@@ -59,6 +62,13 @@ async def _serve(settings: Settings, buffer: LogBuffer) -> None:
         server = _Server(_uvicorn(settings, application), application)
         await server.serve(sockets=[listener])
     log.info("server.stopped")
+
+
+def _settle_memory() -> None:
+    """What exists now stays until the end: the collector need not look at it again (0.1 s each time)."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from drydock.config.schema import Option, Section, section_of, spellings
 from drydock.config.source import Entry, Origin, Problem, Source
+from drydock.core.scrub import scrub
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def _value(reading: Reading[Any], variable: str, spec: Option, entry: Entry) -> 
 
 
 def _bad(variable: str, spec: Option, entry: Entry) -> Problem:
-    shown = MASK if spec.kind.secret else repr(entry.value[:SHOWN])
+    shown = MASK if spec.kind.secret else repr(scrub(entry.value)[:SHOWN])
     consequence = f"; using {show_default(spec.fallback) or 'none'}" if spec.lenient else ""
     return Problem(variable, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
 

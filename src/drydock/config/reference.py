@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from drydock.config.load import SECTIONS
@@ -32,9 +32,10 @@ a single watcher or registry, which is then left out with a warning. `drydock co
 """
 
 
-def reference() -> str:
-    """The whole reference as Markdown."""
-    return "\n".join([INTRODUCTION, *(line for cls in DOCUMENTED for line in _section(section_of(cls)))])
+def reference(families: Iterable[type[Any]] = ()) -> str:
+    """The whole reference as Markdown; `families` are sections that live in rooms above this one."""
+    sections = (*DOCUMENTED, *families)
+    return "\n".join([INTRODUCTION, *(line for cls in sections for line in _section(section_of(cls)))])
 
 
 def _section(declared: Section) -> Iterator[str]:

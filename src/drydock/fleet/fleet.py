@@ -127,6 +127,11 @@ class Fleet:
         """Any record as it leaves the server, evaluated now; for events about one that is gone."""
         return view(container, self._clock.now_ms(), self._context(container))
 
+    def has_update(self, id: str) -> bool:
+        """Whether an update of this container is available now; False for one that is gone."""
+        entry, now_ms = self._index.get(id), self._clock.now_ms()
+        return entry is not None and self._fresh(entry, now_ms).view.update_available
+
     def views(self) -> list[ContainerView]:
         """Visible containers by name, up to date but for `updateEligibility.evaluatedAt`."""
         now_ms = self._catch_up()

@@ -37,6 +37,13 @@ def build(families: Families, tools: Tools) -> tuple[list[Trigger], list[Problem
     return triggers, problems
 
 
+def problems_of(values: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the triggers of this room, without opening any."""
+    families = gather(values)
+    components = [_Component(BY_TYPE[kind], name, keys) for (kind, name), keys in families.of_types(BY_TYPE)]
+    return [*families.problems, *(problem for one in components for problem in one.problems)]
+
+
 class _Component:
     """One component while it is read."""
 

@@ -13,6 +13,27 @@ from drydock.config.schema import Option, section_of
 from drydock.core.secret import Secret
 
 MASK = "[REDACTED]"
+_TELLING = frozenset(
+    [
+        "host",
+        "hostname",
+        "url",
+        "urls",
+        "webhook",
+        "webhookurl",
+        "channel",
+        "channelid",
+        "roomid",
+        "apikey",
+        "token",
+        "password",
+        "username",
+        "user",
+        "botusername",
+        "cmd",
+        "topic",
+    ]
+)
 
 
 def shown(options: Any) -> dict[str, Any]:
@@ -42,6 +63,19 @@ def _masked(spec: Option, value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def strict(node: Any) -> Any:
+    """A configuration for logs and the debug dump: also what only tells where and to whom is masked, at any depth."""
+    if isinstance(node, dict):
+        return {key: _hidden(value) if key.lower() in _TELLING else strict(value) for key, value in node.items()}
+    return [strict(item) for item in node] if isinstance(node, list) else node
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, list):
+        return [MASK for _ in value]
+    return value if value in (None, "") else MASK
 
 
 def shown_url(url: str) -> str:

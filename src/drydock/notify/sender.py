@@ -6,6 +6,7 @@ answered the connection, or the service said 429 or 503.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ SHOWN = 500
 LARGEST_ANSWER = 64 * 1024
 _REPEATED = frozenset({301, 302, 307, 308})
 _BUSY = frozenset({429, 503})
+_NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
+"""Spellings of an IPv4 address that the system understands: decimal, octal, hexadecimal, shortened."""
+
 Proxy = Callable[[URL], str | None]
 
 
@@ -115,6 +119,8 @@ class Sender:
                 text = (await answer.content.read(LARGEST_ANSWER)).decode("utf-8", "replace")
                 headers = answer.headers
                 return _Answer(answer.status, headers.get("Location"), headers.get("Retry-After"), text)
+        except aiohttp.ClientSSLError as error:
+            raise DeliveryFailed(f"No trusted TLS connection to {_host(request)}: {_tls_reason(error)}") from None
         except aiohttp.ClientConnectorError as error:
             raise _Unreachable(f"Could not reach {_host(request)}: {error.strerror or 'unknown host'}") from None
         except TimeoutError:
@@ -128,6 +134,13 @@ def _accepted(request: Request, answer: _Answer) -> str:
         return answer.text
     said = f": {answer.text}" if answer.text.strip() else ""
     raise DeliveryFailed(f"HTTP {answer.status} from {_host(request)}{said}")
+
+
+def _tls_reason(error: aiohttp.ClientSSLError) -> str:
+    """What OpenSSL said."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(getattr(error.certificate_error, "verify_message", "") or error.certificate_error)
+    return error.strerror or type(error).__name__
 
 
 def _wait(answer: _Answer, delay: float) -> float:
@@ -158,11 +171,11 @@ def conceal(text: str, secrets: Sequence[str]) -> str:
 
 
 async def _check_target(request: Request) -> None:
-    """Literal addresses do not pass the resolver, and behind a proxy nobody else resolves the name."""
+    """What the resolver of the connection does not see: literal addresses in any spelling, and names behind a proxy."""
     host = _host(request)
     if is_blocked(host):
         raise _refusal(host, host)
-    if request.proxy is not None:
+    if request.proxy is not None or _NUMERIC.fullmatch(host):
         await GuardedResolver().resolve(host)
 
 

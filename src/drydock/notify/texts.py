@@ -25,14 +25,23 @@ class Place:
     """Where this process is, for the prefix and suffix of §8.3."""
 
     server: str
+    """This server's name while no Engine told one."""
     agents: bool = False
     """Whether agents are configured, so that local containers are told apart from theirs."""
+
+    ask: Callable[[], str | None] = lambda: None
+    """The name in force: configured, or told by the Engine; None while nobody knows (platform.md §2.1)."""
+
+    @property
+    def name(self) -> str:
+        """This server's name."""
+        return self.ask() or self.server
 
     def prefix(self, document: Document) -> str:
         """`[agent] `, or `[server] ` for local containers where there are agents."""
         if agent := document.get("agent"):
             return f"[{agent}] "
-        return f"[{self.server}] " if self.agents else ""
+        return f"[{self.name}] " if self.agents else ""
 
     def suffix(self, document: Document) -> str:
         """` (watcher)`, unless it says nothing new."""
@@ -44,7 +53,7 @@ class Place:
 
     def server_of(self, document: Document) -> str:
         """The agent, or this server."""
-        return str(document.get("agent") or self.server)
+        return str(document.get("agent") or self.name)
 
 
 def document_of(view: ContainerView, event: Mapping[str, Any] | None = None) -> Document:

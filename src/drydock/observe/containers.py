@@ -1,4 +1,4 @@
-"""What this room asks of the fleet and of the Engines: two narrow views, filled in by `app.py`."""
+"""What this room asks of the fleet and of the Engines: two narrow views, filled in by `app`."""
 
 from __future__ import annotations
 

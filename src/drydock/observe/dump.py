@@ -1,6 +1,6 @@
 """The debug dump: everything that helps to find a fault, in one document without secrets (platform-api.md §4.6).
 
-The sections are callables that `app.py` collects; redaction is here, and is the last step, whatever they give.
+The sections are callables that `app` collects; redaction is here, and is the last step, whatever they give.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def normalise(platform: Platform) -> Platform:
 def choose(index: dict[str, Any], platform: Platform) -> dict[str, Any]:
     """The entry of an index for a platform. Raises `RegistryError` when there is none."""
     own = normalise(platform)
-    entries: list[dict[str, Any]] = [entry for entry in index.get("manifests") or [] if _is_image(entry)]
+    listed = index.get("manifests")
+    entries: list[dict[str, Any]] = [entry for entry in listed if _is_image(entry)] if isinstance(listed, list) else []
     fitting = [entry for entry in entries if _fits(_platform_of(entry), own)]
     if not fitting and len(entries) == 1 and _platform_of(entries[0]) is None:
         return entries[0]

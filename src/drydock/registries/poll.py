@@ -103,6 +103,7 @@ class Poll:
         self._batches: dict[tuple[str, str], tuple[str, ...]] = {}
         self._failed: dict[Hashable, RegistryError] = {}
         self._resolved: dict[Hashable, Resolved] = {}
+        self._kept: dict[Hashable, TagList | None] = {}
         self._warming: set[asyncio.Task[None]] = set()
         self._announced_once: set[Hashable] = set()
         self._announced: dict[Hashable, bool] = {}
@@ -126,16 +127,30 @@ class Poll:
         Lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass.
         """
         call = self._call(route)
+        if call.instance.provider.lists_digests:
+            max_age = 0.0  # the list is read for the digests anyway
         if max_age:
-            kept = await self._shared.lister.kept(route, call, max_age * _spread(route), self._shared.clock.now_ms())
+            kept = await self._kept_list(route, call, max_age * _spread(route))
             if kept is not None:
                 self._ledger.served(call.label)
                 return kept
         lister, clock = self._shared.lister, self._shared.clock
         found = await self._once(("tags", *_key(route, call)), call, lambda: lister.tags(route, call))
-        if max_age:
+        key = _kept_key(route, call)
+        if max_age and self._kept.get(key) is None:
+            self._kept[key] = found
             await lister.keep(route, call, found, clock.now_ms())
         return found
+
+    async def _kept_list(self, route: Route, call: Call, max_age: float) -> TagList | None:
+        """A stored list that is young enough, None without one; looked for once in a pass."""
+        key = _kept_key(route, call)
+        lister, now_ms = self._shared.lister, self._shared.clock.now_ms()
+        if key not in self._kept:
+            flight = (self._lane, (*key, max_age))
+            found = await self._shared.flights.run(flight, lambda: lister.kept(route, call, max_age, now_ms))
+            self._kept.setdefault(key, found)
+        return self._kept[key]
 
     async def head_digest(self, route: Route, tag: str) -> str:
         """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
@@ -347,6 +362,10 @@ class Poll:
 def _spread(route: Route) -> float:
     """A factor from 0.75 to 1, always the same for one repository."""
     return 0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4
+
+
+def _kept_key(route: Route, call: Call) -> tuple[str, ...]:
+    return ("kept", *_key(route, call))
 
 
 def _key(route: Route, call: Call) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """The registries as the other rooms see them: routes, passes, pull credentials, the list of components.
 
-Built once in `app.py`; local watchers, the API, updates and scanners share it. Order of reading: `routing.py` (who
+Built once in `app`; local watchers, the API, updates and scanners share it. Order of reading: `routing.py` (who
 serves an image), `poll.py` (questions), `client.py` (signing in), `transport.py` (manners), `wire.py` (HTTP).
 """
 

@@ -1,4 +1,4 @@
-"""Puts the room together from its settings; `app.py` calls `assemble` once and keeps what it gets.
+"""Puts the room together from its settings; `app` calls `assemble` once and keeps what it gets.
 
 ```python
 room = assemble(parts, scan_settings, programs)

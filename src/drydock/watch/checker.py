@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -25,6 +25,8 @@ log = structlog.get_logger("watcher")
 Cause = Literal["cron", "start", "event", "api", "cli"]
 CRASHED = "check-crashed"
 """`error.code` of a container whose check failed by a fault of our own."""
+SUGGESTIONS_S = 86_400.0
+"""Age at which a tag list that serves suggestions only is read again."""
 LONG_LIST = 2000
 """A tag list of this length is decided in a thread, so that the loop goes on."""
 
@@ -52,19 +54,26 @@ class Job:
 
 
 class Pass:
-    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings."""
+    """What the checks of one pass share: the registries' answers, and decisions about the same list and settings.
 
-    def __init__(self, poll: Poll) -> None:
+    `fresh`: the repositories whose tag list must be a new one.
+    """
+
+    def __init__(self, poll: Poll, fresh: Collection[Route] = ()) -> None:
         self.poll = poll
-        self._decisions: dict[tuple[int, TagSubject], asyncio.Task[TagDecision]] = {}
+        self._fresh = frozenset(fresh)
+        self._decisions: dict[tuple[int, TagSubject], tuple[tuple[str, ...], asyncio.Task[TagDecision]]] = {}
+
+    async def tags(self, route: Route) -> tuple[str, ...]:
+        """The tag list of a repository: a day old at most where no update depends on it (registries.md §8.1)."""
+        return (await self.poll.tags(route, max_age=0.0 if route in self._fresh else SUGGESTIONS_S)).names
 
     async def decide(self, names: tuple[str, ...], subject: TagSubject) -> TagDecision:
         """`core.tags.decide.decide`, once for each list and subject."""
-        key = (id(names), subject)  # the poll keeps its lists alive, so their identity stays theirs
-        task = self._decisions.get(key)
-        if task is None:
-            task = self._decisions[key] = asyncio.ensure_future(_decided(names, subject))
-        return await task
+        key = (id(names), subject)
+        if key not in self._decisions:  # the list is kept too, so that its identity stays its own
+            self._decisions[key] = names, asyncio.ensure_future(_decided(names, subject))
+        return await self._decisions[key][1]
 
 
 async def _decided(names: tuple[str, ...], subject: TagSubject) -> TagDecision:
@@ -104,8 +113,9 @@ class Checker:
             if self._progress is not None:
                 self._progress.began(poll)
             jobs = [self._planned(container) for container in containers]
-            await poll.prefetch(*_questions(jobs))
-            shared = Pass(poll)
+            lists, heads = _questions(jobs, fresh=asked)
+            await poll.prefetch(lists, heads)
+            shared = Pass(poll, lists)
             outcomes = await asyncio.gather(*(self._one(job, shared) for job in jobs))
         return tuple(await self._ledger.checked(outcomes, started_ms))
 
@@ -159,7 +169,7 @@ class Checker:
         if not planned.list_tags:
             return decisions.find(container, planned, None)
         try:
-            names = (await shared.poll.tags(route)).names
+            names = await shared.tags(route)
         except RegistryError as error:
             return decisions.find(container, planned, error)
         if planned.mode != "tags":
@@ -208,18 +218,27 @@ class Checker:
         return decisions.Published(at, found.trusted) if found and at else None
 
 
-def _questions(jobs: Sequence[Job]) -> tuple[list[Route], list[tuple[Route, str]]]:
-    """Lists and digests that will surely be wanted; a tag that may climb waits for its list."""
+def _questions(jobs: Sequence[Job], *, fresh: bool) -> tuple[list[Route], list[tuple[Route, str]]]:
+    """Lists and digests that will surely be wanted; a tag that may climb waits for its list.
+
+    Without `fresh`, a list that serves suggestions only is not among them.
+    """
     lists: list[Route] = []
     heads: list[tuple[Route, str]] = []
     for job in jobs:
         if job.plan is None or job.route is None:
             continue
-        if job.plan.list_tags:
+        if job.plan.list_tags and (fresh or not _suggests_only(job.container, job.plan)):
             lists.append(job.route)
         if job.plan.compare and job.plan.mode == "tags" and not _may_climb(job.container):
             heads.append((job.route, job.container.image.tag.value))
     return lists, heads
+
+
+def _suggests_only(container: Container, planned: decisions.CheckPlan) -> bool:
+    """A floating tag whose updates are seen by its digest: the list can only suggest other tags."""
+    floating = container.image.tag.tag_precision == "floating"
+    return planned.mode == "tags" and planned.compare and floating and not _may_climb(container)
 
 
 def _may_climb(container: Container) -> bool:

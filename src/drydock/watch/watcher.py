@@ -245,7 +245,7 @@ class Watcher:
             cause=cause,
             containers=len(reports),
             errors=sum(report.container.error is not None for report in reports),
-            updates=sum(self.fleet.view_of(report.container).update_available for report in reports),
+            updates=sum(self.fleet.has_update(report.container.id) for report in reports),
             seconds=round(seconds, 2),
         )
 

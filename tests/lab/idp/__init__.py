@@ -15,7 +15,7 @@ import httpx
 import trustme
 
 HERE = Path(__file__).parent
-START_S = 30
+MARKER = HERE / "node_modules" / ".installed"
 
 
 def available() -> str | None:
@@ -25,14 +25,18 @@ def available() -> str | None:
     return None
 
 
+def installed() -> bool:
+    """Whether the locked packages are there."""
+    return MARKER.exists() and MARKER.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime
+
+
 def install() -> None:
     """Install the locked packages, once per machine."""
-    marker = HERE / "node_modules" / ".installed"
-    if not marker.exists() or marker.stat().st_mtime < (HERE / "package-lock.json").stat().st_mtime:
+    if not installed():
         subprocess.run(
             ["npm", "ci", "--no-fund", "--no-audit", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True
         )
-        marker.touch()
+        MARKER.touch()
 
 
 def free_port() -> int:

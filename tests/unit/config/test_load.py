@@ -10,6 +10,7 @@ import pytest
 from drydock.config.load import Settings, load
 from drydock.config.reference import reference
 from drydock.core.secret import Secret
+from drydock.notify.providers import SECTIONS
 
 
 def settings(**environ: str) -> Settings:
@@ -169,7 +170,7 @@ def test_old_names_are_reported() -> None:
 
 
 def test_reference_names_every_variable_and_is_the_committed_file() -> None:
-    text = reference()
+    text = reference(SECTIONS)
     assert "`DD_WATCHER_<NAME>_CRON`" in text
     committed = Path(__file__).parents[3] / "docs" / "configuration.md"
     assert committed.read_text() == text, "run `make docs`"

@@ -119,13 +119,13 @@ async def actions(trail: AuditTrail) -> list[str]:
 async def test_operations_write_their_entries(trail: AuditTrail, clock: StillClock) -> None:
     audit = EventAudit(trail, clock)
     operation = {"id": "o", "containerName": "web", "watcher": "local", "fromVersion": "1", "toVersion": "2"}
-    await audit.handle(OperationChanged(operation={**operation, "status": "queued"}))
-    await audit.handle(OperationChanged(operation={**operation, "status": "queued", "queuePosition": 1}))
-    await audit.handle(UpdateApplied(operation={**operation, "phase": "succeeded"}))
-    await audit.handle(UpdateApplied(operation={**operation, "phase": "dryrun"}))
-    await audit.handle(UpdateFailed(operation={**operation, "phase": "rolled-back"}, error="unhealthy"))
+    await audit.handle([OperationChanged(operation={**operation, "status": "queued"})])
+    await audit.handle([OperationChanged(operation={**operation, "status": "queued", "queuePosition": 1})])
+    await audit.handle([UpdateApplied(operation={**operation, "phase": "succeeded"})])
+    await audit.handle([UpdateApplied(operation={**operation, "phase": "dryrun"})])
+    await audit.handle([UpdateFailed(operation={**operation, "phase": "rolled-back"}, error="unhealthy")])
     cancelled = {**operation, "status": "rolled-back", "cancelRequested": True}
-    await audit.handle(OperationChanged(operation=cancelled))
+    await audit.handle([OperationChanged(operation=cancelled)])
     expected = [
         "update-queued",
         "update-applied",
@@ -143,8 +143,10 @@ async def test_repeated_alarms_are_told_once_in_five_minutes(trail: AuditTrail, 
     audit = EventAudit(trail, clock)
     for _ in range(2):
         for _ in range(3):
-            await audit.handle(HealthChanged(container=container(1), previous="healthy"))
-            await audit.handle(SecurityAlert(container=container(1), summary={"details": "2 high", "blockingCount": 2}))
+            await audit.handle([HealthChanged(container=container(1), previous="healthy")])
+            await audit.handle(
+                [SecurityAlert(container=container(1), summary={"details": "2 high", "blockingCount": 2})]
+            )
         clock.advance(300_000)
     assert await actions(trail) == ["container-unhealthy", "security-alert"] * 2
 

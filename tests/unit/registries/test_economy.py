@@ -6,18 +6,25 @@ import asyncio
 import os
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from drydock.core.model import Container, ImageDigest, ImageRegistry, ImageTag
+from drydock.core.trace import Trace
+from drydock.events import ContainerChecked
 from drydock.registries.cache import DiskCache
 from drydock.registries.service import Platform, RegistryService, Route
+from drydock.watch.checker import Checker
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer, token_auth
 from lab.tokens import ISSUER, TokenServer
+from samples import container, image
 
 AMD64 = Platform("linux", "amd64")
 HUB = {f"team/hub{number}": ("1", "latest") if number % 4 == 0 else ("1",) for number in range(24)}
@@ -256,6 +263,53 @@ async def test_lists_for_suggestions_may_be_a_day_old(
         async with service.poll() as poll:
             assert len((await poll.tags(route, max_age=24 * 3600)).names) == 3
     assert proxy.count() == {"tags": 2}
+
+
+class NoLedger:
+    """Stores nothing: gives back what was checked."""
+
+    async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]:
+        return [ContainerChecked(container=container, changed=False) for container, _ in outcomes]
+
+
+def running(proxy: Proxy, digest: str, tag: str, number: int = 1) -> Container:
+    precision: Any = "floating" if tag == "latest" else "specific"
+    found = msgspec.structs.replace(
+        image(),
+        name="demo/app",
+        registry=ImageRegistry(name="custom.lab", url=proxy.host),
+        tag=ImageTag(value=tag, semver=tag != "latest", tag_precision=precision),
+        digest=ImageDigest(watch=True, repo=digest, value=digest, repo_digests=[digest]),
+    )
+    return container(number, image=found)
+
+
+async def test_a_floating_tag_costs_one_head_and_its_list_once_a_day(
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: Any
+) -> None:
+    checker = Checker(service, NoLedger(), clock)
+    fleet = [running(proxy, pushed["demo/app"], "latest", number) for number in range(1, 6)]
+    for hours, counted in ((0, {"head": 1, "tags": 1}), (1, {"head": 2, "tags": 1}), (25, {"head": 3, "tags": 2})):
+        clock.skipped += hours * 3600
+        reports = await checker.check(fleet, "cron")
+        assert [report.container.error for report in reports] == [None] * len(fleet)
+        assert proxy.count() == counted
+
+
+async def test_a_list_that_decides_is_always_a_new_one(
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: Any
+) -> None:
+    checker, digest = Checker(service, NoLedger(), clock), pushed["demo/app"]
+    floating, pinned = running(proxy, digest, "latest", 1), running(proxy, digest, "1.0", 2)
+    for fleet, cause, lists in (
+        ([floating], "cron", 1),
+        ([floating, pinned], "cron", 2),
+        ([floating], "api", 3),
+        ([floating], "cron", 3),
+    ):
+        clock.skipped += 600
+        await checker.check(fleet, cause)
+        assert proxy.count()["tags"] == lists
 
 
 async def test_a_cache_that_breaks_while_it_is_used(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from drydock.app.scanning import UpdateGate
 from drydock.clock import SystemClock
 from drydock.core.errors import EngineNotFound, RegistryNetworkError
 from drydock.core.model import Container, ImageDigest, Result
@@ -14,7 +15,6 @@ from drydock.core.operation import ImageWanted, Operation
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.instances import register
 from drydock.registries.service import RegistryOptions, RegistryService
-from drydock.securing import UpdateGate
 from drydock.security.signatures import SignatureSettings
 from lab.images import Pusher
 from lab.registry import RegistryServer

@@ -44,7 +44,7 @@ class Shaky:
     async def prefetch(self, *_: Any) -> None:
         return None
 
-    async def tags(self, route: str) -> TagList:
+    async def tags(self, route: str, **_: Any) -> TagList:
         if self.breaks == "tags" and route.endswith("bad"):
             raise ZeroDivisionError
         return TagList(("1.0.0", "1.1.0"))

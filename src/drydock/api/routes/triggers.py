@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from drydock.api import components
 from drydock.api.access import READ, UPDATE
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import Component, needed
 from drydock.core.errors import BadRequest, NotFound
@@ -19,6 +21,7 @@ from drydock.notify.catalog import Listed
 from drydock.notify.room import Notifications
 
 JSON = "application/json"
+_WORD = Schema(type=OpenAPIType.STRING, min_length=1)
 
 
 class TriggerMetadata(msgspec.Struct, rename="camel"):
@@ -130,13 +133,16 @@ async def run_on_through(
     return _answer(await _room(request).run(container_id, type, name, agent))
 
 
-@post("/{type:str}/{name:str}", **_RUN)
+_DESCRIBED = reads(body=fields("id", id=_WORD, agent=_WORD, operationId=_WORD))
+
+
+@post("/{type:str}/{name:str}", operation_class=_DESCRIBED, **_RUN)
 async def run_with(request: ApiRequest, type: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """Run a local trigger on the container that the body describes: `{"id": …}` and anything else."""
     return _answer(await _room(request).run_with(await _described(request), type, name))
 
 
-@post("/{type:str}/{name:str}/{agent:str}", **_RUN)
+@post("/{type:str}/{name:str}/{agent:str}", operation_class=_DESCRIBED, **_RUN)
 async def run_with_through(
     request: ApiRequest, type: FromPath[str], name: FromPath[str], agent: FromPath[str]
 ) -> Response[bytes]:

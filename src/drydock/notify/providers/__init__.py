@@ -6,7 +6,8 @@ and a `PROVIDER`. Sending, retries, proxies, masking, validation and the referen
 
 from __future__ import annotations
 
-from drydock.notify.model import Provider
+from drydock.notify.model import Provider, Section
+from drydock.notify.options import CommonOptions
 from drydock.notify.providers import command, http, mock, ntfy
 
 PROVIDERS: tuple[Provider, ...] = (
@@ -16,3 +17,6 @@ PROVIDERS: tuple[Provider, ...] = (
     ntfy.PROVIDER,
 )
 BY_TYPE = {provider.type: provider for provider in PROVIDERS}
+
+SECTIONS: tuple[Section, ...] = (CommonOptions, *(provider.options for provider in PROVIDERS))
+"""What the reference of the configuration describes."""

@@ -1,6 +1,6 @@
 """Every metric by name, with its labels (platform.md §10, updates.md §14.5, registries.md §10).
 
-Rooms that may not import this one are given the families, or callables around them, by `app.py`.
+Rooms that may not import this one are given the families, or callables around them, by `app`.
 """
 
 from __future__ import annotations

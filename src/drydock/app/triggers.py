@@ -63,23 +63,28 @@ async def build_notifications(
         log.warning("trigger.problem", variable=problem.variable, reason=problem.message)
     for variable in found.legacy:
         services.legacy.count("env", variable)
-    desk = Desk(
-        fleet=services.fleet,
-        clock=clock,
-        supervisor=supervisor,
-        history=History(store.notifications, clock),
-        documents=store.documents,
-        rules=Rules(await store.documents.all(RULES, StoredRule)),
-        place=Place(settings.server.name or socket.gethostname()),
-        audit=services.audit,
-        counted=_Counter(services),
-        zone=zone,
-    )
+    desk = await _desk(settings, services, store, supervisor, zone)
     actions = services.updates.actions.all() if services.updates else []
     room = Notifications(Catalog(triggers, actions), desk, _Updates(services), problems)
     await room.start(bus)
     services.notifications = room
     return room
+
+
+async def _desk(settings: Settings, services: Services, store: Store, supervisor: Supervisor, zone: ZoneInfo) -> Desk:
+    """What all triggers share."""
+    return Desk(
+        fleet=services.fleet,
+        clock=services.clock,
+        supervisor=supervisor,
+        history=History(store.notifications, services.clock),
+        documents=store.documents,
+        rules=Rules(await store.documents.all(RULES, StoredRule)),
+        place=Place(socket.gethostname(), ask=lambda: settings.server.name or services.watching.engine_name()),
+        audit=services.audit,
+        counted=_Counter(services),
+        zone=zone,
+    )
 
 
 class _Updates:

@@ -1,4 +1,4 @@
-"""The part of `app.py` that builds what looks on: audit, metrics, event stream, preferences, debug dump; and the door."""
+"""Builds what looks on: audit, metrics, event stream, preferences, debug dump; and the door."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from drydock.api.services import Services
-from drydock.assemble_auth import authentication
+from drydock.app.sign_in import authentication
 from drydock.config.load import Settings
 from drydock.events import Bus
+from drydock.notify.masking import strict
 from drydock.observe.acks import Acknowledgements
 from drydock.observe.audit import Audit
 from drydock.observe.audit.from_events import EventAudit
@@ -64,7 +65,8 @@ def dump_sections(services: Services, settings: Settings) -> Mapping[str, Sectio
         fleet = services.fleet
         containers = [{**msgspec.to_builtins(one), "explain": fleet.trace(one.id)} for one in fleet.all()]
         watchers, registries = services.watching.components(), services.registries.components()
-        return {"containers": containers, "watchers": list(watchers), "registries": list(registries)}
+        components = {"watchers": list(watchers), "registries": list(registries), "triggers": _triggers(services)}
+        return {"containers": containers, **components}
 
     async def recent_log(since: int) -> list[LogEntry]:
         return services.log.entries(Wanted(since=since), None) if services.log else []
@@ -73,3 +75,9 @@ def dump_sections(services: Services, settings: Settings) -> Mapping[str, Sectio
         return {"ddEnvVars": settings.source.values("DD_")}
 
     return {"state": state, "log": recent_log, "environment": variables}
+
+
+def _triggers(services: Services) -> list[dict[str, Any]]:
+    """Every trigger; where its messages go is nobody's business here."""
+    listed = services.notifications.catalog.all() if services.notifications else []
+    return [{"id": one.id, "agent": one.agent, "configuration": strict(one.configuration)} for one in listed]

@@ -8,7 +8,7 @@ from typing import TypedDict, cast
 
 import aiohttp
 
-from drydock.assemble import engine_settings
+from drydock.app.light import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.security import SecuritySettings

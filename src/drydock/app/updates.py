@@ -11,6 +11,8 @@ import msgspec
 import structlog
 
 from drydock.api.services import Services
+from drydock.app.scanning import UpdateGate
+from drydock.app.triggers import families
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.core.errors import EngineUnreachable
@@ -19,11 +21,9 @@ from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.events import Bus, ChecksFinished, MaturityCleared
-from drydock.notifying import families
 from drydock.observe.updatereport import UpdateReport
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
-from drydock.securing import UpdateGate
 from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor

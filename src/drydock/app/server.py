@@ -18,8 +18,12 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
-from drydock.assemble import build_registries, engine_settings, watch_context, watch_notices
-from drydock.assemble_observe import observe
+from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
+from drydock.app.observation import build_observation
+from drydock.app.onlookers import observe
+from drydock.app.scanning import build_notes, build_security, gate_facts
+from drydock.app.triggers import build_notifications
+from drydock.app.updates import FleetContext, build_updates
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -33,18 +37,14 @@ from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
-from drydock.notifying import build_notifications
 from drydock.observe.audit import Audit
 from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
-from drydock.observing import build_observation
 from drydock.registries.service import RegistryService
-from drydock.securing import build_notes, build_security, gate_facts
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
-from drydock.updating import FleetContext, build_updates
 from drydock.watch.checker import Checker
 from drydock.watch.component import configuration, metadata
 from drydock.watch.discovery import Discovery
@@ -276,6 +276,7 @@ class WatchingApi:
         self.watch_all = watching.watch_all
         self.watch_some = watching.watch_some
         self.watch_one = watching.watch_one
+        self.engine_name = watching.engine_name
 
     def components(self) -> list[Component]:
         return [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from drydock.assemble import engine_settings
+from drydock.app.light import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings

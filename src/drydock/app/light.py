@@ -1,6 +1,6 @@
 """Builds the parts that both the server and the one-shot commands need, from the settings.
 
-Kept apart from `app.py`, so that a command imports neither the HTTP framework nor the store.
+Kept apart from `server`, so that a command imports neither the HTTP framework nor the store.
 """
 
 from __future__ import annotations

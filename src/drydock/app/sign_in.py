@@ -1,4 +1,4 @@
-"""The part of `app.py` that builds sign-in: providers, sessions, keys, lockout, and their background tasks."""
+"""Builds sign-in: providers, sessions, keys, lockout, and their background tasks."""
 
 from __future__ import annotations
 
