@@ -179,6 +179,15 @@ async def test_a_temporary_container_is_never_updated(host: Host) -> None:
     assert (answer.status_code, answer.json()["error"]) == (409, "Cannot update temporary rollback container")
 
 
+async def test_what_another_drydock_has_just_updated_is_left_alone(host: Host) -> None:
+    container = await host.container(Labels={"dd.update.operation": "of-somebody-else"})
+    answer = await host.api.post(f"/containers/{container}/update")
+    assert answer.status_code == 409
+    assert "only one may manage a host" in answer.json()["error"]
+    host.clock.forward(600)
+    assert (await host.update(container))["status"] == "succeeded"
+
+
 @pytest.mark.rows("C-120")
 async def test_a_store_that_refuses_leaves_no_operation_behind(host: Host) -> None:
     container = await host.container()
@@ -239,6 +248,37 @@ async def test_a_failing_action_is_general_outside_and_precise_in_the_audit(host
     entries, _ = await host.store.audit.query(AuditFilter(), 10, 0)
     assert (entries[0].action, entries[0].status) == ("container-start", "error")
     assert "executable file not found" in (entries[0].details or "")
+
+
+async def test_updates_are_counted(host: Host) -> None:
+    await host.update(await host.container())
+    await host.api.post(f"/containers/{host.id_of()}/restart")
+    assert host.metrics.actions.value(action="container-update") == 1
+    assert host.metrics.actions.value(action="container-restart") == 1
+    assert host.metrics.triggers.value(type="docker", name="local", status="success") == 1
+    assert host.metrics.updates_active.value() == 0
+    assert 'dd_update_duration_seconds_count{outcome="succeeded"} 1' in host.metrics.text().decode()
+
+
+async def test_the_preview_of_a_compose_service_shows_the_patch(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services:\n  web:\n    image: app:1\n")
+    labels = {
+        "com.docker.compose.project": "site",
+        "com.docker.compose.service": "web",
+        "com.docker.compose.project.working_dir": str(tmp_path),
+        "com.docker.compose.project.config_files": str(file),
+    }
+    container = await host.container(Labels=labels)
+    compose = (await host.api.post(f"/containers/{container}/preview")).json()["compose"]
+    assert compose.pop("patch")["diff"].splitlines()[-2:] == ["-    image: app:1", "+    image: app:2"]
+    assert compose == {
+        "files": [str(file)],
+        "paths": [str(file)],
+        "service": "web",
+        "mutation": {"intent": "update-compose-service-image", "dryRun": False, "willWrite": True},
+    }
+    assert file.read_text() == "services:\n  web:\n    image: app:1\n"
 
 
 @pytest.mark.rows("C-225", "C-226")

@@ -24,6 +24,8 @@ from drydock.docker.api import PullAuth
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
 from drydock.observe.audit import Audit
+from drydock.observe.metrics.catalogue import Metrics
+from drydock.observe.updatereport import UpdateReport
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
@@ -72,6 +74,7 @@ class Host:
     events: list[Event]
     api: httpx.AsyncClient
     gate: Gate
+    metrics: Metrics
     facts: dict[str, Any] = field(default_factory=dict)
 
     async def container(
@@ -154,7 +157,7 @@ async def serve(
         store = await open_store(StoreSettings(path=str(folder / "store")))
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
-        bus, events, gate = Bus(), list[Event](), Gate()
+        bus, events, gate, metrics = Bus(), list[Event](), Gate(), Metrics(list)
         _note(bus, events)
         fleet = Fleet(store.containers, store.retention, bus, clock, lambda one: _context(updates, one))
         defaults = WatcherDefaults(watch_by_default=True)
@@ -179,6 +182,7 @@ async def serve(
             environ={},
             mode=lambda: _word(mode),
             gate=gate,
+            meter=UpdateReport(metrics),
         )
         updates = build_updates(ports, UpdateSettings(**settings), actions)
         await fleet.load()
@@ -195,7 +199,7 @@ async def serve(
         )
         url = await stack.enter_async_context(serving(build_http(services), services.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
-            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate)
+            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics)
 
 
 def _note(bus: Bus, events: list[Event]) -> None:

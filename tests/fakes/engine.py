@@ -42,10 +42,18 @@ class Fault:
 class FakeEngine:
     """Implements `docker.api.Engine`. State is public for tests to look at."""
 
-    def __init__(self, clock: Clock, *, restart_policy_updates: bool = True, platform: str = "amd64") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        restart_policy_updates: bool = True,
+        platform: str = "amd64",
+        podman: bool = False,
+    ) -> None:
         self.clock = clock
         self.restart_policy_updates = restart_policy_updates
         self.platform = platform
+        self.podman = podman
         self.containers: dict[str, Document] = {}
         self.images: dict[str, Document] = {}
         self.tags: dict[str, str] = {}
@@ -112,7 +120,7 @@ class FakeEngine:
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def version(self) -> Document:
-        return await self._call("version", lambda: {"ApiVersion": "1.41", "Version": "20.10.24", "Components": []})
+        return await self._call("version", self._version)
 
     async def info(self) -> Document:
         facts = {"Name": HOST_NAME, "DefaultRuntime": "runc", "Architecture": "x86_64", "OSType": "linux"}
@@ -260,6 +268,10 @@ class FakeEngine:
         self.fault.after(k, name)
         return result
 
+    def _version(self) -> Document:
+        components = [{"Name": "Podman Engine", "Version": "4.3.1"}] if self.podman else []
+        return {"ApiVersion": "1.41", "Version": "20.10.24", "Components": components}
+
     def _now(self) -> str:
         return to_iso(self.clock.now_ms())
 
@@ -338,6 +350,7 @@ class FakeEngine:
         return filtered(found, filters)
 
     def _entry(self, container: Document) -> Document:
+        host = {} if self.podman else {"HostConfig": {"NetworkMode": container["HostConfig"]["NetworkMode"]}}
         return {
             "Id": container["Id"],
             "Names": [container["Name"]],
@@ -346,8 +359,8 @@ class FakeEngine:
             "Labels": dict(container["Config"]["Labels"]),
             "State": container["State"]["Status"],
             "Status": container["State"]["Status"],
-            "HostConfig": {"NetworkMode": container["HostConfig"]["NetworkMode"]},
             "Created": 0,
+            **host,
         }
 
     def _shown(self, container: Document) -> Document:
@@ -361,6 +374,9 @@ class FakeEngine:
         behaviour = self.images[container["Image"]]["_behaviour"]
         age = self.clock.now_ms() - container["_started_ms"]
         due = 3000 if behaviour == "slow" else 1000
+        if self.podman:  # nobody runs the check
+            container["State"]["Health"] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+            return
         settled = "unhealthy" if behaviour == "unhealthy" else "healthy"
         container["State"]["Health"] = {"Status": settled if age >= due else "starting", "FailingStreak": 0, "Log": []}
 
@@ -502,6 +518,10 @@ class FakeEngine:
                 raise EngineError(f"No such container: {mode.partition(':')[2]}", engine_status=500)
             if not self.containers[mode.partition(":")[2]]["State"]["Running"]:
                 raise EngineConflict("cannot join network of a non running container", engine_status=409)
+        for field in ("IpcMode", "PidMode"):
+            kind, _, owner = (container["HostConfig"].get(field) or "").partition(":")
+            if kind == "container" and owner not in self.containers:
+                raise EngineError(f"No such container: {owner}", engine_status=500)
         for name, facts in container["NetworkSettings"]["Networks"].items():
             self._network(name)
             if name in BUILT_IN and facts.get("Aliases"):

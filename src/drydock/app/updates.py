@@ -21,13 +21,14 @@ from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.observe.updatereport import UpdateReport
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
 from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
-from drydock.updates.room import Ports, Updates, build
+from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.watch.service import WatchService
 from drydock.watch.watcher import Watcher
@@ -190,6 +191,7 @@ def build_updates(
         gate_facts=lambda _: dict(gate_facts),
         identity=OwnContainer(own_container_id()),
         window_open=hosts.window_open,
+        meter=UpdateReport(services.metrics) if services.metrics else NO_METER,
     )
     services.updates = updates = build(ports, update_settings(settings), actions)
     context.window_open = hosts.window_open

@@ -8,7 +8,7 @@ rules below are applied one by one. Nothing here talks to an Engine; `updates/` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -92,6 +92,18 @@ def container_references(inspect: Document) -> dict[str, str]:
     for number, entry in enumerate(host.get("VolumesFrom") or []):
         found[f"VolumesFrom:{number}"] = entry.split(":")[0]
     return found
+
+
+def shared_with(inspect: Document) -> frozenset[str]:
+    """Containers whose network, IPC or PID namespace this one joins, by id or name as the Engine keeps them."""
+    found = container_references(inspect)
+    return frozenset(ref for field, ref in found.items() if not field.startswith("VolumesFrom"))
+
+
+def joins(references: Collection[str], owner: Document) -> bool:
+    """Whether one of `references` means the container `owner`: its id, the beginning of it, or its name."""
+    identity, name = owner["Id"], owner["Name"].lstrip("/")
+    return any(ref.lstrip("/") == name or (len(ref) >= 12 and identity.startswith(ref)) for ref in references)
 
 
 def networks_of(inspect: Document) -> list[str]:

@@ -24,6 +24,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.updates.backups import Backups
 from drydock.updates.hooks import Hooks
 from drydock.updates.journal import CANCELLED, Journal
+from drydock.updates.meter import Meter
 
 log = structlog.get_logger("updates")
 
@@ -61,6 +62,7 @@ class Aftermath:
         backups: Backups,
         hooks: Hooks,
         replaced: Replaced,
+        meter: Meter,
     ) -> None:
         self._journal = journal
         self._fleet = fleet
@@ -70,6 +72,7 @@ class Aftermath:
         self._backups = backups
         self._hooks = hooks
         self._replaced = replaced
+        self._meter = meter
         self.monitor: Monitor | None = None
 
     async def follow(self, row: Operation) -> None:
@@ -85,6 +88,7 @@ class Aftermath:
             except DrydockError as error:
                 log.warning("update.aftermath_failed", operation=row.id, step=step.__name__, error=error.message)
         if row.follow_up_due:
+            self._meter.ended(row)
             await self._journal.change(row.id, required=False, follow_up_due=False)
 
     def _steps(self, row: Operation) -> list[Callable[[Operation], Awaitable[None]]]:

@@ -39,6 +39,18 @@ class EngineInfo(Effect, frozen=True):
     """`/info` of the Engine → document."""
 
 
+class RunsHealthChecks(Effect, frozen=True):
+    """Whether this Engine runs health checks by itself, whatever else the host has → bool."""
+
+
+class Probe(Effect, frozen=True):
+    """Run a health check inside a container → whether it ended well within `timeout_s`. No answer raises."""
+
+    container: str
+    command: tuple[str, ...]
+    timeout_s: float
+
+
 class Inspect(Effect, frozen=True):
     """A container by id or name → document."""
 
@@ -61,6 +73,13 @@ class ListContainers(Effect, frozen=True):
     """All containers, running or not, optionally those with a label → list of entries."""
 
     label: str | None = None
+
+
+class Dependents(Effect, frozen=True):
+    """The containers among `entries` that share a namespace of `owner` → list of `Dependent`."""
+
+    owner: Document
+    entries: list[Document]
 
 
 class Successor(Effect, frozen=True):
@@ -176,6 +195,16 @@ class Record(Effect, frozen=True):
 
 class CurrentRow(Effect, frozen=True):
     """→ the whole row as it is now, without writing it."""
+
+
+class Duplicate(Effect, frozen=True):
+    """Whether somebody else's operation explains why the container is gone (updates.md §4) → bool."""
+
+
+class Stranger(Effect, frozen=True):
+    """Whether no operation of this id is in the journal: another manager made the container → bool."""
+
+    operation_id: str
 
 
 class Requeue(Effect, frozen=True):

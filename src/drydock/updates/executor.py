@@ -16,9 +16,11 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import PHASES, FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.host import facts_from
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
+from drydock.updates.namespaces import Namespaces
 
 log = structlog.get_logger("updates")
 
@@ -55,6 +57,7 @@ class EngineFacts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[int, tuple[float, Document]] = {}
+        self._runs_checks: dict[int, bool] = {}
 
     async def of(self, engine: Engine) -> Document:
         """The `/info` document of `engine`."""
@@ -63,6 +66,12 @@ class EngineFacts:
             facts = await self._ask(engine)
             self._known[id(engine)] = (self._clock.monotonic(), facts)
         return facts
+
+    async def runs_health_checks(self, engine: Engine) -> bool:
+        """Whether the Engine runs health checks by itself: Podman needs systemd for that. Raises `EngineError`."""
+        if id(engine) not in self._runs_checks:
+            self._runs_checks[id(engine)] = facts_from(await engine.version()).runs_health_checks
+        return self._runs_checks[id(engine)]
 
     async def _ask(self, engine: Engine) -> Document:
         """A socket proxy may refuse `/info`: updates work without, they only know less about the platform."""
@@ -86,6 +95,7 @@ class Executor:
         clock: Clock,
         surroundings: Surroundings,
         facts: EngineFacts,
+        namespaces: Namespaces,
     ) -> None:
         self._id = operation.id
         self._last = operation
@@ -95,10 +105,13 @@ class Executor:
         self._around = surroundings
         self._perform: dict[type[fx.Effect], Callable[[Any], Awaitable[Any]]] = {
             fx.EngineInfo: lambda _: facts.of(engine),
+            fx.RunsHealthChecks: lambda _: facts.runs_health_checks(engine),
+            fx.Probe: self._probe,
             fx.Inspect: lambda e: engine.inspect_container(e.ref),
             fx.InspectImage: lambda e: engine.inspect_image(e.ref),
             fx.InspectNetwork: lambda e: engine.inspect_network(e.ref),
             fx.ListContainers: self._list,
+            fx.Dependents: lambda e: namespaces.dependents(engine, e.owner, e.entries),
             fx.Successor: lambda e: journal.successor(e.container),
             fx.Now: self._now,
             fx.Pull: self._pull,
@@ -115,6 +128,8 @@ class Executor:
             fx.WriteFile: lambda e: surroundings.write_file(e.edit),
             fx.Record: self._record,
             fx.CurrentRow: self._current,
+            fx.Duplicate: lambda _: journal.is_duplicate(self._row()),
+            fx.Stranger: self._stranger,
             fx.Requeue: lambda _: journal.requeue(self._id),
             fx.Touch: self._touch,
             fx.Checkpoint: self._checkpoint,
@@ -203,6 +218,9 @@ class Executor:
     async def _current(self, _: fx.CurrentRow) -> Operation:
         return self._row()
 
+    async def _stranger(self, effect: fx.Stranger) -> bool:
+        return await self._journal.get(effect.operation_id) is None
+
     async def _gate_phase(self, phase: str) -> None:
         if PHASES.index(phase) > PHASES.index(self._row().phase):
             self._last = await self._journal.change(self._id, phase=phase)
@@ -228,6 +246,20 @@ class Executor:
 
     async def _notice(self, effect: fx.Notice) -> None:
         self._around.notice(self._row(), effect.action, effect.text)
+
+    async def _probe(self, effect: fx.Probe) -> bool:
+        """A check that takes too long, or cannot be run at all, did not pass."""
+        try:
+            async with asyncio.timeout(effect.timeout_s):
+                result = await self._engine.exec(effect.container, effect.command)
+        except TimeoutError:
+            return False
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            log.info("update.probe_failed", operation=self._id, error=error.message)
+            return False
+        return result.exit_code == 0
 
     async def _within(self, seconds: float, call: Awaitable[T]) -> T:
         try:

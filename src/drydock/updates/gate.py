@@ -9,6 +9,7 @@ from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.operation import Operation
 from drydock.updates.effects import Document, Inspect, Instant, Now, Plan, Sleep, StepFailed, Touch, reach
 from drydock.updates.options import PlanOptions
+from drydock.updates.probe import Prober, prober
 
 WINDOW_LABEL = "dd.rollback.window"
 _NANO = 1_000_000_000
@@ -83,9 +84,10 @@ def healthy(document: Document, options: PlanOptions) -> Plan[Operation]:
     yield from reach("health-gate")
     began: Instant = yield Now()
     limit, beat = patience(document, options), began.monotonic
+    own = yield from prober(document, began.monotonic)
     while True:
         now: Instant = yield Now()
-        if (yield from _verdict(document)):
+        if (yield from _verdict(document, own, now.monotonic)):
             return (yield from reach("health-gate-passed"))
         if now.monotonic - began.monotonic >= limit:
             waited = round((now.monotonic - began.monotonic) * 1000)
@@ -96,10 +98,11 @@ def healthy(document: Document, options: PlanOptions) -> Plan[Operation]:
         yield Sleep(options.gate_poll_s)
 
 
-def _verdict(first: Document) -> Plan[bool]:
+def _verdict(first: Document, own: Prober | None, now: float) -> Plan[bool]:
     """True: healthy. False: not decided, also when the Engine cannot be asked just now."""
     try:
         document: Document = yield Inspect(first["Id"])
+        probed = (yield from own.verdict(now)) if own and document["State"].get("Running") else None
     except EngineNotFound as error:
         raise NotHealthy(f"Container {_name(first)} vanished during the health gate") from error
     except EngineError:
@@ -109,7 +112,7 @@ def _verdict(first: Document) -> Plan[bool]:
         raise NotHealthy(f"Container {_name(first)} exited during the health gate (exit code {state.get('ExitCode')})")
     if _restarted(first, document):
         raise NotHealthy(f"Container {_name(first)} restarted during the health gate")
-    status: str | None = (state.get("Health") or {}).get("Status")
+    status: str | None = probed or (state.get("Health") or {}).get("Status")
     if status == "unhealthy":
         raise NotHealthy(f"Health gate failed: container {_name(first)} reported unhealthy")
     return bool(status == "healthy")

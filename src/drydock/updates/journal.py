@@ -23,6 +23,9 @@ log = structlog.get_logger("updates.journal")
 
 CANCELLED = "Cancelled by operator"
 
+DUPLICATE_MS = 15 * 60_000
+"""How long ago an update may have succeeded to explain that the container of another is gone (updates.md §4)."""
+
 
 class Rows(Protocol):
     """Durable rows. `save` returns when the row survives a power loss; it raises when it does not."""
@@ -170,6 +173,16 @@ class Journal:
         """History of a container, newest first."""
         return await self._rows.of(key, container_id)
 
+    async def is_duplicate(self, row: Operation) -> bool:
+        """Whether another operation on the same container runs, or has just succeeded (updates.md §4)."""
+        if any(other.key == row.key and other.id != row.id for other in self._active.values()):
+            return True
+        since = self._clock.now_ms() - DUPLICATE_MS
+        return any(
+            other.id != row.id and other.key == row.key and other.status == "succeeded" and _ended(other) > since
+            for other in await self._rows.of(row.key, row.container_id)
+        )
+
     async def prune(self, days: int, keep: int) -> int:
         """Forget terminal rows that are too old or too many, and saved documents nobody needs; returns how many rows."""
         await self._rows.drop_old_specs(self._clock.now_ms())
@@ -198,3 +211,7 @@ class Journal:
         else:
             self._active.pop(row.id, None)
             self._cancels.pop(row.id, None)
+
+
+def _ended(row: Operation) -> int:
+    return row.completed_at or row.updated_at

@@ -53,6 +53,7 @@ class Lifecycle:
                 await self._call(engine, verb)(container.id)
             except EngineError as error:
                 raise ActionFailed(error.message) from error
+            self._service.meter.acted(f"container-{verb}")
             await self._look_again(container.watcher, container.agent)
         return self._fleet.need(container_id)
 

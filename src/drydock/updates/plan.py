@@ -18,6 +18,7 @@ from drydock.updates.effects import (
     Create,
     CurrentRow,
     Document,
+    Duplicate,
     Inspect,
     Notice,
     Plan,
@@ -62,6 +63,8 @@ def update(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     except _HalfRenamed as error:
         return (yield from roll_back("create_new_failed", error, options))
     except DrydockError as error:
+        if _is_gone(error) and (yield Duplicate()):
+            return (yield from write(status="expired", phase="expired", last_error=error.message))
         return (yield from write(**_untouched(error)))
     return (yield from replace(operation, options))
 
@@ -99,9 +102,11 @@ def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]
 # ── before anything has changed ─────────────────────────────────────────────────────────────────────────────────────
 
 
+def _is_gone(error: DrydockError) -> bool:
+    return isinstance(error, Gone) or (isinstance(error, EngineNotFound) and "no such container" in str(error).lower())
+
+
 def _untouched(error: DrydockError) -> dict[str, Any]:
-    if isinstance(error, Gone):
-        return {"status": "failed", "phase": "failed", "last_error": error.message}
     phase = "pull-failed" if isinstance(error, PullFailed) else "failed"
     return {"status": "failed", "phase": phase, "last_error": error.message}
 

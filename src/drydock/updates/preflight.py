@@ -9,13 +9,15 @@ from __future__ import annotations
 import msgspec
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
-from drydock.core.operation import Dependent, Operation, backup_reference, temporary_base
-from drydock.core.recreate import Subject, clone, container_references, networks_of
+from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference, temporary_base
+from drydock.core.recreate import Subject, clone, container_references, joins, networks_of
+from drydock.core.times import from_iso
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
     Cancelled,
     Checkpoint,
     CurrentRow,
+    Dependents,
     Document,
     EngineInfo,
     InspectImage,
@@ -29,6 +31,7 @@ from drydock.updates.effects import (
     SaveBackup,
     Scan,
     StepFailed,
+    Stranger,
     Successor,
     Tag,
     Verify,
@@ -43,6 +46,13 @@ from drydock.updates.rollback import name_image, wall_time
 from drydock.updates.targets import spelled
 
 SWARM_LABEL = "com.docker.swarm.task.id"
+SECOND_MANAGER = (
+    "Another Drydock updated this container less than 10 minutes ago: only one may manage a host. "
+    "Stop the other one; if there is none (the store was replaced), try again in 10 minutes."
+)
+SECOND_MANAGER_MS = 10 * 60_000
+"""Two managers would undo each other's work (updates.md §9.5, row 18)."""
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
 
 
@@ -80,6 +90,7 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """Make the image available, check everything that can be checked, journal how to go there and back."""
     old = yield from _container(operation)
     _refuse_foreign(old)
+    yield from _refuse_second_manager(old)
     operation = yield from _spell(operation, old)
     source = yield from look_image(old["Image"])
     info: Document = yield EngineInfo()
@@ -119,6 +130,19 @@ def _refuse_foreign(old: Document) -> None:
         )
     if SWARM_LABEL in (old["Config"].get("Labels") or {}):
         raise Refused("Container is managed by Docker Swarm")
+
+
+def _refuse_second_manager(old: Document) -> Plan[None]:
+    made_by = made_lately_by(old, (yield from wall_time()))
+    if made_by and (yield Stranger(made_by)):
+        raise Refused(SECOND_MANAGER)
+
+
+def made_lately_by(container: Document, now_ms: int) -> str | None:
+    """The operation that created a container, while the container is young enough to be still worked on."""
+    made_by: str | None = (container["Config"].get("Labels") or {}).get(OPERATION_LABEL)
+    created = from_iso(container.get("Created"))
+    return made_by if created is not None and now_ms - created < SECOND_MANAGER_MS else None
 
 
 def _spell(operation: Operation, old: Document) -> Plan[Operation]:
@@ -202,6 +226,7 @@ def _journal(
         raise NothingToDo("The container already runs this image")
     entries: list[Document] = yield ListContainers()
     yield from _networks_exist(old)
+    dependents: list[Dependent] = yield Dependents(old, entries)
     replaced, inherited = yield from _references(old)
     result = clone(
         Subject(
@@ -233,7 +258,7 @@ def _journal(
         old_restart_policy=(old.get("HostConfig") or {}).get("RestartPolicy"),
         auto_remove=bool((old.get("HostConfig") or {}).get("AutoRemove")),
         target_image_id=target["Id"],
-        dependents=_dependents(old, entries),
+        dependents=dependents,
         backup_id=backup_id,
         edits=files.edits or operation.edits,
         post_start=files.post_start,
@@ -268,24 +293,20 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     replaced, inherited = dict[str, str](), set[str]()
     for field, ref in container_references(old).items():
         other = yield from look(ref)
+        if other is None or temporary_base(other["Name"].lstrip("/")):
+            other = (yield from _heir(ref)) or other
         if other is None:
-            successor: str | None = yield Successor(ref)
-            other = (yield from look(successor)) if successor else None
-            if other is None:
-                raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
+            raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
+        if not joins({ref}, other):
             replaced[ref] = other["Id"]
         if field.startswith("VolumesFrom"):
             inherited |= {mount["Destination"] for mount in other.get("Mounts") or []}
     return replaced, frozenset(inherited)
 
 
-def _dependents(old: Document, entries: list[Document]) -> list[Dependent]:
-    mode = f"container:{old['Id']}"
-    return [
-        Dependent(id=entry["Id"], name=entry["Names"][0].lstrip("/"), running=entry.get("State") == "running")
-        for entry in entries
-        if (entry.get("HostConfig") or {}).get("NetworkMode") == mode
-    ]
+def _heir(container: str) -> Plan[Document | None]:
+    successor: str | None = yield Successor(container)
+    return (yield from look(successor)) if successor else None
 
 
 def _temporary_name(old: Document, entries: list[Document]) -> Plan[str]:

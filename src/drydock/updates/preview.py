@@ -17,9 +17,13 @@ from drydock.core.errors import (
 from drydock.core.model import Container, UpdateKind
 from drydock.core.recreate import networks_of
 from drydock.core.update import update_kind
-from drydock.docker.api import Engine
+from drydock.docker.api import Document, Engine
+from drydock.docker.own import OwnFolders
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
+from drydock.updates.compose.outlook import Outlook, outlook
+from drydock.updates.compose.project import SERVICE
+from drydock.updates.namespaces import Namespaces
 from drydock.updates.service import UpdateService
 from drydock.updates.targets import spelled, wanted_image
 
@@ -35,7 +39,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     networks: list[str]
     volumes: list[str] = []
     dependents: list[str] = []
-    compose: dict[str, Any] | None = None
+    compose: Outlook | None = None
 
 
 class PreviewFailed(DrydockError):
@@ -67,10 +71,19 @@ _ACTIONS = {
 class Previews:
     """Looks at the container and says what would change."""
 
-    def __init__(self, service: UpdateService, fleet: Fleet, engine_for: Callable[[str, str | None], Engine]) -> None:
+    def __init__(
+        self,
+        service: UpdateService,
+        fleet: Fleet,
+        engine_for: Callable[[str, str | None], Engine],
+        namespaces: Namespaces,
+        folders: OwnFolders,
+    ) -> None:
         self._service = service
         self._fleet = fleet
         self._engine_for = engine_for
+        self._namespaces = namespaces
+        self._folders = folders
 
     async def of(self, container_id: str) -> Preview:
         """The preview; raises `PreviewFailed`."""
@@ -83,25 +96,33 @@ class Previews:
             raise _translated(error) from error
 
     async def _look(self, container: Container) -> Preview:
-        admission.need_action(container, self._service.eligibility(container))
+        action = admission.need_action(container, self._service.eligibility(container))
         engine = self._engine_for(container.watcher, container.agent)
         document = await engine.inspect_container(container.id)
-        wanted = wanted_image(container)
-        entries = await engine.list_containers(all=True)
+        new_image = spelled(wanted_image(container), document["Config"]["Image"])
+        sharing = await self._namespaces.dependents(engine, document, await engine.list_containers(all=True))
         return Preview(
             container_name=container.name,
             current_image=f"{container.image.registry.name}/{container.image.name}:{container.image.tag.value}",
-            new_image=spelled(wanted, document["Config"]["Image"]),
+            new_image=new_image,
             update_kind=update_kind(container),
             is_running=bool(document["State"].get("Running")),
             networks=networks_of(document),
             volumes=[mount["Name"] for mount in document.get("Mounts") or [] if mount.get("Type") == "volume"],
-            dependents=[
-                entry["Names"][0].lstrip("/")
-                for entry in entries
-                if (entry.get("HostConfig") or {}).get("NetworkMode") == f"container:{container.id}"
-            ],
+            dependents=[one.name for one in sharing],
+            compose=await self._compose(container, action, document, new_image, engine),
         )
+
+    async def _compose(
+        self, container: Container, action_id: str, document: Document, new_image: str, engine: Engine
+    ) -> Outlook | None:
+        action, config = self._service.actions.get(action_id), document["Config"]
+        labels: dict[str, str] = config.get("Labels") or {}
+        if action is None or SERVICE not in labels:
+            return None
+        row = self._service.sketch(container)
+        row = msgspec.structs.replace(row, wanted=msgspec.structs.replace(row.wanted, reference=new_image))
+        return await outlook(row, action, labels, config["Image"], await self._folders.of(engine))
 
 
 def _translated(error: DrydockError) -> PreviewFailed:

@@ -12,6 +12,7 @@ from drydock.clock import Clock
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.own import OwnFolders
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
@@ -25,6 +26,7 @@ from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
 from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.locks import Locks
+from drydock.updates.meter import Meter, NoMeter
 from drydock.updates.options import PlanOptions
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
@@ -49,7 +51,7 @@ class NotSelf:
         return True
 
 
-NO_GATE, NOT_SELF = NoGate(), NotSelf()
+NO_GATE, NOT_SELF, NO_METER = NoGate(), NotSelf(), NoMeter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Ports:
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
     identity: SelfFacts = NOT_SELF
     window_open: Callable[[Container], bool | None] = lambda _: None
+    meter: Meter = NO_METER
 
 
 @dataclass(frozen=True)
@@ -112,14 +115,10 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         backups=backups,
         hooks=hooks,
         replaced=ports.replaced,
+        meter=ports.meter,
     )
-
-    def tell(row: Operation, action: str, text: str) -> None:
-        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
-
-    surroundings = PlanSurroundings(
-        pull_auth=ports.pull_auth, gate=ports.gate, hooks=hooks, backups=backups, actions=known, tell=tell
-    )
+    folders = OwnFolders()
+    surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
     options = _Options(settings, known)
     worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
     service = UpdateService(
@@ -138,25 +137,48 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         identity=ports.identity,
         gate=ports.gate_facts,
         window_open=ports.window_open,
+        meter=ports.meter,
     )
-    aftermath.monitor = HealthMonitor(
+    aftermath.monitor = _monitor(ports, service, backups, settings)
+    return Updates(
+        service=service,
+        rollbacks=Rollbacks(service, backups, ports.fleet),
+        lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
+        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces, folders),
+        chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
+        automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
+        actions=known,
+    )
+
+
+def _surroundings(
+    ports: Ports, hooks: Hooks, backups: Backups, actions: Actions, folders: OwnFolders, aftermath: Aftermath
+) -> PlanSurroundings:
+    def tell(row: Operation, action: str, text: str) -> None:
+        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
+
+    return PlanSurroundings(
+        pull_auth=ports.pull_auth,
+        gate=ports.gate,
+        hooks=hooks,
+        backups=backups,
+        actions=actions,
+        engine_for=ports.engine_for,
+        folders=folders,
+        tell=tell,
+    )
+
+
+def _monitor(ports: Ports, service: UpdateService, backups: Backups, settings: UpdateSettings) -> HealthMonitor:
+    return HealthMonitor(
         service=service,
         backups=backups,
-        journal=journal,
+        journal=service.journal,
         fleet=ports.fleet,
         engine_for=ports.engine_for,
         clock=ports.clock,
         supervisor=ports.supervisor,
         options=settings.plan_options(),
-    )
-    return Updates(
-        service=service,
-        rollbacks=Rollbacks(service, backups, ports.fleet),
-        lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for),
-        chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
-        automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
-        actions=known,
     )
 
 

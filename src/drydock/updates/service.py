@@ -28,6 +28,7 @@ from drydock.updates.actions import Actions
 from drydock.updates.aftermath import Aftermath
 from drydock.updates.journal import Journal
 from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
+from drydock.updates.meter import Meter
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.sweep import Sweeper
 from drydock.updates.targets import described, wanted_image
@@ -97,6 +98,7 @@ class UpdateService:
         identity: SelfFacts,
         gate: Callable[[Container], dict[str, Any]],
         window_open: Callable[[Container], bool | None],
+        meter: Meter,
     ) -> None:
         self.journal = journal
         self.actions = actions
@@ -113,12 +115,14 @@ class UpdateService:
         self._identity = identity
         self._gate = gate
         self._window_open = window_open
+        self.meter = meter
         self._owned: set[str] = set()
 
     # ── what is known ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def changed(self, row: Operation) -> None:
         """The journal tells of a change; without a cap, `queued` is never shown (updates.md §4)."""
+        self.meter.running(sum(one.status == "in-progress" for one in self.journal.active()))
         if row.status == "queued" and not self.settings.max_concurrent:
             return
         self._bus.publish(OperationChanged(operation=public(row)))
@@ -182,6 +186,7 @@ class UpdateService:
         admission.check_container(
             container, self.active(container), await self._mode(), self.eligibility(container), self._clock.now_ms()
         )
+        await self._worker.refuse_second_manager(container)
 
     async def accept(
         self,
@@ -202,7 +207,10 @@ class UpdateService:
             dry_run=bool(action and action.dry_run),
             **(more or {}),
         )
-        return await self._insert(operation)
+        row = await self._insert(operation)
+        if source == "manual":
+            self.meter.acted("container-update")
+        return row
 
     async def _insert(self, operation: Operation) -> Operation:
         await self.journal.insert(operation)

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import structlog
 
 from drydock.core.operation import FileEdit, Operation
-from drydock.docker.api import PullAuth
+from drydock.docker.api import Engine, PullAuth
+from drydock.docker.own import OwnFolders
 from drydock.updates.actions import Actions
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
-from drydock.updates.compose.project import FilesPlan, plan_files
+from drydock.updates.compose.project import NOTHING, SERVICE, FilesPlan, plan_files
 from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
@@ -78,6 +79,8 @@ class PlanSurroundings:
         hooks: Hooks,
         backups: Backups,
         actions: Actions,
+        engine_for: Callable[[str, str | None], Engine],
+        folders: OwnFolders,
         tell: Callable[[Operation, str, str], None],
     ) -> None:
         self._pull_auth = pull_auth
@@ -85,6 +88,8 @@ class PlanSurroundings:
         self._hooks = hooks
         self._backups = backups
         self._actions = actions
+        self._engine_for = engine_for
+        self._folders = folders
         self._tell = tell
 
     async def pull_auth(self, reference: str) -> PullAuth | None:
@@ -107,8 +112,13 @@ class PlanSurroundings:
     async def plan_files(self, operation: Operation, container: Document) -> FilesPlan:
         """See `compose.project.plan_files`."""
         config = container["Config"]
-        action = self._actions.get(operation.trigger_name)
-        return await plan_files(operation, action, config.get("Labels") or {}, config["Image"])
+        labels: dict[str, str] = config.get("Labels") or {}
+        if SERVICE not in labels:
+            return NOTHING
+        translate = await self._folders.of(self._engine_for(operation.watcher, operation.agent))
+        return await plan_files(
+            operation, self._actions.get(operation.trigger_name), labels, config["Image"], translate
+        )
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         """See `Backups.make`."""

@@ -12,14 +12,18 @@ from typing import Protocol
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import DrydockError, EngineError, EngineNotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound
+from drydock.core.model import Container
 from drydock.core.operation import Dependent, ImageWanted, Operation
+from drydock.core.times import from_iso
 from drydock.docker.api import Engine
 from drydock.updates import effects as fx
 from drydock.updates.executor import EngineFacts, Executor, Surroundings
 from drydock.updates.journal import Journal
+from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.plan import update
+from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
 
 log = structlog.get_logger("updates")
@@ -48,6 +52,7 @@ class Worker:
         self._around = surroundings
         self._options_for = options_for
         self._facts = EngineFacts(clock)
+        self.namespaces = Namespaces()
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
@@ -57,6 +62,25 @@ class Worker:
             log.exception("update.broken", operation=operation.id)
             row = await self._after_fault(operation, error)
         return await self._then(row)
+
+    async def refuse_second_manager(self, container: Container) -> None:
+        """`Conflict` while another manager works on the container (updates.md §9.5, row 18).
+
+        Only one that started lately can be young. An Engine that does not answer is left to the operation itself,
+        which asks again.
+        """
+        now = self._clock.now_ms()
+        started = from_iso(container.details.started_at if container.details else None)
+        if started is not None and now - started >= SECOND_MANAGER_MS:
+            return
+        try:
+            document = await self._engine_for(container.watcher, container.agent).inspect_container(container.id)
+        except EngineError as error:
+            log.info("update.not_looked_at", container=container.name, error=error.message)
+            return
+        made_by = made_lately_by(document, now)
+        if made_by is not None and await self._journal.get(made_by) is None:
+            raise Conflict(SECOND_MANAGER)
 
     async def restart(self, operation: Operation) -> Operation:
         """A dependent that only wants a restart after what it depends on was updated (updates.md §12.3)."""
@@ -80,7 +104,7 @@ class Worker:
 
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
-        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts)
+        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces)
         return await executor.run(plan)
 
     async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
@@ -107,7 +131,7 @@ class Worker:
         return await self._journal.change(row.id, required=False, dependents_due=False)
 
     async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
-        """Create a container that shared the replaced one's network anew, on the same image."""
+        """Create a container that shared a namespace of the replaced one anew, on the same image."""
         engine = self._engine_for(parent.watcher, parent.agent)
         for pause in (*DEPENDENT_RETRIES_S, None):
             try:

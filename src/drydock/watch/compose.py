@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any
 
 import structlog
 
-from drydock.core.errors import EngineError
 from drydock.core.labels import COMPOSE_SERVICE, DEPENDS_ON, csv
 from drydock.docker.api import Engine
+from drydock.docker.own import OwnFolders
 
 log = structlog.get_logger("watcher")
 
@@ -32,9 +31,9 @@ Services = Mapping[str, Any]
 
 @dataclass
 class ComposeFiles:
-    """Reads each file once while it stays as it is. `mounts` maps host folders to ours; None until it was asked for."""
+    """Reads each file once while it stays as it is."""
 
-    mounts: list[tuple[str, str]] | None = None
+    folders: OwnFolders = field(default_factory=OwnFolders)
     _kept: dict[str, tuple[int, Services]] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
@@ -44,16 +43,8 @@ class ComposeFiles:
         files = _paths(labels)
         if not service or not files or DEPENDS_ON in labels:
             return None
-        if self.mounts is None:
-            self.mounts = await own_mounts(engine)
-        return await asyncio.to_thread(self._read_all, service, [self.translate(path) for path in files])
-
-    def translate(self, path: str) -> str:
-        """Where we see a path of the host: through the longest bind mount that leads there."""
-        for source, destination in sorted(self.mounts or (), key=lambda mount: -len(mount[0])):
-            if path == source or path.startswith(source.rstrip("/") + "/"):
-                return posixpath.join(destination, path[len(source) :].lstrip("/"))
-        return path
+        translate = await self.folders.of(engine)
+        return await asyncio.to_thread(self._read_all, service, [translate(path) for path in files])
 
     def _read_all(self, service: str, paths: Sequence[str]) -> tuple[str, ...] | None:
         found = [services for path in paths if (services := self._services(path)) is not None]
@@ -115,13 +106,3 @@ def dependencies(service: Any) -> Iterable[str]:
     """The names in a service's `depends_on`: a list, or the keys of a mapping."""
     listed = service.get("depends_on") if isinstance(service, Mapping) else None
     return [str(name).strip() for name in listed if str(name).strip()] if isinstance(listed, list | Mapping) else []
-
-
-async def own_mounts(engine: Engine) -> list[tuple[str, str]]:
-    """Bind mounts of the container that Drydock runs in (host folder, our folder); none outside of a container."""
-    try:
-        inspected = await engine.inspect_container(socket.gethostname())
-    except EngineError:
-        return []
-    mounts = inspected.get("Mounts") or []
-    return [(str(m.get("Source")), str(m.get("Destination"))) for m in mounts if m.get("Type") == "bind"]

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drydock.core.operation import FileEdit, ImageWanted, Operation
+from drydock.docker.own import translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.edit import ComposeProblem, Interpolated, edit_image
 from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, write_edit
+from drydock.updates.compose.outlook import outlook
 from drydock.updates.compose.project import config_files, plan_files
 
 FULL = """\
@@ -232,3 +234,41 @@ def test_the_own_label_wins_and_folders_are_probed(tmp_path: Path) -> None:
     assert config_files(labels, PLAIN) == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     by_folder = Action(id="dockercompose.x", type="dockercompose", name="x", file=str(tmp_path))
     assert config_files({}, by_folder) == [tmp_path / "docker-compose.yml"]
+
+
+async def test_paths_of_the_host_are_read_and_written_where_we_see_them(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: app:${V}\n")
+    (tmp_path / ".env").write_text("V=1\n")
+    labels = labels_of(Path("/srv/stack"), "/srv/stack/compose.yaml")
+    mounts = [("/srv", "/nowhere"), ("/srv/stack", str(tmp_path))]
+    plan = await plan_files(operation(), PLAIN, labels, "app:1", lambda path: translate(path, mounts))
+    assert [(edit.path, edit.after) for edit in plan.edits] == [(str(tmp_path / ".env"), "V=2\n")]
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [("/srv/a/b.yaml", "/in/b.yaml"), ("/srv/ab", "/out/ab"), ("/srv/a", "/in"), ("/else/x", "/else/x")],
+)
+def test_the_longest_mount_wins(path: str, seen: str) -> None:
+    assert translate(path, [("/srv", "/out"), ("/srv/a", "/in")]) == seen
+
+
+async def test_the_preview_shows_the_patch_and_nothing_around_it(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    environment: {PASSWORD: x}\n    image: app:1\n")
+    labels = labels_of(Path("/srv"), "/srv/compose.yaml")
+    shown = await outlook(operation(), PLAIN, labels, "app:1", lambda path: path.replace("/srv", str(tmp_path)))
+    assert shown is not None
+    assert (shown.files, shown.paths) == (["/srv/compose.yaml"], [str(tmp_path / "compose.yaml")])
+    assert (shown.service, shown.mutation.will_write, shown.mutation.dry_run) == ("web", True, False)
+    assert shown.patch is not None
+    assert shown.patch.diff.splitlines()[2:] == ["@@ -4 +4 @@", "-    image: app:1", "+    image: app:2"]
+    assert (tmp_path / "compose.yaml").read_text().endswith("app:1\n")
+
+
+async def test_the_preview_says_why_a_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: other:1\n")
+    shown = await outlook(operation(), STRICT, labels_of(tmp_path, "compose.yaml"), "app:1", str)
+    assert shown is not None
+    assert (shown.mutation.will_write, shown.patch) == (False, None)
+    assert "reconcile them first" in shown.warnings[0]
+    assert await outlook(operation(), STRICT, {}, "app:1", str) is None

@@ -139,6 +139,15 @@ async def owner_of_a_shared_network(bench: Bench) -> list[Operation]:
 
 
 @scenario
+async def owner_of_a_shared_pid_namespace(bench: Bench) -> list[Operation]:
+    images(bench)
+    bench.engine.add_image("side:1")
+    container = await bench.container(HostConfig=ALWAYS)
+    await bench.container("side", image="side:1", HostConfig={"PidMode": f"container:{container}", **ALWAYS})
+    return [await bench.accept(container)]
+
+
+@scenario
 async def sharer_of_a_network(bench: Bench) -> list[Operation]:
     images(bench)
     bench.engine.add_image("vpn:1")
@@ -288,7 +297,8 @@ def lasting(container: Document) -> Document:
         }
         for name, facts in container["NetworkSettings"]["Networks"].items()
     }
-    host = {key: value for key, value in container["HostConfig"].items() if key not in ("Binds", "NetworkMode")}
+    changing = ("Binds", "NetworkMode", "IpcMode", "PidMode")
+    host = {key: value for key, value in container["HostConfig"].items() if key not in changing}
     return {
         "running": container["State"]["Running"],
         "host": host,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from drydock.core.errors import EngineError
-from drydock.core.operation import Operation, public
+from drydock.core.operation import OPERATION_LABEL, Operation, public
+from drydock.updates.probe import NOTE
 from fakes.bench import CHECK, NEW, OLD, Bench
 from fakes.engine import Fault
 
@@ -23,6 +24,19 @@ class FailOn(Fault):
         if self.seen >= self.nth:
             self.left -= 1
             raise EngineError(f"{call} refused", engine_status=500)
+
+
+class Recovering(Fault):
+    """What runs inside is well `after` so many probes."""
+
+    def __init__(self, bench: Bench, after: int) -> None:
+        self.bench, self.left = bench, after
+
+    def before(self, k: int, call: str) -> None:
+        if call == "exec":
+            self.left -= 1
+            if self.left < 0:
+                self.bench.engine.exec_codes["true"] = 0
 
 
 async def updated(bench: Bench, behaviour: str = "runs", **document: object) -> Operation:
@@ -91,6 +105,27 @@ async def test_an_unhealthy_image_is_rolled_back(bench: Bench) -> None:
     assert public(row)["rollbackReason"] == "Health check failed"
     assert "lastError" not in public(row)
     assert_old_is_back(bench)
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "succeeded"), (1, "rolled-back")])
+async def test_where_nobody_runs_the_health_check_the_gate_does(code: int, status: str) -> None:
+    bench = Bench(podman=True)
+    bench.engine.exec_codes["true"] = code
+    row = await updated(bench)
+    assert row.status == status
+    assert row.warnings == [NOTE]
+    assert bench.engine.calls.count("exec") > 1 if code else bench.engine.calls.count("exec") == 1
+    if code:
+        assert row.last_error == "Health gate failed: container web reported unhealthy"
+        assert_old_is_back(bench)
+
+
+async def test_a_check_that_fails_at_first_has_its_start_period() -> None:
+    bench = Bench(podman=True)
+    bench.engine.exec_codes["true"] = 1
+    bench.engine.fault = Recovering(bench, after=4)
+    assert (await updated(bench)).status == "succeeded"
+    assert bench.engine.calls.count("exec") == 5
 
 
 @pytest.mark.parametrize("behaviour", ["exits", "no-start"])
@@ -231,6 +266,36 @@ async def test_dependents_of_a_shared_network_are_created_anew(bench: Bench) -> 
     assert not (await bench.rows.get(row.id)).dependents_due  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("field", ["NetworkMode", "IpcMode", "PidMode"])
+@pytest.mark.parametrize("podman", [False, True])
+async def test_every_shared_namespace_makes_a_dependent(field: str, podman: bool) -> None:
+    bench = Bench(podman=podman)
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW, local=False)
+    bench.engine.add_image("side:1")
+    container = await bench.container()
+    await bench.container("side", image="side:1", HostConfig={field: f"container:{container}"})
+    await bench.container("alone", image="side:1")
+    alone = bench.engine.by_name("alone")
+    row = await bench.worker.run(await bench.accept(container))
+    assert (row.status, [one.name for one in row.dependents]) == ("succeeded", ["side"])
+    assert bench.engine.names() == {"web": "running", "side": "running", "alone": "running"}
+    assert bench.engine.by_name("side")["HostConfig"][field] == f"container:{row.new_container_id}"  # type: ignore[index]
+    assert bench.engine.by_name("alone") == alone
+
+
+async def test_what_a_container_hangs_on_is_asked_once(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    bench.engine.add_image("app:3", NEW)
+    others = [await bench.container(f"other{n}") for n in range(5)]
+    first = await bench.worker.run(await bench.accept(await bench.container()))
+    before = bench.engine.calls.count("inspect")
+    bench.engine.calls.clear()
+    await bench.worker.run(await bench.accept(first.new_container_id or "", "app:3"))
+    assert before - bench.engine.calls.count("inspect") == len(others)
+
+
 async def test_dependents_are_left_alone_when_the_update_is_rolled_back(bench: Bench) -> None:
     bench.engine.add_image("app:1", OLD)
     bench.engine.add_image("app:2", NEW, behaviour="exits", local=False)
@@ -304,3 +369,36 @@ async def test_a_full_disk_before_a_step_undoes_what_was_done(bench: Bench) -> N
     row = await updated(bench)
     assert row.status == "rolled-back"
     assert_old_is_back(bench)
+
+
+async def test_an_update_that_comes_too_late_expires_in_silence(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container()
+    second = await bench.accept(container)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"
+    late = await bench.worker.run(second)
+    assert (late.status, late.phase) == ("expired", "expired")
+    assert late.last_error == "Container web no longer exists"
+
+
+async def test_a_container_that_vanished_without_reason_is_a_failure(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container()
+    second = await bench.accept(container)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"
+    bench.clock.forward(15 * 60 + 1)
+    assert (await bench.worker.run(second)).status == "failed"
+
+
+async def test_a_second_manager_is_refused_for_ten_minutes(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    container = await bench.container(Labels={OPERATION_LABEL: "somebody-else"})
+    row = await bench.worker.run(await bench.accept(container))
+    assert row.status == "failed"
+    assert "only one may manage a host" in (row.last_error or "")
+    assert bench.engine.names() == {"web": "running"}
+    bench.clock.forward(10 * 60)
+    assert (await bench.worker.run(await bench.accept(container))).status == "succeeded"

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from drydock.core.operation import FileEdit, Operation, PostStart
+from drydock.docker.own import Translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.edit import ComposeProblem, Edited, edit_image, services_of
 from drydock.updates.compose.files import read_text, sha256
@@ -37,22 +38,36 @@ class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = FilesPlan()
 
 
-async def plan_files(operation: Operation, action: Action | None, labels: Mapping[str, str], current: str) -> FilesPlan:
+def _as_it_is(path: str) -> str:
+    return path
+
+
+async def plan_files(
+    operation: Operation,
+    action: Action | None,
+    labels: Mapping[str, str],
+    current: str,
+    translate: Translate = _as_it_is,
+) -> FilesPlan:
     """Edits for this update; raises `ComposeProblem` when a `dockercompose` action must not go on without them.
 
-    For plain `docker` actions the edit is a courtesy: what does not work out is a warning.
+    For plain `docker` actions the edit is a courtesy: what does not work out is a warning. `translate` tells where we
+    see the paths that Compose wrote into the labels.
     """
     if operation.source == "dependent" or action is None:
         return NOTHING
-    return await asyncio.to_thread(_plan, operation, action, labels, current)
+    return await asyncio.to_thread(_plan, operation, action, labels, current, translate)
 
 
-def _plan(operation: Operation, action: Action, labels: Mapping[str, str], current: str) -> FilesPlan:
-    files, service = config_files(labels, action), labels.get(SERVICE)
+def _plan(
+    operation: Operation, action: Action, labels: Mapping[str, str], current: str, translate: Translate
+) -> FilesPlan:
+    files, service = config_files(labels, action, translate), labels.get(SERVICE)
     if not files or not service:
         return NOTHING
+    env_path = _environment_file(labels, files[0], translate)
     try:
-        return _edits(operation, action, labels, current, files, service)
+        return _edits(operation, action, env_path, current, files, service)
     except (ComposeProblem, OSError) as error:
         text = error.message if isinstance(error, ComposeProblem) else f"{error.filename}: {error.strerror}"
         if action.type == "dockercompose" and action.reconciliation_mode == "block":
@@ -60,13 +75,16 @@ def _plan(operation: Operation, action: Action, labels: Mapping[str, str], curre
         return FilesPlan(service=service, warnings=[text])
 
 
-def config_files(labels: Mapping[str, str], action: Action) -> list[Path]:
-    """The files of the container's project, in order: its own label, Compose's labels, the action's FILE."""
+def config_files(labels: Mapping[str, str], action: Action, translate: Translate = _as_it_is) -> list[Path]:
+    """The files of the container's project, in order: its own label, Compose's labels, the action's FILE.
+
+    Compose's own labels hold paths of the host; what an operator wrote is a path as we see it.
+    """
     folder = labels.get(WORKING_DIR, "")
     if own := labels.get(action.compose_file_label, "").strip():
-        return [_absolute(own, folder)]
+        return [_absolute(own, translate(folder))]
     if named := [part.strip() for part in labels.get(CONFIG_FILES, "").split(",") if part.strip()]:
-        return [_absolute(part, folder) for part in named]
+        return [Path(translate(str(_absolute(part, folder)))) for part in named]
     return _probe(Path(action.file)) if action.file else []
 
 
@@ -83,7 +101,7 @@ def _probe(path: Path) -> list[Path]:
 def _edits(
     operation: Operation,
     action: Action,
-    labels: Mapping[str, str],
+    env_path: Path | None,
     current: str,
     files: list[Path],
     service: str,
@@ -98,7 +116,6 @@ def _edits(
     if reference is None or "image" not in merged:
         return FilesPlan(post_start=hooks, service=service)
     path = _file_to_edit(texts, service)
-    env_path = _environment_file(labels, path)
     env_text = read_text(env_path) if env_path else None
     edited = edit_image(texts[path], service, reference, env_text)
     edits = [
@@ -151,10 +168,13 @@ def _file_to_edit(texts: Mapping[Path, str], service: str) -> Path:
     return holding[-1]
 
 
-def _environment_file(labels: Mapping[str, str], compose: Path) -> Path | None:
+def _environment_file(labels: Mapping[str, str], compose: Path, translate: Translate) -> Path | None:
     named = labels.get(ENV_FILES, "").split(",")[-1].strip()
-    folder = labels.get(WORKING_DIR) or str(compose.parent)
-    path = _absolute(named, folder) if named else Path(folder) / ".env"
+    folder = labels.get(WORKING_DIR)
+    if named:
+        path = Path(translate(str(_absolute(named, folder or ""))))
+    else:
+        path = (Path(translate(folder)) if folder else compose.parent) / ".env"
     return path if path.is_file() else None
 
 

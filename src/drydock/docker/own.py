@@ -1,0 +1,53 @@
+"""The container that Drydock itself runs in, and where paths of the host are seen from inside of it.
+
+Compose writes paths of the host into labels. Where Drydock runs in a container, they lead through its own bind mounts
+(updates.md §11.1, watching.md §5.12).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import socket
+from collections.abc import Callable, Sequence
+
+from drydock.core.errors import EngineError, EngineNotFound
+from drydock.docker.api import Engine
+
+Mounts = Sequence[tuple[str, str]]
+"""Folder of the host, and ours."""
+
+Translate = Callable[[str], str]
+"""A path of the host → the same as we see it."""
+
+
+def translate(path: str, mounts: Mounts) -> str:
+    """Where we see a path of the host: through the longest bind mount that leads there, else where it is."""
+    for source, destination in sorted(mounts, key=lambda mount: -len(mount[0])):
+        if path == source or path.startswith(source.rstrip("/") + "/"):
+            return posixpath.join(destination, path[len(source) :].lstrip("/")) if path != source else destination
+    return path
+
+
+class OwnFolders:
+    """Translates paths; each Engine is asked once whether it knows our container."""
+
+    def __init__(self) -> None:
+        self._mounts: dict[int, Mounts] = {}
+
+    async def of(self, engine: Engine) -> Translate:
+        """The translation for paths of the host of `engine`; nothing is translated outside of a container."""
+        mounts = self._mounts.get(id(engine))
+        if mounts is None:
+            try:
+                mounts = self._mounts[id(engine)] = _binds(await engine.inspect_container(socket.gethostname()))
+            except EngineNotFound:
+                mounts = self._mounts[id(engine)] = ()
+            except EngineError:
+                mounts = ()  # asked again next time
+        return lambda path: translate(path, mounts)
+
+
+def _binds(own: dict[str, object]) -> Mounts:
+    mounts = own.get("Mounts")
+    found = mounts if isinstance(mounts, list) else []
+    return [(str(m.get("Source")), str(m.get("Destination"))) for m in found if m.get("Type") == "bind"]
