@@ -19,6 +19,7 @@ from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.store.location import StoreSettings
 from drydock.store.store import open_store
 from drydock.updates.journal import Journal
+from drydock.updates.probe import NOTE
 from drydock.updates.worker import Worker
 from fakes.rows import MemoryRows
 from lab import updater
@@ -354,3 +355,22 @@ async def test_an_engine_killed_in_the_middle_loses_nothing(
     assert document["Config"]["Image"] == (new if row.status == "succeeded" else old)
     assert document["HostConfig"]["RestartPolicy"]["Name"] == "always"
     await engine.close()
+
+
+@pytest.mark.parametrize(("check", "status"), [(CHECK, "succeeded"), (SICK, "rolled-back")])
+async def test_the_health_gate_works_on_every_engine(bench: Bench, check: dict[str, Any], status: str) -> None:
+    old, new = pair(bench, "upd/gate", new=check)
+    row = await Manager(bench).update(await bench.run("upd-gate", old), "upd-gate", new)
+    assert (row.status, row.warnings) == (status, [] if bench.kind == "docker" else [NOTE]), row.last_error
+    assert await names(bench) == {"upd-gate": "running"}
+
+
+async def test_a_container_in_the_same_pid_namespace_follows(bench: Bench) -> None:
+    old, new = pair(bench, "upd/pid")
+    container = await bench.run("upd-pid", old)
+    await bench.run("upd-side", old, HostConfig={"PidMode": f"container:{container}"})
+    row = await Manager(bench).update(container, "upd-pid", new)
+    assert (row.status, [one.name for one in row.dependents]) == ("succeeded", ["upd-side"]), row.last_error
+    assert await names(bench) == {"upd-pid": "running", "upd-side": "running"}
+    side = await named(bench, "upd-side")
+    assert side["HostConfig"]["PidMode"] == f"container:{row.new_container_id}"

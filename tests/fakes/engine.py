@@ -574,11 +574,16 @@ class FakeEngine:
         self._emit("rename", container, oldName=old)
 
     def _remove(self, container: Document, force: bool, volumes: bool) -> None:
+        if self.podman and any(f"container:{container['Id']}" in c["HostConfig"].values() for c in self._all()):
+            raise EngineError("container has dependent containers which must be removed before it", engine_status=500)
         if container["State"]["Running"] and not force:
             raise EngineConflict("You cannot remove a running container. Stop it first.", engine_status=409)
         if container["State"]["Running"]:
             self._stopped(container, 137)
         self._delete(container, volumes=volumes)
+
+    def _all(self) -> list[Document]:
+        return list(self.containers.values())
 
     def _delete(self, container: Document, *, volumes: bool | None = None) -> None:
         if container["Id"] not in self.containers:

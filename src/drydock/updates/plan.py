@@ -50,6 +50,9 @@ from drydock.updates.preflight import (
 )
 from drydock.updates.rollback import LONGEST_DELAY_S, roll_back, stop_patience
 
+DEPENDENTS_FIRST = "dependent containers"
+"""How Podman words it that a container cannot be removed while others share its namespaces."""
+
 Stage = Callable[[Operation, PlanOptions], Plan[None]]
 
 
@@ -289,6 +292,8 @@ def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
             delay = min(delay * 2, LONGEST_DELAY_S)
             yield from _keep_running(operation)
         except DrydockError as error:
+            if operation.dependents and DEPENDENTS_FIRST in error.message:
+                return None  # removed with the last of them (`worker`)
             pause = next(refusals, None)
             if pause is None:
                 return f"The replaced container {operation.temp_name} could not be removed: {error.message}"

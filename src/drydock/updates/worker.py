@@ -125,10 +125,21 @@ class Worker:
         try:
             for dependent in row.dependents:
                 await self._recreate(row, dependent)
+            await self._remove_leftover(row)
         except DrydockError as error:
             self._around.notice(row, "update-dependents-failed", error.message)
             return row  # still due: recovery tries again
         return await self._journal.change(row.id, required=False, dependents_due=False)
+
+    async def _remove_leftover(self, row: Operation) -> None:
+        """Podman removes no container that others hang on: it goes after they were created anew."""
+        engine = self._engine_for(row.watcher, row.agent)
+        try:
+            document = await engine.inspect_container(row.old_container_id or "")
+            if document["Name"].lstrip("/") == row.temp_name:
+                await engine.remove_container(document["Id"])
+        except EngineNotFound:
+            return
 
     async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
         """Create a container that shared a namespace of the replaced one anew, on the same image."""
