@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import hypothesis
 import pytest
+import structlog
 
 from lab import box
 from lab import engine as docker_lab
@@ -26,6 +27,12 @@ hypothesis.settings.register_profile("drydock", deadline=None)  # machines are n
 hypothesis.settings.load_profile("drydock")
 
 OFFERED = "DRYDOCK_TEST_DOCKER_HOST"
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> None:
+    """No test sees what another one did to the configuration of the log."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

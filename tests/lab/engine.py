@@ -21,6 +21,7 @@ from typing import Any
 from .box import cgroup_name, eventually
 
 _BRIDGES = itertools.count(1)
+MOST_BRIDGES = 200
 
 
 class UnixHTTP(http.client.HTTPConnection):
@@ -167,9 +168,16 @@ class DockerEngine:
 
 def own_bridge() -> list[str]:
     """Flags that let one more Engine live in the same box: a bridge of its own, and no rules that another one would lose."""
-    number = next(_BRIDGES)
-    name = f"lab{number}"
-    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    while True:  # several test processes may share a box: the number is free when its bridge can be made
+        number = next(_BRIDGES)
+        name = f"lab{number}"
+        if (
+            subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=False, capture_output=True).returncode
+            == 0
+        ):
+            break
+        if number > MOST_BRIDGES:
+            raise RuntimeError("No bridge can be made: is `ip` installed, and is this the box?")
     subprocess.run(["ip", "addr", "add", f"10.88.{number}.1/24", "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return [f"--bridge={name}", "--iptables=false"]

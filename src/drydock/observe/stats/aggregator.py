@@ -27,7 +27,7 @@ log = structlog.get_logger("stats")
 
 CONCURRENT_CALLS = 10
 CALL_LIMIT_S = 8.0
-FIRST_ROUND_LIMIT_S = 4.0
+FIRST_ROUND_LIMIT_S = 10.0
 """How long a read waits for the round it started."""
 
 
