@@ -166,3 +166,16 @@ def _need(missing: str | None) -> None:
     if box.inside():
         pytest.fail(why)
     pytest.skip(why)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What a member of a suite cannot do by its nature is not asked of it: no programs in memory, no Podman where
+    Docker's own behaviour is tested."""
+    refused = [item for item in items if _beyond(item)]
+    config.hook.pytest_deselected(items=refused)
+    items[:] = [item for item in items if item not in refused]
+
+
+def _beyond(item: pytest.Item) -> bool:
+    wanted = getattr(item, "fixturenames", ())
+    return ("[memory" in item.name and "programs" in wanted) or ("[podman" in item.name and "docker_only" in wanted)

@@ -407,9 +407,8 @@ async def test_images_are_listed(bench: Bench) -> None:
     assert reference in [tag for image in await bench.engine.list_images() for tag in image["RepoTags"] or ()]
 
 
+@pytest.mark.usefixtures("programs")
 async def test_pull_with_credentials(bench: Bench, private_images) -> None:  # type: ignore[no-untyped-def]
-    if bench.kind not in ("docker", "podman"):
-        pytest.skip("registries with passwords are asked of real Engines")
     private_images.push("conf/secret", "1.0.0")
     reference = f"{private_images.host}/conf/secret:1.0.0"
     with pytest.raises(EngineError):

@@ -6,6 +6,7 @@ Also the few synchronous Engine calls that preparing a scene needs; the product'
 from __future__ import annotations
 
 import base64
+import fcntl
 import http.client
 import itertools
 import json
@@ -120,8 +121,14 @@ class DockerEngine:
         self._flags = [f"--cgroup-parent=/{cgroup_name(home.name)}", *flags]
 
     def start(self) -> DockerEngine:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; one at a time in a box, for they share its bridge and its rules."""
         self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home.parent.parent / "engines.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            self._launch()
+        return self
+
+    def _launch(self) -> None:
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._argv(),
@@ -132,7 +139,6 @@ class DockerEngine:
                 start_new_session=True,  # an interrupt from the terminal is for the tests, not for it
             )
         eventually(self.api.ping, "Docker Engine", 30, self.process)
-        return self
 
     def kill(self) -> None:
         """SIGKILL the daemon, as a crash does. Containers live on until the next start."""
