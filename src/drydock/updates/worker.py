@@ -18,10 +18,12 @@ from drydock.core.operation import Dependent, ImageWanted, Operation
 from drydock.core.times import from_iso
 from drydock.docker.api import Engine
 from drydock.updates import effects as fx
-from drydock.updates.executor import EngineFacts, Executor, Surroundings
+from drydock.updates.executor import EngineFacts, Executor, OwnSide, Surroundings
 from drydock.updates.journal import Journal
 from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
+from drydock.updates.own.handover import attend, hand_over
+from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.plan import update
 from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
@@ -44,20 +46,28 @@ class Worker:
     """Carries out one operation at a time; safe to use for many at once."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, engine_for: EngineFor, surroundings: Surroundings, options_for: OptionsFor
+        self,
+        journal: Journal,
+        clock: Clock,
+        engine_for: EngineFor,
+        surroundings: Surroundings,
+        options_for: OptionsFor,
+        own: OwnSide = OUTSIDE,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._engine_for = engine_for
         self._around = surroundings
         self._options_for = options_for
+        self._own = own
         self._facts = EngineFacts(clock)
         self.namespaces = Namespaces()
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
         try:
-            row = await self._drive(operation, update(operation, self._options_for(operation)))
+            finish = hand_over if operation.by_helper else None
+            row = await self._drive(operation, update(operation, self._options_for(operation), finish))
         except Exception as error:
             log.exception("update.broken", operation=operation.id)
             row = await self._after_fault(operation, error)
@@ -94,17 +104,22 @@ class Worker:
     async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
         """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
         if operation.active:
-            plan = recover(operation, self._options_for(operation), expire=expire)
-            row = await self._drive(operation, plan)
+            row = await self._drive(operation, self._recovery(operation, expire))
             log.info("update.recovered", operation=row.id, status=row.status, phase=row.phase, recovery=row.recovery)
             return await self._then(row)
         if operation.phase == "rollback-failed" and operation.recovery is None:
             operation = await self._drive(operation, retry_restore(operation, self._options_for(operation)))
         return await self._then(operation)
 
+    def _recovery(self, operation: Operation, expire: str | None) -> fx.Plan[Operation]:
+        options = self._options_for(operation)
+        return attend(options) if operation.by_helper else recover(operation, options, expire=expire)
+
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
-        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces)
+        executor = Executor(
+            operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces, self._own
+        )
         return await executor.run(plan)
 
     async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
@@ -114,7 +129,7 @@ class Worker:
         if row.active and row.temp_name is None:
             return await self._journal.change(row.id, status="failed", phase="failed")
         if row.active:
-            return await self._drive(row, recover(row, self._options_for(row), expire=text))
+            return await self._drive(row, self._recovery(row, text))
         return row
 
     # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
