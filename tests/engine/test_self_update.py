@@ -88,6 +88,9 @@ class Drydock:
     def inspect(self) -> dict[str, Any]:
         return dict(self.engine.api.call("GET", f"/containers/{self.name}/json"))
 
+    def runs(self, container: str) -> bool:
+        return bool(self.engine.api.call("GET", f"/containers/{container}/json")["State"]["Running"])
+
     def log(self) -> str:
         status, data = self.engine.api.raw("GET", f"/containers/{self.name}/logs?stdout=1&stderr=1")
         return data.decode(errors="replace") if status == 200 else f"no log: {status}"
@@ -188,8 +191,7 @@ def test_a_killed_helper_goes_on(start: Callable[..., Drydock]) -> None:
     for moment in ("before the old one stops", "after"):
         helper = eventually(drydock.helpers, f"a helper {moment}", 60)[0]["Id"]
         if moment == "after":
-            stopped = f"/containers/{before}/json"
-            eventually(lambda: not drydock.engine.api.call("GET", stopped)["State"]["Running"], "the stop", 60)
+            eventually(lambda: not drydock.runs(before), "the stop of the old one", 60)
         kill(drydock, helper)
     row = drydock.ended(operation)
     assert row["status"] in ("succeeded", "rolled-back")

@@ -120,7 +120,7 @@ class FakeEngine:
     def _revives(container: Document) -> bool:
         """Whether a daemon that starts runs a container again: `unless-stopped` does not come back after SIGKILL."""
         policy = container["HostConfig"]["RestartPolicy"]["Name"]
-        return policy == "always" or (policy == "on-failure" and container["State"]["ExitCode"] != 0)
+        return bool(policy == "always" or (policy == "on-failure" and container["State"]["ExitCode"] != 0))
 
     def ended(self, container: Document, code: int) -> None:
         """The process of a running container ended by itself; its restart policy applies."""

@@ -57,7 +57,7 @@ class SimulatedClock:
         """Let everybody go on who can."""
         ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
         await asyncio.sleep(0)
-        while ready:
+        while ready:  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0)
 
     async def step(self) -> bool:

@@ -100,6 +100,10 @@ class Pusher:
         self._expect(201, self.request("PUT", place, data, {"Content-Type": "application/octet-stream"}))
         return digest
 
+    def mount(self, repository: str, source: str, digest: str) -> None:
+        """Let a repository have a blob that `source` has, without uploading it again."""
+        self._expect(201, self.request("POST", f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}", b""))
+
     def manifest(self, repository: str, reference: str, document: Mapping[str, Any], media_type: str) -> str:
         """Put a manifest under a tag or its digest; its digest."""
         body = json.dumps(document).encode()

@@ -25,6 +25,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 HOME = "usr/local"
 LIBRARY = f"{HOME}/lib/python{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES = f"{LIBRARY}/site-packages"
+COMMON = "self/common"
+"""The repository into which the layer is uploaded; the others only refer to it."""
+
 PROGRAM = f"#!/{HOME}/bin/python3\nimport sys\nfrom drydock.__main__ import main\nsys.exit(main())\n"
 
 _UNUSED = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "pydoc_data"}
@@ -50,6 +53,8 @@ def configuration(port: int, version: str, **more: Any) -> dict[str, Any]:
 
 def push(images: Pusher, repository: str, tag: str, config: Mapping[str, Any]) -> str:
     """Push one tag; its reference."""
+    images.blob(COMMON, layer()[0])
+    images.mount(repository, COMMON, digest_of(layer()[0]))
     images.push(repository, tag, config=config, created=f"2026-01-0{int(tag[-1]) + 1}T00:00:00Z", packed=layer())
     return f"{images.host}/{repository}:{tag}"
 
@@ -96,10 +101,10 @@ def _packages() -> Iterator[tuple[pathlib.Path, str]]:
     site = pathlib.Path(sysconfig.get_path("purelib"))
     for name in _PINNED.findall((ROOT / "requirements.lock").read_text()):
         if name.lower() not in _LEFT_OUT:
-            for file in importlib.metadata.distribution(name).files or []:
-                place = site / file
-                if place.is_file() and not str(file).startswith(".."):
-                    yield place, f"{PACKAGES}/{file}"
+            for listed in importlib.metadata.distribution(name).files or []:
+                place = site / listed
+                if place.is_file() and not str(listed).startswith(".."):
+                    yield place, f"{PACKAGES}/{listed}"
     own = ROOT / "src"
     for file in (own / "drydock").rglob("*"):
         if file.is_file():

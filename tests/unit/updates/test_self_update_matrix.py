@@ -7,10 +7,12 @@ they happen. After the fault restart policies do what they do; nobody else helps
 from __future__ import annotations
 
 import asyncio
+import logging
 from copy import deepcopy
 from typing import Any
 
 import pytest
+import structlog
 
 from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_HELPER
@@ -20,6 +22,13 @@ from fakes.engine import Fault
 from fakes.machine import Killed, Machine
 
 Document = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Thousands of exchanges go wrong on purpose: their log would be all there is to see, and most of the time."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
 
 MODES = ("kill-before", "kill-after", "fail", "lost-undone", "lost-done", "helper-removed", "engine-dies")
 
