@@ -37,6 +37,8 @@ from drydock.updates.worker import Worker
 log = structlog.get_logger("updates")
 
 MAX_ATTEMPTS = 3
+LIVE = ("running", "restarting", "paused")
+"""States of a container that counts as running: it is to run again after the update."""
 HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
 
@@ -233,6 +235,7 @@ class UpdateService:
             "from_version": kind.local_value or described(container),
             "to_version": kind.remote_value or wanted.tag,
             "target_image": wanted.reference,
+            "old_container_was_running": container.status.lower() in LIVE,
             "wanted": wanted,
             "container": container,
         }
@@ -377,6 +380,7 @@ class UpdateService:
     async def _revive(self, row: Operation) -> Operation:
         too_old = self._too_old(row)
         if row.status == "queued":
+            row = await self.journal.change(row.id, attempt=row.attempt + 1)
             return await self._resume_queued(row, too_old)
         expire = too_old or ("Tried too often" if row.attempt >= MAX_ATTEMPTS else None)
         row = await self._worker.recover(row, expire=expire)
