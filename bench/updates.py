@@ -245,7 +245,7 @@ async def inside() -> dict[str, Any]:
     base = aiohttp.ClientSession(base_url=server.url)
     async with proxy.serve(socket), base as api:
         scene = Scene(docker, Pusher(registry.host, registry.connection), api)
-        await _furnish(scene, docker)
+        await _furnish(scene)
         quiet = await _served(home / "one", {**variables, "DD_WATCHER_LOCAL_WATCHEVENTS": "false"})
         scene_of_one = Scene(docker, scene._images, aiohttp.ClientSession(base_url=quiet.url))
         runs = [await one(scene_of_one, proxy, f"1.{n}.0") for n in range(1, ROUNDS + 1)]
@@ -264,10 +264,8 @@ async def inside() -> dict[str, Any]:
     return {"first": counts[0], "calls": max(counts[1:]), "ms": round(min(times)), "own": round(min(own)), **crowd}
 
 
-async def _furnish(scene: Scene, docker: Any) -> None:
-    body = {"Name": "front", "CheckDuplicate": True}
-    await asyncio.to_thread(docker.api.call, "POST", "/networks/create", body)
-    policy = {"RestartPolicy": {"Name": "unless-stopped"}, "NetworkMode": "front"}
+async def _furnish(scene: Scene) -> None:
+    policy = {"RestartPolicy": {"Name": "unless-stopped"}}
     await scene.run("web", await scene.image("bench/web", "1.0.0", pull=True), **policy)
     for number in range(QUEUED):
         await scene.run(f"q{number}", await scene.image(f"bench/q{number}", "1.0.0", pull=True), **policy)
