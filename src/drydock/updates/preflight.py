@@ -10,7 +10,7 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference, temporary_base
-from drydock.core.recreate import Subject, clone, container_references, joins, networks_of
+from drydock.core.recreate import Subject, clone, container_references, joins, networks_not_in_use
 from drydock.core.times import from_iso
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
@@ -282,7 +282,8 @@ def _was_running(operation: Operation, old: Document) -> bool:
 
 
 def _networks_exist(old: Document) -> Plan[None]:
-    for name in networks_of(old):
+    """A network in which the container runs at this moment exists: the Engine removes none that is in use."""
+    for name in networks_not_in_use(old):
         try:
             yield InspectNetwork(name)
         except EngineNotFound as error:

@@ -295,7 +295,7 @@ class UpdateService:
         try:
             async with self.locks.hold(self.keys(operation), permit=operation.kind != "self-update"):
                 row = await work()
-                await self._aftermath.follow(row)
+                await self._aftermath.follow(row, self._worker.take_seen(row.id))
         finally:
             self._owned.discard(operation.id)
         return row
