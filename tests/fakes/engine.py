@@ -379,6 +379,9 @@ class FakeEngine:
 
     def _shown(self, container: Document) -> Document:
         self._refresh_health(container)
+        for network, facts in container["NetworkSettings"]["Networks"].items():
+            live = container["State"]["Running"] and network in self.networks and not self.podman
+            facts["EndpointID"] = digest_of("endpoint", container["Id"], network)[7:] if live else ""
         return {key: deepcopy(value) for key, value in container.items() if not key.startswith("_")}
 
     def _refresh_health(self, container: Document) -> None:

@@ -168,7 +168,7 @@ class Machine(Bench):
         self.holder = key
         journal = Journal(self.rows, self.clock, lambda row: self.events.append((row.id, row.phase)))
         own = Own(self, key[0])
-        worker = Worker(journal, self.clock, lambda *_: self.engine, self.around, lambda _: self.options, own)
+        worker = Worker(journal, self.clock, lambda *_: self.engine, self.around, lambda _: self.options, own=own)
         for row in await journal.load():
             await self._take_up(journal, worker, row)
         await asyncio.Event().wait()

@@ -22,6 +22,7 @@ from drydock.updates.automatic import Automatic
 from drydock.updates.backups import Backups
 from drydock.updates.backups import Records as BackupRecords
 from drydock.updates.chains import Chains
+from drydock.updates.executor import KnownFacts, nothing_known
 from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
 from drydock.updates.lifecycle import Lifecycle
@@ -37,7 +38,7 @@ from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
-from drydock.updates.worker import Worker
+from drydock.updates.worker import NamespacesOf, Worker
 
 EngineFor = Callable[[str, str | None], Engine]
 
@@ -68,6 +69,8 @@ class Ports:
     own: OwnProcess = OUTSIDE
     window_open: Callable[[Container], bool | None] = lambda _: None
     meter: Meter = NO_METER
+    namespaces_of: NamespacesOf | None = None
+    known_facts: KnownFacts = nothing_known
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,16 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
     folders = OwnFolders()
     surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
     options = _Options(settings, known)
-    worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options, ports.own)
+    worker = Worker(
+        journal,
+        ports.clock,
+        ports.engine_for,
+        surroundings,
+        options,
+        ports.namespaces_of,
+        ports.known_facts,
+        own=ports.own,
+    )
     service = UpdateService(
         journal=journal,
         worker=worker,
@@ -136,7 +148,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
         lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces, folders),
+        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces_of, folders),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         self_updates=SelfUpdates(service),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),

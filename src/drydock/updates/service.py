@@ -39,6 +39,8 @@ from drydock.updates.worker import Worker
 log = structlog.get_logger("updates")
 
 MAX_ATTEMPTS = 3
+LIVE = ("running", "restarting", "paused")
+"""States of a container that counts as running: it is to run again after the update."""
 HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
 
@@ -243,6 +245,7 @@ class UpdateService:
             "from_version": kind.local_value or described(container),
             "to_version": kind.remote_value or wanted.tag,
             "target_image": wanted.reference,
+            "old_container_was_running": container.status.lower() in LIVE,
             "wanted": wanted,
             "container": container,
         }
@@ -302,7 +305,7 @@ class UpdateService:
         try:
             async with self.locks.hold(self.keys(operation), permit=not operation.by_helper):
                 row = await work()
-                await self._aftermath.follow(row)
+                await self._aftermath.follow(row, self._worker.take_seen(row.id))
         finally:
             self._owned.discard(operation.id)
         return row
@@ -396,6 +399,7 @@ class UpdateService:
         if row.by_helper and row.temp_name is None:
             return await self.journal.change(row.id, status="expired", phase="expired", last_error=INTERRUPTED)
         if row.status == "queued":
+            row = await self.journal.change(row.id, attempt=row.attempt + 1)
             return await self._resume_queued(row, too_old)
         expire = too_old or ("Tried too often" if row.attempt >= MAX_ATTEMPTS else None)
         row = await self._worker.recover(row, expire=expire)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
@@ -17,10 +18,10 @@ from drydock.core.model import Container
 from drydock.core.operation import Dependent, ImageWanted, Operation
 from drydock.core.times import from_iso
 from drydock.docker.api import Engine
+from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
-from drydock.updates.executor import EngineFacts, Executor, OwnSide, Surroundings
+from drydock.updates.executor import EngineFacts, Executor, KnownFacts, OwnSide, Surroundings, nothing_known
 from drydock.updates.journal import Journal
-from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.own.handover import attend, hand_over
 from drydock.updates.own.outside import OUTSIDE
@@ -36,10 +37,21 @@ EngineFor = Callable[[str, str | None], Engine]
 """`engine_for(watcher, agent)`."""
 
 
+NamespacesOf = Callable[[Engine], Namespaces]
+"""Where it is remembered which containers of an Engine share namespaces."""
+
+
 class OptionsFor(Protocol):
     """Plan options of one operation: they depend on the action that carries it out."""
 
     def __call__(self, operation: Operation) -> PlanOptions: ...
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The documents of a new container and its image, as an update saw them last."""
+
+    container: fx.Document
+    image: fx.Document | None
 
 
 class Worker:
@@ -52,6 +64,8 @@ class Worker:
         engine_for: EngineFor,
         surroundings: Surroundings,
         options_for: OptionsFor,
+        namespaces_of: NamespacesOf | None = None,
+        known_facts: KnownFacts = nothing_known,
         own: OwnSide = OUTSIDE,
     ) -> None:
         self._journal = journal
@@ -59,9 +73,11 @@ class Worker:
         self._engine_for = engine_for
         self._around = surroundings
         self._options_for = options_for
+        self._facts = EngineFacts(clock, known_facts)
+        self._seen: dict[str, Seen] = {}
         self._own = own
-        self._facts = EngineFacts(clock)
-        self.namespaces = Namespaces()
+        unshared = Namespaces()
+        self.namespaces_of = namespaces_of or (lambda _: unshared)
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
@@ -118,9 +134,23 @@ class Worker:
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
         executor = Executor(
-            operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces, self._own
+            operation,
+            engine,
+            self._journal,
+            self._clock,
+            self._around,
+            self._facts,
+            self.namespaces_of(engine),
+            self._own,
         )
-        return await executor.run(plan)
+        row = await executor.run(plan)
+        if row.status == "succeeded" and row.new_container_id in executor.seen:
+            self._seen[row.id] = Seen(executor.seen[row.new_container_id], executor.seen.get(row.target_image_id or ""))
+        return row
+
+    def take_seen(self, operation_id: str) -> Seen | None:
+        """What the operation saw of the container it made; told once."""
+        return self._seen.pop(operation_id, None)
 
     async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
         row = await self._journal.get(operation.id) or operation
@@ -168,6 +198,7 @@ class Worker:
             child = self._child(parent, dependent, document)
             await self._journal.insert(child)
             child = await self.run(child)
+            self.take_seen(child.id)
             if child.status == "succeeded":
                 return
             if pause is not None:

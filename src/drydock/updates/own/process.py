@@ -17,9 +17,9 @@ from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import ImageWanted, Operation
 from drydock.docker.api import Engine
 from drydock.docker.connect import DEFAULT_SOCKET, EngineSettings
+from drydock.docker.namespaces import Namespaces
 from drydock.updates.executor import EngineFacts, Executor, Surroundings
 from drydock.updates.journal import Journal
-from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.own.helper import FINALIZE_COMMAND, PREFIX, Order
 from drydock.updates.own.outside import OUTSIDE

@@ -1,7 +1,8 @@
 """Who shares a namespace with a container: network, IPC or PID (updates.md §6.6, §12.4).
 
-The Engine's list tells the network mode at most, and Podman's not even that. So every container is inspected once; what
-it hangs on is fixed at its creation, and remembered for as long as it exists.
+The Engine's list tells the network mode at most, and Podman's not even that. So every container has to be inspected once;
+what it hangs on is fixed at its creation, and remembered for as long as it exists. Whoever inspects a container anyway –
+the watcher, at its first look – lets this know.
 """
 
 from __future__ import annotations
@@ -16,21 +17,31 @@ from drydock.docker.api import Engine
 
 Document = dict[str, Any]
 
+MOST = 10_000
+"""Containers remembered for one Engine; the ones learned first are forgotten first."""
+
 
 class Namespaces:
-    """Answers from memory where it can; keeps nothing about containers that are gone."""
+    """Answers from memory where it can; asks the Engine about the containers it has never seen."""
 
     def __init__(self) -> None:
         self._known: dict[int, dict[str, frozenset[str]]] = {}
 
+    def learn(self, engine: Engine, inspected: Document) -> None:
+        """Remember what an inspected container hangs on."""
+        known = self._known.setdefault(id(engine), {})
+        known[inspected["Id"]] = shared_with(inspected)
+        if len(known) > MOST:
+            known.pop(next(iter(known)))
+
     async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
         """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""
-        before, now = self._known.get(id(engine), {}), dict[str, frozenset[str]]()
-        for entry in entries:
-            if entry["Id"] == owner["Id"]:
-                continue
-            found = before.get(entry["Id"])
-            now[entry["Id"]] = await _references(engine, entry["Id"]) if found is None else found
+        known = self._known.get(id(engine), {})
+        now = {
+            entry["Id"]: known[entry["Id"]] if entry["Id"] in known else await _references(engine, entry["Id"])
+            for entry in entries
+            if entry["Id"] != owner["Id"]
+        }
         self._known[id(engine)] = now
         return [_dependent(entry) for entry in entries if joins(now.get(entry["Id"], ()), owner)]
 
