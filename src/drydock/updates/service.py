@@ -379,6 +379,7 @@ class UpdateService:
         await asyncio.sleep(0)
 
     async def _recover(self, rows: Sequence[Operation]) -> None:
+        await self._know_ourselves()
         gate = asyncio.Semaphore(self.settings.boot_concurrency)
         running = [row for row in rows if row.status == "in-progress"]
         waiting = [row for row in rows if row.status == "queued"]
@@ -386,6 +387,11 @@ class UpdateService:
         for group in (running, waiting, due):
             await asyncio.gather(*(self._recover_one(row, gate) for row in group))
         await self._sweeper.sweep()
+
+    async def _know_ourselves(self) -> None:
+        """Find out which container this process runs in, so that it is shown for what it is; asked once per Engine."""
+        for watcher in {container.watcher for container in self._fleet.all() if container.agent is None}:
+            await self._own.learn(watcher)
 
     async def _recover_one(self, row: Operation, gate: asyncio.Semaphore) -> None:
         async with gate:
@@ -436,6 +442,7 @@ class UpdateService:
         swept = self._clock.monotonic()
         while True:
             await self._clock.sleep(HOUSEKEEPING_S)
+            await self._know_ourselves()
             await self._expire()
             await self._retry_failed_rollbacks()
             await self.journal.prune(self.settings.retention_days, self.settings.max_entries)

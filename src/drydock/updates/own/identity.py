@@ -118,7 +118,8 @@ class OwnContainer:
         """Ask the Engine of a watcher, unless it has answered before. One that does not answer is asked again."""
         if watcher not in self._by_watcher:
             try:
-                self._by_watcher[watcher] = await self._look(self._engine_for(watcher, None))
+                self._by_watcher[watcher] = own = await self._look(self._engine_for(watcher, None))
+                _advise(own)
             except EngineError as error:
                 log.info("self-update.identity_unknown", watcher=watcher, error=error.message)
 
@@ -211,6 +212,16 @@ class OwnContainer:
     async def announce(self, operation: Operation) -> None:
         """Tell the browsers."""
         await self._announce(operation)
+
+
+def _advise(own: Document | None) -> None:
+    policy = (((own or {}).get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+    if own is not None and policy in (None, "", "no"):
+        log.warning(
+            "self-update.no_restart_policy",
+            container=own["Name"].lstrip("/"),
+            hint="Give Drydock's own container a restart policy: what a crash interrupts is put right at its next start",
+        )
 
 
 def secret_digest(secret: str) -> str:
