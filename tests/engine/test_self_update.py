@@ -27,6 +27,23 @@ TERMINAL = ("succeeded", "rolled-back", "failed", "expired")
 HELPERS = json.dumps({"label": [f"{SELF_UPDATE_HELPER}=true"]})
 
 
+PROXY = """
+import asyncio, sys
+async def pump(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+async def serve(reader, writer):
+    there = await asyncio.open_unix_connection("/var/run/docker.sock")
+    await asyncio.gather(pump(reader, there[1]), pump(there[0], writer), return_exceptions=True)
+async def main():
+    await (await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]))).serve_forever()
+asyncio.run(main())
+"""
+"""A socket proxy that filters nothing."""
+
+
 @dataclass
 class Drydock:
     """One Drydock in a container named `name`, reached over HTTP whoever serves."""
@@ -34,7 +51,6 @@ class Drydock:
     engine: DockerEngine
     name: str
     port: int
-    repository: str
     first: str
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
@@ -50,19 +66,19 @@ class Drydock:
     def ready(self) -> None:
         eventually(lambda: self.get("/health")[0] == 200, f"Drydock {self.name}\n{self.log()}", 60)
 
-    def itself(self) -> dict[str, Any]:
-        """Its own container, once an update is known."""
+    def waiting(self, name: str) -> dict[str, Any]:
+        """The container of that name, once an update of it is known."""
 
         def found() -> dict[str, Any] | None:
+            self.get("/api/v1/containers/watch", "POST")
             listed = self.get("/api/v1/containers")[1]["data"]
-            return next((one for one in listed if one["name"] == self.name and one["updateAvailable"]), None)
+            return next((one for one in listed if one["name"] == name and one["updateAvailable"]), None)
 
-        self.get("/api/v1/containers/watch", "POST")
-        return eventually(found, "the update of Drydock", 30)
+        return eventually(found, f"the update of {name}\n{self.log()}", 60)
 
-    def update(self) -> str:
-        """Ask for it; the operation's id."""
-        status, body = self.get(f"/api/v1/containers/{self.itself()['id']}/update", "POST")
+    def update(self, name: str | None = None) -> str:
+        """Ask for the update of itself, or of another container; the operation's id."""
+        status, body = self.get(f"/api/v1/containers/{self.waiting(name or self.name)['id']}/update", "POST")
         assert status == 202, body
         return str(body["operationId"])
 
@@ -70,7 +86,7 @@ class Drydock:
         """The operation once it is terminal and its helper is gone."""
 
         def done() -> bool:
-            return bool(self.get(f"/api/v1/self-update/{operation}/status")[1]["status"] in TERMINAL)
+            return bool(self.get(f"/api/v1/update-operations/{operation}")[1]["status"] in TERMINAL)
 
         eventually(done, f"the end of the update\n{self.log()}", 120)
         eventually(lambda: not self.helpers(), "the end of the helper", 60)
@@ -102,28 +118,34 @@ class Drydock:
 @pytest.fixture
 def start(docker: DockerEngine, registry: RegistryServer, images: Pusher) -> Iterator[Callable[..., Drydock]]:
     """`start()` runs Drydock 1.0.0; `start(**new)` says how 1.0.1 in the registry differs."""
+    if not isinstance(docker, DockerEngine):
+        pytest.skip("the containers of an Engine offered from outside cannot be reached over the loopback")
     started: list[Drydock] = []
 
-    def make(*, policy: str = "always", **new: Any) -> Drydock:
+    def make(engine: DockerEngine = docker, route: dict[str, str] | None = None, **new: Any) -> Drydock:
         port, word = free_port(), uuid.uuid4().hex[:6]
         repository = f"self/dd-{word}"
         first = ownimage.push(images, repository, "1.0.0", ownimage.configuration(port, "1.0.0"))
         ownimage.push(images, repository, "1.0.1", ownimage.configuration(port, "1.0.1", **new))
-        docker.api.pull(first)
-        one = Drydock(docker, f"dd-{word}", port, repository, first)
-        started.append(one)
-        docker.api.run(one.name, document(one, registry, policy))
-        one.ready()
-        return one
+        engine.api.pull(first)
+        started.append(Drydock(engine, f"dd-{word}", port, first))
+        engine.api.run(started[-1].name, document(started[-1], registry, route))
+        started[-1].ready()
+        return started[-1]
 
     yield make
     for one in started:
-        for entry in docker.api.call("GET", "/containers/json?all=1"):
-            if entry["Names"][0].lstrip("/").startswith((one.name, "drydock-self-update")):
-                docker.api.raw("DELETE", f"/containers/{entry['Id']}?force=1&v=1")
+        if one.engine is docker:  # an engine of the test's own is cleared by whoever made it
+            remove(one.engine, one.name, "drydock-self-update", "proxy-")
 
 
-def document(one: Drydock, registry: RegistryServer, policy: str) -> dict[str, Any]:
+def remove(engine: DockerEngine, *prefixes: str) -> None:
+    for entry in engine.api.call("GET", "/containers/json?all=1"):
+        if entry["Names"][0].lstrip("/").startswith(prefixes):
+            engine.api.raw("DELETE", f"/containers/{entry['Id']}?force=1&v=1")
+
+
+def document(one: Drydock, registry: RegistryServer, route: dict[str, str] | None) -> dict[str, Any]:
     variables = {
         "DD_SERVER_HOST": "127.0.0.1",
         "DD_SERVER_PORT": str(one.port),
@@ -132,16 +154,14 @@ def document(one: Drydock, registry: RegistryServer, policy: str) -> dict[str, A
         "DD_WATCHER_LOCAL_TAG_FAMILY": "loose",
         "DD_WATCHER_LOCAL_WATCHBYDEFAULT": "false",
         "DD_REGISTRY_CUSTOM_LAB_URL": registry.url,
+        **(route or {}),
     }
+    binds = [] if route else [f"{one.engine.socket}:/var/run/docker.sock"]
     return {
         "Image": one.first,
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Labels": {"dd.watch": "true"},
-        "HostConfig": {
-            "NetworkMode": "host",
-            "RestartPolicy": {"Name": policy},
-            "Binds": [f"{one.engine.socket}:/var/run/docker.sock"],
-        },
+        "HostConfig": {"NetworkMode": "host", "RestartPolicy": {"Name": "always"}, "Binds": binds},
     }
 
 
@@ -166,7 +186,6 @@ def test_it_updates_itself(start: Callable[..., Drydock]) -> None:
     ("fault", "new"),
     [
         ("exits at once", {"Entrypoint": ["/bin/false"], "Healthcheck": {"Test": ["NONE"]}}),
-        ("program missing", {"Entrypoint": ["/bin/no-such-program"]}),
         ("never healthy", {"Healthcheck": {"Test": ["CMD", "false"], "Interval": 300_000_000, "Retries": 2}}),
     ],
 )
@@ -205,3 +224,41 @@ def kill(drydock: Drydock, container: str) -> None:
     pid = drydock.engine.api.call("GET", f"/containers/{container}/json")["State"]["Pid"]
     if pid:
         os.kill(pid, signal.SIGKILL)
+
+
+def test_the_daemon_dies_in_between(start: Callable[..., Drydock], start_engine: Callable[..., DockerEngine]) -> None:
+    drydock = start(start_engine())
+    old = drydock.inspect()["Id"]
+    operation = drydock.update()
+    eventually(lambda: not drydock.runs(old), "the stop of the old one", 60)
+    drydock.engine.kill()
+    drydock.engine.start()
+    row = drydock.ended(operation)
+    assert row["status"] in ("succeeded", "rolled-back")
+    installed = drydock.inspect()["Config"]["Labels"].get(OPERATION_LABEL) == operation
+    assert installed == (row["status"] == "succeeded")
+    assert drydock.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert drydock.containers() == {drydock.name: "running"}
+
+
+def test_behind_a_socket_proxy(start: Callable[..., Drydock], docker: DockerEngine, images: Pusher) -> None:
+    """The proxy is exchanged through its own socket, then Drydock over TCP through the new proxy."""
+    port, word = free_port(), uuid.uuid4().hex[:6]
+    config = {"Env": ["PATH=/usr/local/bin:/bin"], "Entrypoint": ["python3", "-c", PROXY, str(port)]}
+    first = ownimage.push(images, f"self/proxy-{word}", "1.0.0", config)
+    ownimage.push(images, f"self/proxy-{word}", "1.0.1", {**config, "Labels": {"newer": "yes"}})
+    docker.api.pull(first)
+    proxy = f"proxy-{word}"
+    binds = [f"{docker.socket}:/var/run/docker.sock"]
+    host = {"NetworkMode": "host", "RestartPolicy": {"Name": "always"}, "Binds": binds}
+    labels = {"dd.watch": "true", "dd.update.mode": "infrastructure"}
+    before = docker.api.run(proxy, {"Image": first, "Labels": labels, "HostConfig": host})
+    drydock = start(route={"DD_WATCHER_LOCAL_HOST": "127.0.0.1", "DD_WATCHER_LOCAL_PORT": str(port)})
+    row = drydock.ended(drydock.update(proxy))
+    assert (row["status"], row["kind"]) == ("succeeded", "container-update"), (row, drydock.log())
+    after = docker.api.call("GET", f"/containers/{proxy}/json")
+    assert (after["State"]["Running"], after["Config"]["Labels"]["newer"]) == (True, "yes")
+    assert row["oldContainerId"] == before
+    row = drydock.ended(drydock.update())
+    assert (row["status"], row["kind"]) == ("succeeded", "self-update"), (row, drydock.log())
+    assert drydock.containers() == {drydock.name: "running"}

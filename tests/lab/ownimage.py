@@ -39,8 +39,8 @@ _LIBRARY_LINE = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
 def configuration(port: int, version: str, **more: Any) -> dict[str, Any]:
-    """The image configuration, as the Dockerfile has it: program, volume, health check."""
-    check = ["CMD", "drydock", "healthcheck", "--server", f"http://127.0.0.1:{port}"]
+    """The image configuration, as the Dockerfile has it; the health check costs less than the program's own."""
+    check = ["CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{port}/health"]
     return {
         "Env": [f"PATH=/{HOME}/bin:/bin", "DD_STORE_PATH=/store", f"DRYDOCK_IMAGE={version}"],
         "Entrypoint": ["drydock"],

@@ -98,7 +98,7 @@ def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]
             ("start", "start_new_failed", _start_new),
             ("verify", "start_new_failed", _verify),
         ]
-    stages.append(("files", "compose_write_failed", _write_files))
+    stages.append(("files", "compose_write_failed", write_files))
     names = [name for name, _, _ in stages]
     return [(code, stage) for _, code, stage in stages[names.index(resume) if resume else 0 :]]
 
@@ -254,7 +254,7 @@ def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
         yield from healthy(document, options)
 
 
-def _write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
+def write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
     """Compose files change when the new container is good; only `block` lets a failure undo the update."""
     for edit in operation.edits:
         try:

@@ -364,7 +364,10 @@ class UpdateService:
     async def end(self, row: Operation, status: Status, phase: str, error: str | None) -> None:
         """End an operation that somebody else carried out; whoever attends it here does what follows."""
         code = "start_new_failed" if status == "rolled-back" else row.rollback_code
-        ended = await self.journal.change(row.id, status=status, phase=phase, last_error=error, rollback_code=code)
+        due = status == "succeeded" and bool(row.dependents)
+        ended = await self.journal.change(
+            row.id, status=status, phase=phase, last_error=error, rollback_code=code, dependents_due=due
+        )
         if row.id not in self._owned:
             await self._aftermath.follow(ended)
 

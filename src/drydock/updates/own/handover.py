@@ -8,6 +8,8 @@ inside of the new one.
 
 from __future__ import annotations
 
+import msgspec
+
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import Operation
@@ -33,7 +35,7 @@ from drydock.updates.effects import (
 )
 from drydock.updates.options import PlanOptions
 from drydock.updates.own.helper import NAME, Helper
-from drydock.updates.plan import commit, create, disarm, mark_renamed, replace, stop_surely
+from drydock.updates.plan import commit, create, disarm, mark_renamed, replace, stop_surely, write_files
 from drydock.updates.preflight import stop_if_cancelled
 from drydock.updates.recovery import Decision, Scene, decide, observe
 from drydock.updates.rollback import roll_back, wall_time
@@ -106,6 +108,13 @@ def attend(options: PlanOptions, failure: DrydockError | None = None) -> Plan[Op
         yield Sleep(POLL_S)
 
 
+def _reported(row: Operation, options: PlanOptions) -> Plan[Operation]:
+    """The helper has said how it ended."""
+    if row.status == "succeeded":
+        yield from write_files(row, msgspec.structs.replace(options, block_on_file=False))
+    return row
+
+
 def _refused(error: DrydockError) -> bool:
     """The Engine, or we ourselves, said no; that is not going to change."""
     return isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
@@ -115,12 +124,12 @@ def _attend(options: PlanOptions, failure: DrydockError | None) -> Plan[Operatio
     """One look: the terminal row, or None while there is something to wait for."""
     row: Operation = yield Reread()
     if not row.active:
-        return row
+        return (yield from _reported(row, options))
     helpers = yield from _helpers(row)
     scene = yield from observe(row)
     if scene.old is None and scene.new is not None:
         row = yield record(new_container_id=scene.new["Id"])
-        return (yield from commit(row, options))
+        return (yield from _succeed(row, options))
     if helpers and not (yield from _dismissed(row, helpers)):
         yield from _note_arrival(row, scene)
         return None
@@ -199,4 +208,11 @@ def _keep_new(row: Operation, scene: Scene, new: Document, options: PlanOptions)
         yield from stop_surely(scene.old["Id"], options)
     now = yield from wall_time()
     row = yield record(recovered_at=now, recovery="rolled-forward", new_container_id=new["Id"])
+    return (yield from _succeed(row, options))
+
+
+def _succeed(row: Operation, options: PlanOptions) -> Plan[Operation]:
+    """Files follow once the new container is good. There is no way back from here, whatever becomes of them."""
+    options = msgspec.structs.replace(options, block_on_file=False)
+    yield from write_files(row, options)
     return (yield from commit(row, options))
