@@ -232,11 +232,15 @@ async def test_without_a_way_to_the_engine_it_is_refused(tmp_path: Path) -> None
 
 async def test_over_tcp_the_helper_gets_the_address(tmp_path: Path) -> None:
     async with drydock(tmp_path, route=Route(host="engine.lan", port=2376)) as (host, own):
+        host.engine.add_network("engine")
+        await host.engine.connect_network("engine", own, {})
         await begin(host, own)
         told = order(host)
         assert (told.docker_host, told.docker_port, told.docker_protocol) == ("engine.lan", 2376, "http")
         assert helpers(host)[0]["HostConfig"]["NetworkMode"] == host.engine.containers[own]["HostConfig"]["NetworkMode"]
         assert helpers(host)[0]["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
+        joined = helpers(host)[0]["NetworkSettings"]["Networks"]
+        assert set(joined) == {"bridge", "engine"}, "each of them may lead to the Engine"
 
 
 @pytest.mark.parametrize("route", [Route(host="engine.lan", guarded=True), Route(host="tcp://engine.lan")])

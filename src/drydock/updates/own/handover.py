@@ -15,6 +15,7 @@ from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import Operation
 from drydock.updates.effects import (
     Announce,
+    Connect,
     Create,
     CurrentRow,
     Document,
@@ -83,6 +84,8 @@ def _launch(operation: Operation) -> Plan[None]:
     yield record(secret_hash=helper.secret_hash, attempt=operation.attempt + 1)
     created: str = yield Create(NAME.format((yield from wall_time())), helper.document)
     yield record(helper_id=created)
+    for network in helper.networks:
+        yield Connect(network, created, {})
     yield Start(created)
 
 

@@ -33,20 +33,23 @@ _NUMERIC_USER = re.compile(r"\d+(:\d+)?")
 
 
 class Helper(msgspec.Struct, frozen=True):
-    """`document` creates the helper; `secret_hash` proves later that an answer comes from it."""
+    """`document` creates the helper, `networks` are joined before it starts; `secret_hash` proves later that an answer
+    comes from it."""
 
     document: Document
     secret_hash: str
+    networks: tuple[str, ...] = ()
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to the Engine for a container: a socket of the host, or a TCP address in a network mode."""
+    """A way to the Engine for a container: a socket of the host, or a TCP address in a network mode and more networks."""
 
     socket: str | None = None
     host: str | None = None
     port: int = 2375
     protocol: str = "http"
     network_mode: str = "none"
+    networks: tuple[str, ...] = ()
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

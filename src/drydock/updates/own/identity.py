@@ -20,7 +20,7 @@ from drydock.core.errors import ConfigError, EngineError, EngineNotFound
 from drydock.core.labels import COMPOSE_SERVICE, UPDATE_MODE
 from drydock.core.model import Container
 from drydock.core.operation import Operation
-from drydock.core.recreate import joins, shared_with
+from drydock.core.recreate import joins, networks_of, shared_with
 from drydock.docker.api import Engine
 from drydock.updates.effects import StepFailed
 from drydock.updates.own.helper import Access, Helper, document, order_for, user_for
@@ -207,7 +207,8 @@ class OwnContainer:
         image = await engine.inspect_image(own["Image"])
         carrier = own if itself or access.socket is None else old
         user = user_for(carrier, same_image=carrier is own)
-        return Helper(document(order, access, carrier, image, user), secret_digest(secret))
+        made = document(order, access, carrier, image, user)
+        return Helper(made, secret_digest(secret), access.networks)
 
     async def announce(self, operation: Operation) -> None:
         """Tell the browsers."""
@@ -232,14 +233,16 @@ def secret_digest(secret: str) -> str:
 def _own_access(route: Route, own: Document) -> Access | None:
     """As this process reaches the Engine; None when a helper could not do the same."""
     if route.host is not None:
-        mode = (own.get("HostConfig") or {}).get("NetworkMode") or "default"
-        return None if route.guarded else _tcp(route, mode)
+        return None if route.guarded else _tcp(route, own)
     source = _source_of(own, route.socket)
     return Access(socket=source) if source else None
 
 
-def _tcp(route: Route, mode: str) -> Access:
-    return Access(host=route.host, port=route.port, protocol=route.protocol, network_mode=mode)
+def _tcp(route: Route, own: Document) -> Access:
+    """In every network of this container: any of them may be the one that leads to the Engine."""
+    mode = (own.get("HostConfig") or {}).get("NetworkMode") or "default"
+    others = tuple(name for name in networks_of(own) if name != mode)
+    return Access(host=route.host, port=route.port, protocol=route.protocol, network_mode=mode, networks=others)
 
 
 def _proxy_access(route: Route, own: Document, target: Document) -> Access | None:
