@@ -182,12 +182,17 @@ class OwnContainer:
         """Whether only a helper can update it: this process itself, or what it talks to the Engine through."""
         if container.agent is not None:
             return False
-        wanted = container.labels.get(UPDATE_MODE, "").strip().lower() == INFRASTRUCTURE
-        return wanted or self.is_self(container) or self._is_proxy(container)
+        return self.is_self(container) or self._is_infrastructure(container)
 
-    def _is_proxy(self, container: Container) -> bool:
-        host = self._routes[container.watcher].host if container.watcher in self._routes else None
-        return host is not None and host in (container.name, container.labels.get(COMPOSE_SERVICE))
+    def _is_infrastructure(self, container: Container) -> bool:
+        """By its label, or by the name under which the watcher finds its Engine. A process outside of a container that has
+        the socket itself needs nobody's help."""
+        route = self._routes.get(container.watcher)
+        if route is None or (route.host is None and self._by_watcher.get(container.watcher) is None):
+            return False
+        labelled = container.labels.get(UPDATE_MODE, "").strip().lower() == INFRASTRUCTURE
+        named = route.host is not None and route.host in (container.name, container.labels.get(COMPOSE_SERVICE))
+        return labelled or named
 
     async def helper(self, operation: Operation, engine: Engine, old: Document) -> Helper:
         """The helper of an operation whose containers exist. Raises `StepFailed` with the reason there can be none."""
