@@ -280,10 +280,6 @@ def _source_of(own: Document, path: str) -> str | None:
 
 def _other_spelling(path: str) -> str:
     """`/var/run` is a link to `/run` nearly everywhere."""
-    return (
-        path.removeprefix("/var")
-        if path.startswith("/var/run/")
-        else f"/var{path}"
-        if path.startswith("/run/")
-        else path
-    )
+    if path.startswith("/var/run/"):
+        return path.removeprefix("/var")
+    return f"/var{path}" if path.startswith("/run/") else path
