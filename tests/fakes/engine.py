@@ -180,7 +180,15 @@ class FakeEngine:
         return int(container["State"]["ExitCode"])
 
     async def exec(
-        self, ref: str, command: Sequence[str], *, env: Sequence[str] = (), limit: int = 65_536
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        limit: int = 65_536,
+        user: str | None = None,
+        working_dir: str | None = None,
+        privileged: bool = False,
     ) -> ExecResult:
         return await self._call("exec", lambda: self._exec(self._container(ref), " ".join(command)))
 

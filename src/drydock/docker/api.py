@@ -96,7 +96,15 @@ class Engine(Protocol):
     async def update_container(self, ref: str, document: Document) -> None: ...
     async def wait_container(self, ref: str, *, condition: str = "not-running") -> int: ...
     async def exec(
-        self, ref: str, command: Sequence[str], *, env: Sequence[str] = (), limit: int = 65_536
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        limit: int = 65_536,
+        user: str | None = None,
+        working_dir: str | None = None,
+        privileged: bool = False,
     ) -> ExecResult: ...
     async def connect_network(self, network: str, container: str, endpoint: Document) -> None: ...
     async def disconnect_network(self, network: str, container: str, *, force: bool = False) -> None: ...

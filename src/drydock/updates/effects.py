@@ -176,6 +176,9 @@ class Run(Mutation, frozen=True):
     container: str
     command: tuple[str, ...]
     env: tuple[str, ...] = ()
+    user: str | None = None
+    working_dir: str | None = None
+    privileged: bool = False
 
 
 class WriteFile(Mutation, frozen=True):
