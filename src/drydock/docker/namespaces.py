@@ -7,7 +7,7 @@ the watcher, at its first look – lets this know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drydock.core.errors import EngineNotFound
@@ -33,6 +33,10 @@ class Namespaces:
         known[inspected["Id"]] = shared_with(inspected)
         if len(known) > MOST:
             known.pop(next(iter(known)))
+
+    def known(self, engine: Engine) -> Mapping[str, frozenset[str]]:
+        """By container id, what it hangs on; containers never inspected are missing."""
+        return self._known.get(id(engine), {})
 
     async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
         """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""

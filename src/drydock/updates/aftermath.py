@@ -99,6 +99,8 @@ class Aftermath:
         steps: list[Callable[[Operation], Awaitable[None]]] = []
         if changed:
             steps += [partial(self._refresh, seen=seen), self._post_hook]
+        elif row.recovery == "rebuilt-from-spec":
+            steps.append(self._welcome_rebuilt)
         steps += [self._remember_rollback, self._record, self._tell]
         if row.source != "dependent":
             steps.append(self._tidy)
@@ -112,6 +114,12 @@ class Aftermath:
         old = self._fleet.get(row.container_id) or row.container
         if old is not None and row.new_container_id is not None:
             await self._replaced(old, row.new_container_id, seen)
+
+    async def _welcome_rebuilt(self, row: Operation) -> None:
+        """The old container had to be created anew: it has another id, and is the same to its users."""
+        old = self._fleet.get(row.container_id) or row.container
+        if old is not None and row.old_container_id not in (None, old.id):
+            await self._replaced(old, str(row.old_container_id), None)
 
     async def _remember_rollback(self, row: Operation) -> None:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""

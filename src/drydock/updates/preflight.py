@@ -274,8 +274,11 @@ def _already_there(operation: Operation, old: Document, target: Document) -> boo
 
 
 def _was_running(operation: Operation, old: Document) -> bool:
-    state = old["State"]
-    return bool(state.get("Running") or state.get("Restarting") or operation.old_container_was_running)
+    """Also when it was we who stopped it (a dependent), or the crash that interrupted the operation (§0, I2)."""
+    if old["State"].get("Running") or old["State"].get("Restarting"):
+        return True
+    stopped_since = operation.source == "dependent" or operation.attempt > 0
+    return bool(stopped_since and operation.old_container_was_running)
 
 
 def _networks_exist(old: Document) -> Plan[None]:

@@ -6,14 +6,14 @@ What may run when (locks, cap, waves) is `service`; what happens inside is `plan
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.model import Container
 from drydock.core.operation import Dependent, ImageWanted, Operation
 from drydock.core.times import from_iso
@@ -132,6 +132,14 @@ class Worker:
         if row.status == "succeeded" and row.new_container_id in executor.seen:
             self._seen[row.id] = Seen(executor.seen[row.new_container_id], executor.seen.get(row.target_image_id or ""))
         return row
+
+    def hangs_on(self, operation: Operation) -> Mapping[str, frozenset[str]]:
+        """What the containers of the operation's Engine share namespaces with, as far as that is known."""
+        try:
+            engine = self._engine_for(operation.watcher, operation.agent)
+        except EngineUnreachable:
+            return {}
+        return self.namespaces_of(engine).known(engine)
 
     def take_seen(self, operation_id: str) -> Seen | None:
         """What the operation saw of the container it made; told once."""
