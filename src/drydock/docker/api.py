@@ -9,7 +9,7 @@ or references. Every method raises `core.errors.EngineError` or one of its child
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -54,6 +54,10 @@ class Engine(Protocol):
     async def inspect_container(self, ref: str) -> Document: ...
     async def inspect_image(self, ref: str) -> Document: ...
     async def list_images(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> list[Document]: ...
+    async def inspect_of_podman(self, kind: Literal["images", "containers"], ref: str) -> Document:
+        """Podman's own document of an image or container; `EngineNotSupported` elsewhere."""
+        ...
+
     async def inspect_network(self, ref: str) -> Document: ...
     async def inspect_service(self, ref: str) -> Document: ...
 

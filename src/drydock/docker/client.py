@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -59,6 +59,10 @@ class EngineClient:
     async def inspect_image(self, ref: str) -> Document:
         """Full document of an image by id or reference."""
         return _document(await self._http.json("GET", f"/images/{_path(ref)}/json"))
+
+    async def inspect_of_podman(self, kind: Literal["images", "containers"], ref: str) -> Document:
+        """Podman's own document of an image or container; `EngineNotSupported` elsewhere."""
+        return _document(await self._http.json("GET", f"/libpod/{kind}/{_path(ref)}/json"))
 
     async def list_images(self, *, filters: Filters | None = None) -> list[Document]:
         """Images without intermediate layers."""
