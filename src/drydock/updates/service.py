@@ -27,6 +27,7 @@ from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.actions import Actions
 from drydock.updates.aftermath import Aftermath
+from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
 from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
 from drydock.updates.meter import Meter
@@ -149,7 +150,7 @@ class UpdateService:
     def eligibility(self, container: Container) -> EligibilityContext:
         """Facts for `core.policy.eligibility`; shown with the container, and used to admit."""
         return EligibilityContext(
-            triggers=self.actions.facts(),
+            triggers=fitting(self.actions.all(), container.labels),
             active_operation=self.active_operation(container),
             is_self=self._identity.is_self(container),
             self_update_possible=self._identity.possible(container),
@@ -312,6 +313,12 @@ class UpdateService:
         if project and (operation.trigger_name or "").startswith("dockercompose."):
             keys.append(project_key(operation.agent, operation.watcher, project))
         return keys
+
+    async def settle(self, operation: Operation, **changes: Any) -> Operation:
+        """End a queued operation without carrying it out; whoever skips it says why in `changes`."""
+        row = await self.journal.change(operation.id, follow_up_due=False, **changes)
+        self._owned.discard(operation.id)
+        return row
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""
