@@ -300,6 +300,8 @@ class UpdateService:
     async def _with_locks(self, operation: Operation, work: Callable[[], Awaitable[Operation]]) -> Operation:
         self._owned.add(operation.id)
         try:
+            if self._knows_too_little(operation):
+                await self._explore(operation)
             async with self.locks.hold(self.keys(operation), permit=operation.kind != "self-update"):
                 row = await work()
                 await self._aftermath.follow(row, self._worker.take_seen(row.id))
@@ -324,6 +326,11 @@ class UpdateService:
         row = await self.journal.change(operation.id, follow_up_due=False, **changes)
         self._owned.discard(operation.id)
         return row
+
+    def _knows_too_little(self, operation: Operation) -> bool:
+        """Whether some container of the host was never inspected: it may hang on the one of this operation."""
+        hangs_on = self._worker.hangs_on(operation)
+        return any(one.id not in hangs_on for one in self._fleet.by_watcher(operation.watcher, operation.agent))
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""
@@ -404,7 +411,7 @@ class UpdateService:
         await self._sweeper.sweep()
 
     async def _recover_one(self, row: Operation, gate: asyncio.Semaphore) -> None:
-        await self._explore(row)
+        await self._explore(row)  # also what the fleet does not know yet: it is as old as the last start
         async with gate:
             try:
                 await self._with_locks(row, lambda: self._revive(row))
