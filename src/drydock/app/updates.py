@@ -34,6 +34,7 @@ from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
+from drydock.updates.compose.files import unusable
 from drydock.updates.own.identity import OwnContainer, Route, signs
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
@@ -196,7 +197,7 @@ def build_updates(
     fleet, clock = services.fleet, services.clock
     behaviour = update_settings(settings)
     hosts = Hosts(watching, clock, supervisor)
-    actions, problems = register(families(settings).for_updates())
+    actions, problems = register(families(settings).for_updates(), unusable)
     for problem in problems:
         log.warning("action.problem", reason=problem)
 
