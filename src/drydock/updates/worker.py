@@ -21,9 +21,11 @@ from drydock.core.times import from_iso
 from drydock.docker.api import Engine
 from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
-from drydock.updates.executor import EngineFacts, Executor, KnownFacts, Surroundings, nothing_known
+from drydock.updates.executor import EngineFacts, Executor, KnownFacts, OwnSide, Surroundings, nothing_known
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
+from drydock.updates.own.handover import attend, hand_over
+from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.plan import update
 from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
@@ -65,6 +67,7 @@ class Worker:
         options_for: OptionsFor,
         namespaces_of: NamespacesOf | None = None,
         known_facts: KnownFacts = nothing_known,
+        own: OwnSide = OUTSIDE,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -73,14 +76,16 @@ class Worker:
         self._options_for = options_for
         self._facts = EngineFacts(clock, known_facts)
         self._seen: dict[str, Seen] = {}
+        self._own = own
         self._children: defaultdict[str, list[Operation]] = defaultdict(list)
-        own = Namespaces()
-        self.namespaces_of = namespaces_of or (lambda _: own)
+        unshared = Namespaces()
+        self.namespaces_of = namespaces_of or (lambda _: unshared)
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
         try:
-            row = await self._drive(operation, update(operation, self._options_for(operation)))
+            finish = hand_over if operation.by_helper else None
+            row = await self._drive(operation, update(operation, self._options_for(operation), finish))
         except Exception as error:
             log.exception("update.broken", operation=operation.id)
             row = await self._after_fault(operation, error)
@@ -117,18 +122,28 @@ class Worker:
     async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
         """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
         if operation.active:
-            plan = recover(operation, self._options_for(operation), expire=expire)
-            row = await self._drive(operation, plan)
+            row = await self._drive(operation, self._recovery(operation, expire))
             log.info("update.recovered", operation=row.id, status=row.status, phase=row.phase, recovery=row.recovery)
             return await self._then(row)
         if operation.phase == "rollback-failed" and operation.recovery is None:
             operation = await self._drive(operation, retry_restore(operation, self._options_for(operation)))
         return await self._then(operation)
 
+    def _recovery(self, operation: Operation, expire: str | None) -> fx.Plan[Operation]:
+        options = self._options_for(operation)
+        return attend(options) if operation.by_helper else recover(operation, options, expire=expire)
+
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
         executor = Executor(
-            operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces_of(engine)
+            operation,
+            engine,
+            self._journal,
+            self._clock,
+            self._around,
+            self._facts,
+            self.namespaces_of(engine),
+            self._own,
         )
         row = await executor.run(plan)
         if row.status == "succeeded" and row.new_container_id in executor.seen:
@@ -166,7 +181,7 @@ class Worker:
         if row.active and row.temp_name is None:
             return await self._journal.change(row.id, status="failed", phase="failed")
         if row.active:
-            return await self._drive(row, recover(row, self._options_for(row), expire=text))
+            return await self._drive(row, self._recovery(row, text))
         return row
 
     # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
