@@ -172,7 +172,7 @@ class Answer:
         if b"cache-control" not in given and self.path.startswith(("/api/", "/auth/")):
             found += headers.NO_STORE
         found += self._limits(status, given)
-        found += self.edge.security
+        found += [pair for pair in self.edge.security if pair[0] not in given]
         found += self._origin()
         return found
 

@@ -112,6 +112,7 @@ _TEXTS = {
     429: "Rate limit reached",
     500: "Internal error",
     501: "Not supported by this connection",
+    502: "A service that was asked gave no usable answer",
     503: "Switched off or unreachable",
 }
 

@@ -23,6 +23,7 @@ from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
+from drydock.icons.service import Icons
 from drydock.notes.service import ReleaseNotesService
 from drydock.notify.room import Notifications
 from drydock.observe.acks import Acknowledgements
@@ -155,6 +156,7 @@ class Services:
     metrics: Metrics | None = None
     metrics_token: Secret | None = None
     preferences: Preferences | None = None
+    icons: Icons | None = None
     dump: Callable[[int], Awaitable[bytes]] | None = None
     untrusted_proxy: bool = False
     """A request came through an HTTPS proxy that is not trusted; the interface says so."""

@@ -18,6 +18,7 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.app.icons import build_icons
 from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
@@ -107,6 +108,7 @@ async def run(
         services.host_stats = observation.host_stats
         services.log = log_buffer
         await observe(services, settings, store, bus, supervisor, stack)
+        await build_icons(settings, environ, services, stack)
         if services.metrics is not None:
             count_watching(services.metrics, legacy, watchers)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)

@@ -10,6 +10,7 @@ from typing import Any
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
 from drydock.config.sections.auth import AuthSettings, SessionSettings
+from drydock.config.sections.icons import IconSettings
 from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
 from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
@@ -40,6 +41,7 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("hooks", HooksSettings),
     ("security", SecuritySettings),
     ("notes", ReleaseNotesSettings),
+    ("icons", IconSettings),
 )
 """Every plain section by its name in `Settings`, in the order of the documentation."""
 
@@ -70,6 +72,7 @@ class Settings:
     hooks: HooksSettings
     security: SecuritySettings
     notes: ReleaseNotesSettings
+    icons: IconSettings
     watchers: tuple[WatcherSettings, ...]
     source: Source
     effective: tuple[Effective, ...]

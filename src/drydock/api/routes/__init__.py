@@ -20,6 +20,7 @@ from drydock.api.routes import (
     dockhand,
     events,
     fleet,
+    icons,
     keys,
     log,
     logs,
@@ -65,4 +66,5 @@ ROUTES: tuple[Router, ...] = (
     release_notes.router,
     log.router,
     events.router,
+    icons.router,
 )
