@@ -16,7 +16,7 @@ from litestar.connection import ASGIConnection
 
 from drydock.api import body, headers
 from drydock.api.asgi import App, Message, Receive, Scope, Send
-from drydock.api.envelope import JSON_TYPE, translate
+from drydock.api.envelope import JSON_TYPE, count_removed, translate
 from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
 from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
@@ -278,4 +278,5 @@ class Upgrade:
 async def remember(exc: Exception, scope: Any) -> None:
     """Litestar's `after_exception`: keep what refused an upgrade for `Upgrade`."""
     if scope["type"] == "websocket":
-        scope["state"]["refused"] = translate(exc, scope["path"])
+        error = scope["state"]["refused"] = translate(exc, scope["path"])
+        count_removed(scope["litestar_app"], scope, error)

@@ -333,6 +333,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         identity_keying=server.ratelimit_identitykeying,
         metrics_auth=server.metrics_auth,
         metrics_token_configured=server.metrics_token is not None,
+        compat_wudcard=process.compat_wudcard,
         sse_max_clients=process.sse_max_clients,
         store_path=settings.store.path,
         store_file=settings.store.file,

@@ -110,6 +110,13 @@ class ProcessSettings:
     version: str | None = option(
         "VERSION", kinds.text(), default=None, help="Version to show instead of the package's."
     )
+    compat_wudcard: bool = option(
+        "COMPAT_WUDCARD",
+        kinds.boolean(),
+        default=False,
+        help="Answer the routes below the unversioned `/api` that dashboards written for WUD read.",
+        lenient=True,
+    )
     dns_mode: str = option(
         "DNS_MODE",
         kinds.choice("ipv4first", "ipv6first", "verbatim"),
