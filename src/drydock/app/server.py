@@ -18,13 +18,14 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.icons import build_icons
 from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
 from drydock.app.triggers import build_notifications
-from drydock.app.updates import FleetContext, build_updates
+from drydock.app.updates import FleetContext, build_updates, own_container_id
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -97,6 +98,8 @@ async def run(
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         legacy = LegacyInputs()
+        for variable in settings.source.ignored:
+            legacy.count("env", variable)
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
         watching = WatchService(watchers, fleet)
         stack.push_async_callback(watching.close)
@@ -107,8 +110,10 @@ async def run(
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
         services.log = log_buffer
-        await observe(services, settings, store, bus, supervisor, stack)
+        await observe(services, settings, watching, store, bus, supervisor, stack)
         await build_icons(settings, environ, services, stack)
+        services.checks = health_checks(services, watching, store)
+        services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
         if services.metrics is not None:
             count_watching(services.metrics, legacy, watchers)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
@@ -213,7 +218,7 @@ def build_watchers(
 
 def count_watching(metrics: Metrics, legacy: LegacyInputs, watchers: Sequence[ScheduledWatcher]) -> None:
     """Export what watching counts (watching.md §16)."""
-    legacy.on_count = lambda source, key: metrics.legacy.inc(source=source, key=key)
+    legacy.follow(lambda source, key: metrics.legacy.inc(source=source, key=key))
     for one in watchers:
         one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=one.watcher.name)
 
@@ -276,6 +281,7 @@ class WatchingApi:
     def __init__(self, watching: WatchService) -> None:
         self._watching = watching
         self.watch_all = watching.watch_all
+        self.watch_watcher = watching.watch_watcher
         self.watch_some = watching.watch_some
         self.watch_one = watching.watch_one
         self.engine_name = watching.engine_name

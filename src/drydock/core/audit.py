@@ -30,9 +30,15 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries are wanted; times in epoch ms, both inclusive."""
+    """Which entries are wanted; times in epoch ms, both inclusive.
+
+    `agent` is empty for what happened on this server itself. `text` stands in any field, in any case.
+    """
 
     actions: tuple[str, ...] = ()
     container: str | None = None
+    status: str | None = None
+    agent: str | None = None
+    text: str | None = None
     since: int | None = None
     until: int | None = None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 from litestar import Response, Router, delete, get
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import FromPath
 
 from drydock.api.access import ADMIN, READ, spend
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import document, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.core.errors import BadGateway, NotFound, TooManyRequests
@@ -31,18 +27,12 @@ class Cleared(msgspec.Struct):
     cleared: int
 
 
-@dataclass
-class _Image(Operation):
-    """An image of one of the types that collections have."""
-
-    def __post_init__(self) -> None:
-        binary = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
-        kinds = sorted({source.media_type for source in SOURCES})
-        found = OpenAPIResponse(description="The icon, or a drawn container", content=dict.fromkeys(kinds, binary))
-        self.responses = {**(self.responses or {}), "200": found}
-
-
-@get("/{provider:str}/{slug:str}", opt=READ, operation_class=_Image, responses=problems(400, 404, 502))
+@get(
+    "/{provider:str}/{slug:str}",
+    opt=READ,
+    operation_class=reads(files=sorted({source.media_type for source in SOURCES})),
+    responses=problems(400, 404, 502),
+)
 async def icon(request: ApiRequest, provider: FromPath[str], slug: FromPath[str]) -> Response[bytes]:
     """An icon. Requests for an image always get one: a drawn container where the icon cannot be had."""
     name, icons = icon_name(provider, slug), needed(request.services.icons)
