@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.icons import build_icons
 from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
+from drydock.app.metrics import count_rooms
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
@@ -40,7 +41,6 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
-from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
@@ -115,7 +115,7 @@ async def run(
         services.checks = health_checks(services, watching, store)
         services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
         if services.metrics is not None:
-            count_watching(services.metrics, legacy, watchers)
+            count_rooms(services.metrics, settings, services, registries, watchers, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -214,13 +214,6 @@ def build_watchers(
         watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
         made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
     return made
-
-
-def count_watching(metrics: Metrics, legacy: LegacyInputs, watchers: Sequence[ScheduledWatcher]) -> None:
-    """Export what watching counts (watching.md §16)."""
-    legacy.follow(lambda source, key: metrics.legacy.inc(source=source, key=key))
-    for one in watchers:
-        one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=one.watcher.name)
 
 
 def build_watcher(

@@ -13,7 +13,14 @@ from drydock.config.sections.auth import AuthSettings, SessionSettings
 from drydock.config.sections.icons import IconSettings
 from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
-from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
+from drydock.config.sections.store import (
+    CacheSettings,
+    ContainerMetricsSettings,
+    LogSettings,
+    MetricsSettings,
+    StatsSettings,
+    StoreSettings,
+)
 from drydock.config.sections.updates import HooksSettings, UpdatesSettings
 from drydock.config.sections.watching import (
     GhcrSettings,
@@ -32,6 +39,7 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
+    ("container_metrics", ContainerMetricsSettings),
     ("stats", StatsSettings),
     ("caches", CacheSettings),
     ("watching", WatchingSettings),
@@ -63,6 +71,7 @@ class Settings:
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
+    container_metrics: ContainerMetricsSettings
     stats: StatsSettings
     caches: CacheSettings
     watching: WatchingSettings

@@ -51,6 +51,18 @@ class MetricsSettings:
     )
 
 
+@section("DD_METRICS_", "Metrics of containers", "What else `/metrics` tells.")
+class ContainerMetricsSettings:
+    """`DD_METRICS_*`."""
+
+    containerstats: bool = option(
+        "CONTAINERSTATS",
+        kinds.boolean(),
+        default=False,
+        help="CPU and memory of every running container; asks the Engines in each interval of statistics.",
+    )
+
+
 @section("DD_STATS_", "Statistics", "Live CPU, memory, network and block figures.")
 class StatsSettings:
     """`DD_STATS_*`."""
