@@ -16,7 +16,9 @@ from drydock.api.limits import FixedWindow
 from drydock.api.network import check_same_origin, check_websocket_origin, client_address
 from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
+from drydock.core.audit import Requester
 from drydock.core.errors import ConfirmationRequired, Forbidden, NotFound, TooManyRequests, Unauthorized
+from drydock.requester import asked_by
 
 READ: Final = {"scope": "read"}
 WATCH: Final = {"scope": "watch"}
@@ -56,6 +58,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     caller = await services.access.caller(connection)
     if caller is not None:
         connection.scope["state"]["caller"] = caller
+        asked_by(Requester(user=caller.name, ip=client_address(connection.scope, services.proxies), key=caller.key))
     if upgrade:
         await spend(connection, "websocket-upgrades", UPGRADES, UPGRADES_WINDOW_S)
     if caller is None:

@@ -7,6 +7,14 @@ from typing import Literal
 import msgspec
 
 
+class Requester(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asked for something: user name, address, and the API key that was used."""
+
+    user: str | None = None
+    ip: str | None = None
+    key: str | None = None
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """One thing that happened. `container_identity_key` is `core.model.audit_key`, agent empty for local ones."""
 

@@ -22,6 +22,7 @@ from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.update import update_kind
 from drydock.events import BatchFinished, Bus, OperationChanged
 from drydock.fleet.fleet import Fleet
+from drydock.requester import requester
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.actions import Actions
@@ -215,6 +216,8 @@ class UpdateService:
     async def _insert(self, operation: Operation) -> Operation:
         await self.journal.insert(operation)
         self._owned.add(operation.id)
+        if operation.kind == "container-update" and not operation.restart_only:
+            await self._aftermath.audit(operation, "update-queued", "info", None)
         return operation
 
     def _row(self, container: Container, **more: Any) -> Operation:
@@ -235,6 +238,7 @@ class UpdateService:
             "target_image": wanted.reference,
             "wanted": wanted,
             "container": container,
+            "requested_by": requester(),
         }
         return Operation(**{**fields, **more})
 
