@@ -13,7 +13,8 @@ import pytest
 
 from contract.served import PASSWORD, Served, served, user
 from drydock.core.model import CheckError
-from samples import container
+from drydock.core.times import DAY_MS, to_iso
+from samples import StillClock, container
 
 
 @pytest.fixture
@@ -187,3 +188,64 @@ async def test_sessions_are_listed_and_ended(server: Served) -> None:
     mine = (await here.get("/api/v1/auth/sessions")).json()["data"][0]["id"]
     assert (await stranger.delete(f"/api/v1/auth/sessions/{mine}")).status_code == 404
     assert PASSWORD not in str(found)
+
+
+@pytest.mark.rows("C-072")
+async def test_an_available_update_is_pending(server: Served) -> None:
+    await server.seed(container(1, update="1.1.0"), container(2))
+    await server.application.bus.drain()
+    found = (await (await server.signed_in("pat")).get("/api/v1/containers/recent-status")).json()
+    assert found == {"statuses": {"c001": "pending"}, "statusesByIdentity": {"::local::c001": "pending"}}
+
+
+@pytest.mark.rows("C-059")
+@pytest.mark.parametrize(
+    ("value", "days", "level"),
+    [
+        ("1", 2, "mature"),
+        ("400", 20, "hot"),
+        ("0", 6, "hot"),
+        ("0", 8, "mature"),
+        ("-1", 8, "mature"),
+        ("1.5", 6, "hot"),
+        ("abc", 8, "mature"),
+        ("", 6, "hot"),
+    ],
+)
+async def test_the_age_at_which_an_update_is_mature(tmp_path: Path, value: str, days: int, level: str) -> None:
+    clock = StillClock()
+    detected = to_iso(clock.now_ms() - days * DAY_MS)
+    async with served(tmp_path, clock, **user("admin"), DD_UI_MATURITY_THRESHOLD_DAYS=value) as server:
+        await server.seed(container(1, update="1.1.0", update_detected_at=detected))
+        found = (await (await server.signed_in()).get(f"/api/v1/containers/{container(1).id}")).json()
+        assert found["updateMaturityLevel"] == level
+
+
+COMMANDS = (
+    "/api/v1/containers/watch",
+    *(
+        f"/api/v1/containers/{container(1).id}/{rest}"
+        for rest in (
+            *("watch", "triggers/mock/one", "triggers/mock/one/agent1", "update", "scan", "env/reveal"),
+            *("start", "stop", "restart", "preview", "rollback"),
+        )
+    ),
+    "/api/v1/containers/scan-all",
+    "/api/v1/operations/ea7c33a4-c1e3-4f34-9b95-9662cc7a40d6/cancel",
+)
+"""Every command of the published guide."""
+
+
+@pytest.mark.rows("C-334")
+@pytest.mark.parametrize("path", COMMANDS)
+async def test_commands_need_no_body_and_no_type(tmp_path: Path, path: str) -> None:
+    """The same answer as with an empty object, and never one about the body."""
+    async with served(tmp_path, **user("admin"), DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as server:
+        await server.seed(container(1, update="1.1.0"))
+        client = server.client(auth=("admin", PASSWORD), headers={"X-DD-Confirm-Action": "container-rollback"})
+        bare = await client.post(path)
+        assert bare.request.headers.get("content-type") is None
+        assert bare.status_code not in (413, 415, 422, 426), bare.text
+        assert "body" not in bare.text.lower()
+        full = await client.post(path, json={})
+        assert (bare.status_code, bare.json().get("error")) == (full.status_code, full.json().get("error"))

@@ -96,6 +96,10 @@ class Agents(Protocol):
         """Delete a record on its agent; done as well when the agent does not know it. Raises when it cannot."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """Every configured agent."""
+        ...
+
     def all_connected(self) -> bool:
         """Whether every configured agent answers."""
         ...

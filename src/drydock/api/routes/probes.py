@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from litestar import Response, Router, get
 
-from drydock.api.access import PUBLIC
+from drydock.api.access import PUBLIC, caller_now
 from drydock.api.openapi import document, parameter, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import DrydockError
@@ -51,10 +51,10 @@ async def health(request: ApiRequest) -> Response[Alive | Starting]:
 async def _may_read(request: ApiRequest) -> bool:
     """A probe is answered whoever asks; wrong or locked credentials only hide the details."""
     try:
-        caller = await request.services.access.caller(request)
+        caller = await caller_now(request)
     except DrydockError:
         return False
-    return caller is not None and "read" in caller.scopes
+    return caller is not None and "read" in caller.scopes and caller.reach is None
 
 
 router = Router("/", route_handlers=[health])
