@@ -44,7 +44,7 @@ async def observe(
     trail = Audit(store.audit, bus, clock, lambda action: metrics.audit_entries.inc(action=action))
     services.audit = trail
     EventAudit(trail, clock).subscribe(bus)
-    stream = EventStream(clock, settings.process.sse_max_clients)
+    stream = EventStream(clock, settings.process.sse_max_clients, log_addresses=settings.process.sse_debug_log_ip)
     EventFeed(stream, fleet.view_of, clock).subscribe(bus)
     services.events, services.acks = stream, Acknowledgements(stream, clock)
     supervisor.start("event-stream:heartbeat", stream.run)

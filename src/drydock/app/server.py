@@ -183,6 +183,7 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, contex
         policy_max=caches.policy_max_entries or default,
         security_ttl_ms=caches.security_ttl_ms,
         security_max=caches.security_max_entries or default,
+        query_cache_max=caches.query_max_entries or default,
     )
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 

@@ -141,6 +141,13 @@ class ProcessSettings:
     sse_max_clients: int = option(
         "SSE_MAX_CLIENTS", kinds.integer(1), default=500, help="Event stream clients at a time.", lenient=True
     )
+    sse_debug_log_ip: bool = option(
+        "SSE_DEBUG_LOG_IP",
+        kinds.boolean(),
+        default=False,
+        help="Addresses of event stream clients in the log as they are, instead of a hash.",
+        lenient=True,
+    )
     ui_maturity_threshold_days: int = option(
         "UI_MATURITY_THRESHOLD_DAYS",
         kinds.integer(1),

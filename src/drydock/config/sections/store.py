@@ -84,6 +84,13 @@ class CacheSettings:
         help="Default size of the caches below.",
         lenient=True,
     )
+    query_max_entries: int | None = option(
+        "CONTAINERS_QUERY_CACHE_MAX_ENTRIES",
+        kinds.integer(1),
+        default=None,
+        help="How many answers of container lists are kept while nothing changes.",
+        lenient=True,
+    )
     lifecycle_ttl_ms: int = option(
         "UPDATE_LIFECYCLE_CACHE_TTL_MS",
         kinds.integer(1),
