@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,22 @@ async def test_limits_that_cannot_be(server: Served, body: dict[str, Any], error
     answer = await admin.post("/api/v1/auth/tokens", json={"name": "k", "scopes": ["read"], **body})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(error)
+
+
+async def test_a_key_from_variables_can_be_limited_too(tmp_path: Path) -> None:
+    token = "dd_homeassist_" + "x" * 43
+    key = {
+        "DD_AUTH_APIKEY_HASS_HASH": hashlib.sha256(token.encode()).hexdigest(),
+        "DD_AUTH_APIKEY_HASS_WATCHERS": "Here",
+    }
+    async with served(tmp_path, **key) as server:
+        await server.seed(container(1, watcher="here"), container(2, watcher="there"))
+        client = server.client(headers={"Authorization": f"Bearer {token}"})
+        assert [row["id"] for row in (await client.get("/api/v1/containers")).json()["data"]] == [HERE]
+        assert (await client.get(f"/api/v1/containers/{THERE}")).status_code == 404
+    async with served(tmp_path, **key, DD_AUTH_APIKEY_HASS_SCOPES="admin") as server:
+        (fault,) = (await server.client().get("/auth/status")).json()["errors"]
+        assert "cannot be limited" in fault["error"]
 
 
 # limits by login

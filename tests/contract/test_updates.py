@@ -760,3 +760,14 @@ async def test_a_failed_update_is_audited_once(tmp_path: Path) -> None:
         assert [one["action"] for one in found] == ["update-queued", "update-failed", "rollback"]
         statuses = (await host.api.get("/containers/recent-status")).json()
         assert statuses["statuses"] == {"web": "failed"}
+
+
+async def test_of_two_who_ask_at_once_one_is_admitted(host: Host) -> None:
+    id = await host.container()
+    hold = hold_pull(host)
+    answers = await asyncio.gather(*(host.api.post(f"/containers/{id}/update") for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+    rows = (await host.api.get(f"/containers/{id}/update-operations")).json()["data"]
+    assert len(rows) == 1
+    hold.go.set()
+    await host.ended(rows[0]["id"])

@@ -58,6 +58,7 @@ class ConfiguredKey(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     hash: str
     scopes: frozenset[str]
+    reach: Reach | None = None
 
 
 class KeyRecords(Protocol):
@@ -165,7 +166,12 @@ class ApiKeys:
         first = key.last_used_at is None
         await self._touch(key, address)
         return Admitted(
-            id=key.id, name=key.name, owner=key.owner, scopes=_effective(key), reach=_reach(key), first_use=first
+            id=key.id,
+            name=key.name,
+            owner=key.owner,
+            scopes=_effective(key),
+            reach=reach_of(key.watchers, key.agents),
+            first_use=first,
         )
 
     def _configured_key(self, token: str) -> Admitted | None:
@@ -173,7 +179,7 @@ class ApiKeys:
         hashes = {_hash(token), _hash(match[2])} if match else {_hash(token)}
         for key in self.configured:
             if any(hmac.compare_digest(key.hash, given) for given in hashes):
-                return Admitted(id=f"env:{key.name}", name=key.name, owner=key.name, scopes=key.scopes)
+                return Admitted(id=f"env:{key.name}", name=key.name, owner=key.name, scopes=key.scopes, reach=key.reach)
         return None
 
     def _proves(self, key: ApiKey, secret: str) -> bool:
@@ -208,6 +214,8 @@ def _effective(key: ApiKey) -> frozenset[str]:
     return ALL_SCOPES if "admin" in key.scopes else frozenset(key.scopes)
 
 
-def _reach(key: ApiKey) -> Reach | None:
-    limited = key.watchers or key.agents
-    return Reach(watchers=frozenset(key.watchers), agents=frozenset(key.agents)) if limited else None
+def reach_of(watchers: Sequence[str], agents: Sequence[str]) -> Reach | None:
+    """What a key is limited to; None when to nothing."""
+    if not watchers and not agents:
+        return None
+    return Reach(watchers=frozenset(map(str.lower, watchers)), agents=frozenset(map(str.lower, agents)))

@@ -200,18 +200,19 @@ class UpdateService:
         trigger_id: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Admit one container and write its row; nothing is started."""
-        await self.check(container)
-        context = self.eligibility(container)
-        action = self.actions.get(trigger_id or admission.need_action(container, context))
-        operation = self._row(
-            container,
-            source=source,
-            trigger_name=action.id if action else None,
-            dry_run=bool(action and action.dry_run),
-            **(more or {}),
-        )
-        row = await self._insert(operation)
+        """Admit one container and write its row; nothing is started. Of several who ask at once one is admitted."""
+        async with self.locks.hold([f"admission:{audit_key(container)}"], permit=False):
+            await self.check(container)
+            context = self.eligibility(container)
+            action = self.actions.get(trigger_id or admission.need_action(container, context))
+            operation = self._row(
+                container,
+                source=source,
+                trigger_name=action.id if action else None,
+                dry_run=bool(action and action.dry_run),
+                **(more or {}),
+            )
+            row = await self._insert(operation)
         if source == "manual":
             self.meter.acted("container-update")
         return row
@@ -220,7 +221,8 @@ class UpdateService:
         await self.journal.insert(operation)
         self._owned.add(operation.id)
         if operation.kind == "container-update" and not operation.restart_only:
-            await self._aftermath.audit(operation, "update-queued", "info", None)
+            audit = self._aftermath.audit(operation, "update-queued", "info", None)
+            self._supervisor.spawn("audit:update-queued", audit)
         return operation
 
     def _row(self, container: Container, **more: Any) -> Operation:
