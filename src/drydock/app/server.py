@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,10 +112,7 @@ async def run(
         services.log = log_buffer
         await observe(services, settings, watching, store, bus, supervisor, stack)
         await build_icons(settings, environ, services, stack)
-        services.checks = health_checks(services, watching, store)
-        services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
-        if services.metrics is not None:
-            count_rooms(services.metrics, settings, services, registries, watchers, stack)
+        _inform(services, settings, registries, watching, watchers, store, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -141,11 +138,32 @@ async def run(
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
-        if settings.watching.maturity_sweep_cron:
-            ledger = FleetLedger(fleet, bus, clock)
-            sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
-            supervisor.start("maturity-sweep", sweep.run)
+        _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application
+
+
+def _inform(
+    services: Services,
+    settings: Settings,
+    registries: RegistryService,
+    watching: WatchService,
+    watchers: Sequence[ScheduledWatcher],
+    store: Store,
+    stack: AsyncExitStack,
+) -> None:
+    """What the server can tell of itself: its health, and numbers of every room."""
+    services.checks = health_checks(services, watching, store)
+    services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
+    if services.metrics is not None:
+        count_rooms(services.metrics, settings, services, registries, watchers, stack)
+
+
+def _sweep(settings: Settings, fleet: Fleet, bus: Bus, clock: Clock, zone: ZoneInfo, supervisor: Supervisor) -> None:
+    """Open the gates of candidates that became old enough, by schedule."""
+    if settings.watching.maturity_sweep_cron:
+        ledger = FleetLedger(fleet, bus, clock)
+        sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
+        supervisor.start("maturity-sweep", sweep.run)
 
 
 def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
