@@ -191,7 +191,7 @@ async def test_replicas_of_a_service_share_their_policy(world: World) -> None:
 HEADER = {"X-DD-Confirm-Action": "container-delete"}
 
 
-@pytest.mark.rows("C-241", "C-298")
+@pytest.mark.rows("C-239", "C-241", "C-298")
 async def test_delete(world: World) -> None:
     await world.seed(container(1), container(2))
     for headers in ({}, {"X-DD-Confirm-Action": "container-rollback"}):
@@ -204,6 +204,8 @@ async def test_delete(world: World) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     assert await world.ids() == [TWO]
     assert [event for event in world.events if isinstance(event, ContainerRemoved)]
+    (entry,) = (await world.api.get("/audit?action=container-delete")).json()["data"]
+    assert (entry["containerIdentityKey"], entry["ip"]) == ("::local::c001", "127.0.0.1")
     assert (await world.api.delete(f"/containers/{ONE}", headers=HEADER)).status_code == 404
 
 
@@ -227,7 +229,7 @@ async def test_the_container_of_an_unknown_agent_stays(world: World) -> None:
 # reveal
 
 
-@pytest.mark.rows("C-213", "C-322")
+@pytest.mark.rows("C-213", "C-214", "C-216", "C-218", "C-322")
 async def test_reveal(world: World) -> None:
     await world.seed(container(1), container(2, details=None))
     answer = await world.api.post(f"/containers/{ONE}/env/reveal")
@@ -245,6 +247,7 @@ async def test_reveal(world: World) -> None:
     assert "s3cret" not in str(entries)
 
 
+@pytest.mark.rows("C-217")
 async def test_reveal_is_limited(world: World) -> None:
     await world.seed(container(1))
     for number in range(10):

@@ -762,3 +762,50 @@ async def test_orphans_of_a_lost_store_are_brought_back(tmp_path: Path) -> None:
 
 def test_the_local_action_is_what_the_checklist_calls_it() -> None:
     assert LOCAL.id == "docker.local"
+
+
+async def entries(host: Host, *actions: str) -> list[dict[str, Any]]:
+    """Audit entries of these actions, oldest first."""
+    answer = await host.api.get(f"/audit?actions={','.join(actions)}")
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found[::-1]
+
+
+@pytest.mark.rows("C-071")
+async def test_each_step_of_an_update_is_audited_once_with_who_asked(tmp_path: Path) -> None:
+    async with serve(tmp_path) as host:
+        host.images()
+        id = await host.container()
+        await host.update(id)
+        found = await entries(host, "update-queued", "update-applied", "update-failed", "rollback")
+        assert [one["action"] for one in found] == ["update-queued", "update-applied"]
+        assert all(one["ip"] == "127.0.0.1" for one in found)
+        assert found[1]["containerIdentityKey"] == "::local::web"
+        assert (found[1]["fromVersion"], found[1]["toVersion"]) == ("1", "2")
+        statuses = (await host.api.get("/containers/recent-status")).json()
+        assert statuses["statuses"] == {"web": "updated"}
+        assert statuses["statusesByIdentity"] == {"::local::web": "updated"}
+
+
+@pytest.mark.rows("C-073")
+async def test_a_failed_update_is_audited_once(tmp_path: Path) -> None:
+    async with serve(tmp_path) as host:
+        host.images("unhealthy")
+        id = await host.container()
+        answer = await host.api.post(f"/containers/{id}/update")
+        await host.ended(answer.json()["operationId"])
+        found = await entries(host, "update-queued", "update-applied", "update-failed", "rollback")
+        assert [one["action"] for one in found] == ["update-queued", "update-failed", "rollback"]
+        statuses = (await host.api.get("/containers/recent-status")).json()
+        assert statuses["statuses"] == {"web": "failed"}
+
+
+async def test_of_two_who_ask_at_once_one_is_admitted(host: Host) -> None:
+    id = await host.container()
+    hold = hold_pull(host)
+    answers = await asyncio.gather(*(host.api.post(f"/containers/{id}/update") for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+    rows = (await host.api.get(f"/containers/{id}/update-operations")).json()["data"]
+    assert len(rows) == 1
+    hold.go.set()
+    await host.ended(rows[0]["id"])

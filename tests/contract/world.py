@@ -43,6 +43,9 @@ class Watchers:
             raise DrydockError("No watcher could run")
         await self._apply(list(self.results))
 
+    async def watch_watcher(self, name: str) -> None:
+        self.asked.append(("watcher", name))
+
     async def watch_some(self, ids: Sequence[str]) -> None:
         self.asked.append(tuple(ids))
         await self._apply(ids)

@@ -16,7 +16,9 @@ from drydock.api.limits import FixedWindow
 from drydock.api.network import check_same_origin, check_websocket_origin, client_address
 from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
-from drydock.core.errors import ConfirmationRequired, Forbidden, NotFound, TooManyRequests, Unauthorized
+from drydock.core.audit import Requester
+from drydock.core.errors import ConfirmationRequired, DrydockError, Forbidden, NotFound, TooManyRequests, Unauthorized
+from drydock.requester import asked_by
 
 READ: Final = {"scope": "read"}
 WATCH: Final = {"scope": "watch"}
@@ -24,9 +26,10 @@ UPDATE: Final = {"scope": "update"}
 ADMIN: Final = {"scope": "admin"}
 PUBLIC: Final = {"scope": "public"}
 
-UPGRADES = 1000
-UPGRADES_WINDOW_S = 900
+UPGRADES: Final = ("websocket-upgrades", 1000, 900)
 """WebSocket upgrades of one client: container logs and server log share this budget (platform-api.md §1.7)."""
+BY_COOKIE: Final = frozenset({"session", "anonymous"})
+"""Who may open a WebSocket; `opt={"credentials": "any"}` of its handler lets header credentials do as well."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
@@ -50,20 +53,60 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope is None and connection.scope.get("method") != "OPTIONS":
         raise NotFound("Route not found")
     services = services_of(connection)
+    caller = await _identified(connection, handler)
+    if caller is None:
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
+    asked_by(Requester(user=caller.name, ip=client_address(connection.scope, services.proxies), key=caller.key))
+    if scope:
+        admit_scope(caller, scope)
+    narrow(connection, handler, caller)
+    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
+        check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+
+
+async def _identified(connection: Connection, handler: BaseRouteHandler) -> Caller | None:
+    """Who calls, also kept for limits and handlers. An upgrade is checked for its origin and counted on the way."""
+    services = services_of(connection)
     upgrade = connection.scope["type"] == ScopeType.WEBSOCKET
     if upgrade:
         check_websocket_origin(connection.scope, services.proxies)
-    caller = await services.access.caller(connection)
+    caller = await caller_now(connection)
+    if upgrade and caller is not None and caller.kind not in BY_COOKIE and handler.opt.get("credentials") != "any":
+        caller = None
     if caller is not None:
         connection.scope["state"]["caller"] = caller
     if upgrade:
-        await spend(connection, "websocket-upgrades", UPGRADES, UPGRADES_WINDOW_S)
-    if caller is None:
-        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
-    if scope:
-        admit_scope(caller, scope)
-    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
-        check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+        await spend(connection, *UPGRADES)
+    return caller
+
+
+async def caller_now(connection: Connection) -> Caller | None:
+    """The caller by its credentials; they are verified, and failures counted, once per request, whoever asks first."""
+    state = connection.scope["state"]
+    if "identified" not in state:
+        try:
+            state["identified"] = await services_of(connection).access.caller(connection)
+        except DrydockError as error:
+            state["identified"] = error
+    found: Caller | DrydockError | None = state["identified"]
+    if isinstance(found, DrydockError):
+        raise found
+    return found
+
+
+def narrow(connection: Connection, handler: BaseRouteHandler, caller: Caller) -> None:
+    """Keep a key that is limited to watchers or agents to their containers; fleet-wide routes are closed to it.
+
+    A container of another watcher is not found. Handlers with `opt={"narrows": True}` see to it themselves.
+    """
+    if caller.reach is None or handler.opt.get("narrows"):
+        return
+    id = connection.path_params.get("container_id")
+    if id is None:
+        raise Forbidden("Permission denied", hint="This API key is limited to some watchers or agents.")
+    container = services_of(connection).fleet.get(id)
+    if container is None or not caller.reach.covers(container):
+        raise NotFound("Container not found")
 
 
 def admit_scope(caller: Caller, scope: str) -> None:
@@ -78,11 +121,13 @@ def caller_of(connection: Connection) -> Caller:
     return caller
 
 
-def limit_key(connection: Connection) -> str:
+def limit_key(connection: Connection, caller: Caller | None = None) -> str:
     """The key of a client in a limiter: its address, or its login with `DD_SERVER_RATELIMIT_IDENTITYKEYING`."""
     services = services_of(connection)
-    caller: Caller | None = connection.scope["state"].get("caller")
+    caller = caller or connection.scope["state"].get("caller")
     if services.settings.identity_keying and caller is not None and caller.signed_in:
+        if caller.kind == "key":
+            return f"key:{caller.key}"
         return f"session:{caller.session_id}" if caller.session_id else f"user:{caller.name}"
     return services.address_key(client_address(connection.scope, services.proxies))
 

@@ -15,6 +15,7 @@ from drydock.api import envelope, openapi
 from drydock.api.access import admit
 from drydock.api.asgi import App
 from drydock.api.body import API_LIMIT
+from drydock.api.compat import bare_lists, shim
 from drydock.api.edge import Edge, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
@@ -32,6 +33,8 @@ def build(services: Services, routes: Sequence[ControllerRouterHandler] = ROUTES
     )
     if undeclared:
         raise ValueError(f"Routes without a scope: {undeclared}")
+    if services.settings.compat_wudcard:
+        return shim(Edge(bare_lists(app), services))
     return Edge(app, services)
 
 

@@ -15,12 +15,14 @@ import structlog
 from litestar.connection import ASGIConnection
 
 from drydock.api import body, headers
+from drydock.api.access import caller_now, limit_key
 from drydock.api.asgi import App, Message, Receive, Scope, Send
-from drydock.api.envelope import JSON_TYPE, translate
+from drydock.api.envelope import JSON_TYPE, count_removed, translate
 from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
 from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
 from drydock.api.services import Services
+from drydock.auth.caller import Connection
 from drydock.core.errors import DrydockError, TooManyRequests, Unauthorized
 
 log = structlog.get_logger("server")
@@ -63,7 +65,7 @@ class Edge:
             if answer.preflight():
                 await answer.whole(204, answer.preflight_headers(), b"")
                 return
-            self._spend(answer)
+            await self._spend(answer)
             receive = await body.read(scope, receive)
         except DrydockError as error:
             await answer.refuse(error)
@@ -77,13 +79,23 @@ class Edge:
             services.untrusted_proxy = True
             log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)
 
-    def _spend(self, answer: Answer) -> None:
+    async def _spend(self, answer: Answer) -> None:
         answer.limiter = self._limiter(answer.path)
         if answer.limiter is not None:
-            answer.key = Services.address_key(client_address(answer.scope, self.services.proxies))
+            answer.key = await self._client_key(answer.scope)
             answer.verdict = answer.limiter.hit(answer.key)
             if not answer.verdict.allowed:
                 raise TooManyRequests(headers=answer.verdict.headers())
+
+    async def _client_key(self, scope: Any) -> str:
+        """The address; with identity keying the login, which must be looked at before anything is counted then."""
+        if not self.services.settings.identity_keying:
+            return Services.address_key(client_address(scope, self.services.proxies))
+        connection: Connection = ASGIConnection(scope)
+        try:
+            return limit_key(connection, await caller_now(connection))
+        except DrydockError:
+            return limit_key(connection)  # the guard tells it, in its turn
 
     def _limiter(self, path: str) -> FixedWindow | None:
         """The limiter of a path: sign-in has a smaller budget than the API (platform-api.md §1.7)."""
@@ -145,7 +157,7 @@ class Answer:
             return None
         scope: Any = self.scope
         try:
-            caller = await self.edge.services.access.caller(ASGIConnection(scope))
+            caller = await caller_now(ASGIConnection(scope))
         except DrydockError as error:
             return error
         return Unauthorized() if caller is None else None
@@ -172,7 +184,7 @@ class Answer:
         if b"cache-control" not in given and self.path.startswith(("/api/", "/auth/")):
             found += headers.NO_STORE
         found += self._limits(status, given)
-        found += self.edge.security
+        found += [pair for pair in self.edge.security if pair[0] not in given]
         found += self._origin()
         return found
 
@@ -278,4 +290,5 @@ class Upgrade:
 async def remember(exc: Exception, scope: Any) -> None:
     """Litestar's `after_exception`: keep what refused an upgrade for `Upgrade`."""
     if scope["type"] == "websocket":
-        scope["state"]["refused"] = translate(exc, scope["path"])
+        error = scope["state"]["refused"] = translate(exc, scope["path"])
+        count_removed(scope["litestar_app"], scope, error)

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import MediaType, Request, Response
+from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from drydock.api.compat import legacy_key, unversioned
 from drydock.core import errors
 
 log = structlog.get_logger("api")
@@ -73,11 +74,6 @@ def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     return kind(headers=dict(exc.headers or {}))
 
 
-def unversioned(path: str) -> bool:
-    """A path below the removed `/api` that is not `/api/v1`."""
-    return (path == "/api" or path.startswith("/api/")) and path != "/api/v1" and not path.startswith("/api/v1/")
-
-
 def _printable(text: str) -> str:
     return "".join(ch if ch.isprintable() else " " for ch in text)[:500]
 
@@ -107,12 +103,18 @@ _BY_STATUS: dict[int, type[errors.DrydockError]] = {
 }
 
 
+def count_removed(app: Litestar, scope: Any, error: errors.DrydockError) -> None:
+    """Count a hit on a path of the removed API."""
+    if isinstance(error, errors.Gone) and unversioned(scope["path"]):
+        key = legacy_key(scope["path"], (route.path_format for route in app.routes))
+        scope["state"]["services"].legacy.count("api", key)
+
+
 def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
     """Litestar's exception handler for everything."""
     path = request.scope["path"]
     error = translate(exc, path)
-    if isinstance(error, errors.Gone) and unversioned(path):
-        request.scope["state"]["services"].legacy.count("api", "unmatched")
+    count_removed(request.app, request.scope, error)
     return Response(
         content=msgspec.json.encode(body(error)),
         status_code=error.status,

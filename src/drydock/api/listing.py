@@ -88,9 +88,11 @@ def body(request: ApiRequest) -> bytes:
     """The encoded answer of a list request; bytes that are still true are served again."""
     scope = request.scope
     query = Query(scope["query_string"])
-    wanted, cut, path = read(query), page(query), scope["path"]
+    wanted, cut, path, reach = read(query), page(query), scope["path"], request.caller.reach
+    if reach is not None:
+        wanted = msgspec.structs.replace(wanted, within=reach.covers)
     return request.services.fleet.list_body(
-        (path, scope["query_string"]),
+        (path, scope["query_string"], reach),
         wanted,
         cut.cut,
         lambda returned, total: _facts(path, query, cut, returned, total),

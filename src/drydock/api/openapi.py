@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
     OpenAPIMediaType,
+    OpenAPIResponse,
     Operation,
     Parameter,
     Reference,
@@ -24,7 +25,7 @@ from litestar.openapi.spec import (
     Server,
     Tag,
 )
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from drydock.api.envelope import Problem
 
@@ -112,6 +113,7 @@ _TEXTS = {
     429: "Rate limit reached",
     500: "Internal error",
     501: "Not supported by this connection",
+    502: "A service that was asked gave no usable answer",
     503: "Switched off or unreachable",
 }
 
@@ -130,16 +132,26 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter, body: RequestBody | None = None) -> type[Operation]:
-    """`operation_class=` of a handler that reads these parameters, or its body, by itself."""
+def reads(*parameters: Parameter, body: RequestBody | None = None, files: Sequence[str] = ()) -> type[Operation]:
+    """`operation_class=` of a handler that reads these parameters, or its body, by itself.
+
+    `files` are the media types of which a good answer may be.
+    """
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
             self.parameters = [*(self.parameters or []), *parameters] or None
             self.request_body = body or self.request_body
+            if files:
+                self.responses = {**(self.responses or {}), "200": _file(files)}
 
     return Described
+
+
+def _file(media_types: Sequence[str]) -> OpenAPIResponse:
+    content = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
+    return OpenAPIResponse(description="A file", content=dict.fromkeys(media_types, content))
 
 
 def fields(*required: str, **properties: Schema) -> RequestBody:

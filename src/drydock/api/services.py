@@ -5,7 +5,7 @@ A room that brings a service adds a field here (default None where the room can 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -23,6 +23,7 @@ from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
+from drydock.icons.service import Icons
 from drydock.notes.service import ReleaseNotesService
 from drydock.notify.room import Notifications
 from drydock.observe.acks import Acknowledgements
@@ -55,6 +56,10 @@ class Watching(Protocol):
 
     async def watch_all(self) -> None:
         """Scan every watcher; joins a running cycle. Raises only when no watcher could run."""
+        ...
+
+    async def watch_watcher(self, name: str) -> None:
+        """Scan one watcher of this process; joins a running cycle. `NotFound` for an unknown one; raises when it cannot."""
         ...
 
     async def watch_some(self, ids: Sequence[str]) -> None:
@@ -91,6 +96,14 @@ class Agents(Protocol):
         """Delete a record on its agent; done as well when the agent does not know it. Raises when it cannot."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """Every configured agent."""
+        ...
+
+    def all_connected(self) -> bool:
+        """Whether every configured agent answers."""
+        ...
+
 
 class AuditLog(Protocol):
     """The audit log (platform.md §9)."""
@@ -103,6 +116,21 @@ class AuditLog(Protocol):
         """Entries newest first, and how many match."""
         ...
 
+    def walk(self, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
+        """Every entry that matches, newest first, a page at a time."""
+        ...
+
+
+class CurlOverride(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A health check of our own container that calls curl, as compose files of 1.x have it (platform-api.md §4.2)."""
+
+    detected: bool
+    command_preview: str | None = None
+    container_name: str | None = None
+
+
+Check = Callable[[], Awaitable[bool]]
+
 
 class LegacyInputs(msgspec.Struct, kw_only=True):
     """Old names met since the start, by source (platform-api.md §4.2)."""
@@ -111,15 +139,24 @@ class LegacyInputs(msgspec.Struct, kw_only=True):
     label: set[str] = msgspec.field(default_factory=set)
     api: set[str] = msgspec.field(default_factory=set)
     totals: dict[str, int] = msgspec.field(default_factory=dict)
-    on_count: Callable[[str, str], None] | None = None
-    """Hears of every use, for the counter `dd_legacy_input_total`."""
+    uses: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    """Uses that nobody has heard of yet."""
+    _heard: Callable[[str, str], None] | None = None
 
     def count(self, source: str, key: str) -> None:
         """Remember one use of an old name."""
         getattr(self, source).add(key)
         self.totals[source] = self.totals.get(source, 0) + 1
-        if self.on_count is not None:
-            self.on_count(source, key)
+        if self._heard is not None:
+            self._heard(source, key)
+        else:
+            self.uses.append((source, key))
+
+    def follow(self, heard: Callable[[str, str], None]) -> None:
+        """Tell `heard` of every use, those before it included: it feeds the counter `dd_legacy_input_total`."""
+        self._heard = heard
+        while self.uses:
+            heard(*self.uses.pop(0))
 
 
 def needed(service: T | None) -> T:
@@ -155,7 +192,12 @@ class Services:
     metrics: Metrics | None = None
     metrics_token: Secret | None = None
     preferences: Preferences | None = None
+    icons: Icons | None = None
     dump: Callable[[int], Awaitable[bytes]] | None = None
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """What `/health?verbose=1` asks, by name."""
+    curl_healthcheck: Callable[[], Awaitable[CurlOverride]] | None = None
+    """Whether the health check of our own container calls curl, which the image does not have."""
     untrusted_proxy: bool = False
     """A request came through an HTTPS proxy that is not trusted; the interface says so."""
     legacy: LegacyInputs = field(default_factory=LegacyInputs)

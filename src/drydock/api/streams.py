@@ -102,6 +102,7 @@ class Streams:
     def open(self, capacity: int = 256) -> Channel:
         """A new client. Give it back with `release` (the helpers below do)."""
         channel = Channel(capacity)
+        self._channels = {known for known in self._channels if not known.closed}
         self._channels.add(channel)
         if self.closing:
             channel.close()

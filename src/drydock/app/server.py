@@ -18,12 +18,15 @@ from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
+from drydock.app.health import CurlHealthcheck, health_checks
+from drydock.app.icons import build_icons
 from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
+from drydock.app.metrics import count_rooms
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
 from drydock.app.triggers import build_notifications
-from drydock.app.updates import FleetContext, build_updates
+from drydock.app.updates import FleetContext, build_updates, own_container_id
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -38,7 +41,6 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.observe.audit import Audit
-from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.serverlog import LogBuffer
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
@@ -96,6 +98,8 @@ async def run(
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         legacy = LegacyInputs()
+        for variable in settings.source.ignored:
+            legacy.count("env", variable)
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
         watching = WatchService(watchers, fleet)
         stack.push_async_callback(watching.close)
@@ -106,9 +110,9 @@ async def run(
         services.logs, services.stats = observation.logs, observation.stats
         services.host_stats = observation.host_stats
         services.log = log_buffer
-        await observe(services, settings, store, bus, supervisor, stack)
-        if services.metrics is not None:
-            count_watching(services.metrics, legacy, watchers)
+        await observe(services, settings, watching, store, bus, supervisor, stack)
+        await build_icons(settings, environ, services, stack)
+        _inform(services, settings, registries, watching, watchers, store, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -134,11 +138,32 @@ async def run(
         watching.start(supervisor)
         await observation.start(supervisor)
         room.start(supervisor)
-        if settings.watching.maturity_sweep_cron:
-            ledger = FleetLedger(fleet, bus, clock)
-            sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
-            supervisor.start("maturity-sweep", sweep.run)
+        _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application
+
+
+def _inform(
+    services: Services,
+    settings: Settings,
+    registries: RegistryService,
+    watching: WatchService,
+    watchers: Sequence[ScheduledWatcher],
+    store: Store,
+    stack: AsyncExitStack,
+) -> None:
+    """What the server can tell of itself: its health, and numbers of every room."""
+    services.checks = health_checks(services, watching, store)
+    services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
+    if services.metrics is not None:
+        count_rooms(services.metrics, settings, services, registries, watchers, stack)
+
+
+def _sweep(settings: Settings, fleet: Fleet, bus: Bus, clock: Clock, zone: ZoneInfo, supervisor: Supervisor) -> None:
+    """Open the gates of candidates that became old enough, by schedule."""
+    if settings.watching.maturity_sweep_cron:
+        ledger = FleetLedger(fleet, bus, clock)
+        sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
+        supervisor.start("maturity-sweep", sweep.run)
 
 
 def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
@@ -176,6 +201,7 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, contex
         policy_max=caches.policy_max_entries or default,
         security_ttl_ms=caches.security_ttl_ms,
         security_max=caches.security_max_entries or default,
+        query_cache_max=caches.query_max_entries or default,
     )
     return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
 
@@ -207,13 +233,6 @@ def build_watchers(
         watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
         made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
     return made
-
-
-def count_watching(metrics: Metrics, legacy: LegacyInputs, watchers: Sequence[ScheduledWatcher]) -> None:
-    """Export what watching counts (watching.md §16)."""
-    legacy.on_count = lambda source, key: metrics.legacy.inc(source=source, key=key)
-    for one in watchers:
-        one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=one.watcher.name)
 
 
 def build_watcher(
@@ -274,6 +293,7 @@ class WatchingApi:
     def __init__(self, watching: WatchService) -> None:
         self._watching = watching
         self.watch_all = watching.watch_all
+        self.watch_watcher = watching.watch_watcher
         self.watch_some = watching.watch_some
         self.watch_one = watching.watch_one
         self.engine_name = watching.engine_name
@@ -331,6 +351,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         identity_keying=server.ratelimit_identitykeying,
         metrics_auth=server.metrics_auth,
         metrics_token_configured=server.metrics_token is not None,
+        compat_wudcard=process.compat_wudcard,
         sse_max_clients=process.sse_max_clients,
         store_path=settings.store.path,
         store_file=settings.store.file,

@@ -108,6 +108,8 @@ class _Counter:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def __call__(self, type: str, name: str, status: str) -> None:
-        if self._services.metrics is not None:
-            self._services.metrics.triggers.inc(type=type, name=name, status=status)
+    def __call__(self, type: str, name: str, status: str, seconds: float) -> None:
+        metrics = self._services.metrics
+        if metrics is not None:
+            metrics.triggers.inc(type=type, name=name, status=status)
+            metrics.send_seconds.observe(seconds, type=type, name=name)

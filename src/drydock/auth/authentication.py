@@ -165,7 +165,7 @@ class Authentication:
             return None
         if found.first_use:
             await self._report.event("api-key-used-first-time", user=found.owner, address=address, details=found.name)
-        return Caller(kind="key", name=found.owner, key=found.id, scopes=found.scopes)
+        return Caller(kind="key", name=found.owner, key=found.id, scopes=found.scopes, reach=found.reach)
 
     def providers(self) -> list[Provider]:
         """Every way to sign in, by name; all users with a password are one entry."""

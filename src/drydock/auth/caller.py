@@ -10,10 +10,28 @@ from typing import Any, Literal, Protocol
 import msgspec
 from litestar.connection import ASGIConnection
 
+from drydock.core.model import Container
+
 Scope = Literal["read", "watch", "update", "admin"]
 ALL_SCOPES: frozenset[str] = frozenset({"read", "watch", "update", "admin"})
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+LOCAL = "__local__"
+"""Stands for this server among the names of agents."""
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """The containers that an API key is limited to: by watcher, by agent, or both. Empty: any."""
+
+    watchers: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+
+    def covers(self, container: Container) -> bool:
+        """Whether the key may see this container, and act on it as far as its scopes go."""
+        right_watcher = not self.watchers or container.watcher.lower() in self.watchers
+        return right_watcher and (not self.agents or (container.agent or LOCAL).lower() in self.agents)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +43,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     """Id of the API key, where one was used."""
     scopes: frozenset[str] = ALL_SCOPES
+    reach: Reach | None = None
+    """What an API key is limited to; None: everything."""
 
     @property
     def signed_in(self) -> bool:

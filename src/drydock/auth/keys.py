@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from drydock.auth.caller import ALL_SCOPES, Scope
+from drydock.auth.caller import ALL_SCOPES, Reach, Scope
 from drydock.clock import Clock
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.times import DAY_MS
@@ -38,6 +38,8 @@ class ApiKey(msgspec.Struct, kw_only=True):
     owner: str
     secret_hash: str
     scopes: list[Scope]
+    watchers: list[str] = []
+    agents: list[str] = []
     created_at: int
     expires_at: int | None = None
     last_used_at: int | None = None
@@ -56,6 +58,7 @@ class ConfiguredKey(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     hash: str
     scopes: frozenset[str]
+    reach: Reach | None = None
 
 
 class KeyRecords(Protocol):
@@ -73,6 +76,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     owner: str
     scopes: frozenset[str]
+    reach: Reach | None = None
     first_use: bool = False
 
 
@@ -100,9 +104,19 @@ class ApiKeys:
         return sorted(kept, key=lambda key: -key.created_at)
 
     async def create(
-        self, name: str, scopes: Sequence[Scope], owner: str, expires_in_days: int | None = None
+        self,
+        name: str,
+        scopes: Sequence[Scope],
+        owner: str,
+        expires_in_days: int | None = None,
+        *,
+        watchers: Sequence[str] = (),
+        agents: Sequence[str] = (),
     ) -> tuple[ApiKey, str]:
-        """Make a key; gives it and its token, which is never shown again. `BadRequest` for a name in use."""
+        """Make a key; gives it and its token, which is never shown again. `BadRequest` for a name in use.
+
+        `watchers` and `agents` (lower-case) limit it to their containers.
+        """
         if any(key.name == name for key in self.listed()):
             raise BadRequest(f"An API key named {name!r} exists already")
         now = self._clock.now_ms()
@@ -114,6 +128,8 @@ class ApiKeys:
             owner=owner,
             secret_hash=_hash(secret),
             scopes=list(scopes),
+            watchers=list(watchers),
+            agents=list(agents),
             created_at=now,
             expires_at=expires,
         )
@@ -149,14 +165,21 @@ class ApiKeys:
             return None
         first = key.last_used_at is None
         await self._touch(key, address)
-        return Admitted(id=key.id, name=key.name, owner=key.owner, scopes=_effective(key), first_use=first)
+        return Admitted(
+            id=key.id,
+            name=key.name,
+            owner=key.owner,
+            scopes=_effective(key),
+            reach=reach_of(key.watchers, key.agents),
+            first_use=first,
+        )
 
     def _configured_key(self, token: str) -> Admitted | None:
         match = _TOKEN.fullmatch(token)
         hashes = {_hash(token), _hash(match[2])} if match else {_hash(token)}
         for key in self.configured:
             if any(hmac.compare_digest(key.hash, given) for given in hashes):
-                return Admitted(id=f"env:{key.name}", name=key.name, owner=key.name, scopes=key.scopes)
+                return Admitted(id=f"env:{key.name}", name=key.name, owner=key.name, scopes=key.scopes, reach=key.reach)
         return None
 
     def _proves(self, key: ApiKey, secret: str) -> bool:
@@ -189,3 +212,10 @@ def _hash(secret: str) -> str:
 
 def _effective(key: ApiKey) -> frozenset[str]:
     return ALL_SCOPES if "admin" in key.scopes else frozenset(key.scopes)
+
+
+def reach_of(watchers: Sequence[str], agents: Sequence[str]) -> Reach | None:
+    """What a key is limited to; None when to nothing."""
+    if not watchers and not agents:
+        return None
+    return Reach(watchers=frozenset(map(str.lower, watchers)), agents=frozenset(map(str.lower, agents)))

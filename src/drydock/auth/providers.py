@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from drydock.auth.keys import ConfiguredKey
+from drydock.auth.keys import ConfiguredKey, reach_of
 from drydock.auth.passwords import fingerprint, parse_hash
 from drydock.auth.roles import Role, parse_role, parse_role_map, parse_scopes
 from drydock.auth.strategies.basic import BasicUser
@@ -132,4 +132,7 @@ def configured_key(settings: ApiKeySettings) -> ConfiguredKey:
     text = settings.hash.reveal().strip() if settings.hash else ""
     if not _SHA256.fullmatch(text):
         raise ConfigError("hash is required: the SHA-256 of the token, 64 hexadecimal digits")
-    return ConfiguredKey(name=settings.name, hash=text.lower(), scopes=parse_scopes(settings.scopes))
+    scopes, limits = parse_scopes(settings.scopes), reach_of(settings.watchers, settings.agents)
+    if limits is not None and "admin" in scopes:
+        raise ConfigError("a key with the scope admin cannot be limited to watchers or agents")
+    return ConfiguredKey(name=settings.name, hash=text.lower(), scopes=scopes, reach=limits)

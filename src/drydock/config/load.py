@@ -10,9 +10,17 @@ from typing import Any
 from drydock.config.reader import Effective, Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import section_of, spellings
 from drydock.config.sections.auth import AuthSettings, SessionSettings
+from drydock.config.sections.icons import IconSettings
 from drydock.config.sections.security import ReleaseNotesSettings, SecuritySettings, security_problems
 from drydock.config.sections.server import ProcessSettings, ServerSettings
-from drydock.config.sections.store import CacheSettings, LogSettings, MetricsSettings, StatsSettings, StoreSettings
+from drydock.config.sections.store import (
+    CacheSettings,
+    ContainerMetricsSettings,
+    LogSettings,
+    MetricsSettings,
+    StatsSettings,
+    StoreSettings,
+)
 from drydock.config.sections.updates import HooksSettings, UpdatesSettings
 from drydock.config.sections.watching import (
     GhcrSettings,
@@ -31,6 +39,7 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("store", StoreSettings),
     ("log", LogSettings),
     ("metrics", MetricsSettings),
+    ("container_metrics", ContainerMetricsSettings),
     ("stats", StatsSettings),
     ("caches", CacheSettings),
     ("watching", WatchingSettings),
@@ -40,6 +49,7 @@ SECTIONS: tuple[tuple[str, type[Any]], ...] = (
     ("hooks", HooksSettings),
     ("security", SecuritySettings),
     ("notes", ReleaseNotesSettings),
+    ("icons", IconSettings),
 )
 """Every plain section by its name in `Settings`, in the order of the documentation."""
 
@@ -61,6 +71,7 @@ class Settings:
     store: StoreSettings
     log: LogSettings
     metrics: MetricsSettings
+    container_metrics: ContainerMetricsSettings
     stats: StatsSettings
     caches: CacheSettings
     watching: WatchingSettings
@@ -70,6 +81,7 @@ class Settings:
     hooks: HooksSettings
     security: SecuritySettings
     notes: ReleaseNotesSettings
+    icons: IconSettings
     watchers: tuple[WatcherSettings, ...]
     source: Source
     effective: tuple[Effective, ...]

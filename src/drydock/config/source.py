@@ -48,6 +48,8 @@ class Source:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.ignored: list[str] = []
+        """Variables under the name of a former product, which nobody reads."""
         self._entries: dict[str, Entry] = {}
         plain = {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
         self._read_yaml(plain)
@@ -112,6 +114,7 @@ class Source:
 
     def _warn_about_old_names(self, environ: Mapping[str, str]) -> None:
         old = sorted(name for name in environ if name.upper().startswith("WUD_"))
+        self.ignored = old
         if old:
             self.problems.append(Problem(", ".join(old), "WUD_* variables are ignored; rename them to DD_*"))
 

@@ -7,6 +7,14 @@ from typing import Literal
 import msgspec
 
 
+class Requester(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asked for something: user name, address, and the API key that was used."""
+
+    user: str | None = None
+    ip: str | None = None
+    key: str | None = None
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """One thing that happened. `container_identity_key` is `core.model.audit_key`, agent empty for local ones."""
 
@@ -30,9 +38,15 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries are wanted; times in epoch ms, both inclusive."""
+    """Which entries are wanted; times in epoch ms, both inclusive.
+
+    `agent` is empty for what happened on this server itself. `text` stands in any field, in any case.
+    """
 
     actions: tuple[str, ...] = ()
     container: str | None = None
+    status: str | None = None
+    agent: str | None = None
+    text: str | None = None
     since: int | None = None
     until: int | None = None

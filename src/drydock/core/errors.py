@@ -172,6 +172,14 @@ class NotSupported(DrydockError):
     default = "Not supported"
 
 
+class BadGateway(DrydockError):
+    """A service that we had to ask gave no usable answer."""
+
+    status = 502
+    code = "bad-gateway"
+    default = "Bad gateway"
+
+
 class Unavailable(DrydockError):
     """Switched off, or something needed cannot be reached now."""
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from drydock.core import labels
+from drydock.core.audit import Requester
 from drydock.core.errors import DrydockError
 from drydock.core.model import ActiveOperation, Container
 from drydock.core.times import to_iso
@@ -169,6 +170,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     blocking_operation_id: str | None = None
 
     source: Literal["manual", "automatic", "dependent", "monitor"] = "manual"
+    requested_by: Requester | None = None
+    """Who asked for it; None for what Drydock does by itself. For the audit log only."""
     wanted: ImageWanted
     container: Container | None = None
     dry_run: bool = False

@@ -103,18 +103,22 @@ class EventListener:
         self.listening = asyncio.Event()
         self._last: int | None = None
         self._opened_before = False
-        self._failures = 0
+        self.failures = 0
+        """Attempts that failed since the last stream was open."""
+        self.delay_s: float | None = None
+        """How long the pause before the next attempt is, while there is one."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
         while True:
             reason = await self._listen()
             self.listening.clear()
-            delay = min(FIRST_DELAY_S * 2**self._failures, LONGEST_DELAY_S)
-            self._failures += 1
-            tell = self._log.info if self._failures == 1 else self._log.warning
-            tell("docker.events.reconnecting", attempt=self._failures, delay_s=delay, reason=reason)
-            await self._clock.sleep(delay)
+            self.delay_s = min(FIRST_DELAY_S * 2**self.failures, LONGEST_DELAY_S)
+            self.failures += 1
+            tell = self._log.info if self.failures == 1 else self._log.warning
+            tell("docker.events.reconnecting", attempt=self.failures, delay_s=self.delay_s, reason=reason)
+            await self._clock.sleep(self.delay_s)
+            self.delay_s = None
 
     async def _listen(self) -> str:
         """One stream to its end; why it ended."""
@@ -148,8 +152,8 @@ class EventListener:
             await outcome
 
     def _opened(self) -> None:
-        missed = self._opened_before or self._failures > 0
-        self._failures = 0
+        missed = self._opened_before or self.failures > 0
+        self.failures = 0
         self.listening.set()
         self._log.info("docker.events.listening")
         self._on_state(None)

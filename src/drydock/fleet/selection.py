@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from drydock.core.model import Container
 from drydock.core.times import from_iso
 from drydock.fleet.entry import Entry
 
@@ -42,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     watcher: str | None = None
     maturity: str | None = None
     ids: frozenset[str] | None = None
+    within: Callable[[Container], bool] | None = None
+    """What the caller may see at all."""
     exact: tuple[tuple[str, str], ...] = ()
 
 
@@ -55,6 +58,9 @@ def select(by_name: Sequence[Entry], wanted: Wanted, now_ms: int) -> list[Entry]
 
 
 def _tests(wanted: Wanted) -> Iterable[Test]:
+    if wanted.within is not None:
+        within = wanted.within
+        yield lambda entry: within(entry.container)
     if wanted.ids is not None:
         ids = wanted.ids
         yield lambda entry: entry.container.id in ids

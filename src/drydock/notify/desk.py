@@ -35,7 +35,7 @@ class Auditor(Protocol):
     async def record(self, entry: AuditEntry) -> None: ...
 
 
-Counted = Callable[[str, str, str], None]
+Counted = Callable[[str, str, str, float], None]
 """Called with type, name and `success` or `error` for every message that was sent or failed."""
 
 
@@ -98,12 +98,12 @@ class Desk:
 
     async def send(self, trigger: Trigger, message: Message) -> None:
         """Send and count. Raises `DeliveryFailed`."""
+        began, status = self.clock.monotonic(), "error"
         try:
             await trigger.channel.send(message)
-        except DeliveryFailed:
-            self.counted(trigger.type, trigger.name, "error")
-            raise
-        self.counted(trigger.type, trigger.name, "success")
+            status = "success"
+        finally:
+            self.counted(trigger.type, trigger.name, status, self.clock.monotonic() - began)
         log.info("notify.sent", trigger=trigger.id, rule=message.rule, containers=len(message.containers))
 
     async def deliver(self, trigger: Trigger, message: Message, containers: Sequence[Container]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import uuid
 from collections import Counter, deque
@@ -15,15 +16,20 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import TooManyRequests
+
+log = structlog.get_logger("sse")
 
 RING = 500
 RING_S = 300.0
 PER_ADDRESS = 10
 PER_SESSION = 10
 HEARTBEAT_S = 15.0
+BEATS_PER_SWEEP = 20
+UNTAKEN_S = 60.0
 HEARTBEAT = b"event: dd:heartbeat\ndata: {}\n\n"
 
 _LAST_ID = re.compile(r"([A-Za-z0-9_-]+):(\d{1,15})")
@@ -40,6 +46,8 @@ class Receiver(Protocol):
 
     @property
     def congested(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
     def offer(self, item: bytes) -> bool: ...
     def close(self) -> None: ...
 
@@ -60,6 +68,9 @@ class Client(msgspec.Struct, kw_only=True, eq=False):
     receiver: Receiver
     address: str
     session: str | None = None
+    joined_at: float = 0.0
+    taken: bool = False
+    """Its frames are being sent; a client that went away before that has nobody to say so."""
 
 
 class Joined(NamedTuple):
@@ -72,10 +83,13 @@ class Joined(NamedTuple):
 class EventStream:
     """All clients of one process and what was sent lately. `boot_id` names the process."""
 
-    def __init__(self, clock: Clock, most_clients: int = 500, boot_id: str | None = None) -> None:
+    def __init__(
+        self, clock: Clock, most_clients: int = 500, boot_id: str | None = None, *, log_addresses: bool = False
+    ) -> None:
         self.boot_id = boot_id or str(uuid.uuid4())
         self._clock = clock
         self._most = most_clients
+        self._salt = None if log_addresses else os.urandom(16)
         self._number = 0
         self._ring: deque[Kept] = deque()
         self._lost = 0
@@ -103,10 +117,20 @@ class EventStream:
                 client.receiver.offer(HEARTBEAT)
 
     async def run(self) -> None:
-        """Beat every 15 s, until cancelled."""
+        """Beat every 15 s and sweep every 5 minutes, until cancelled."""
         while True:
-            await self._clock.sleep(HEARTBEAT_S)
-            self.beat()
+            for _ in range(BEATS_PER_SWEEP):
+                await self._clock.sleep(HEARTBEAT_S)
+                self.beat()
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Give the places of clients free that are closed, or went away before the first frame was sent."""
+        patience = self._clock.monotonic() - UNTAKEN_S
+        for client in list(self._clients.values()):
+            if client.receiver.closed or (not client.taken and client.joined_at < patience):
+                client.receiver.close()
+                self.leave(client)
 
     def join(self, make: Callable[[], Receiver], address: str, session: str | None, last_id: str | None) -> Joined:
         """Add a client and decide what it gets first: replay or resync, then `dd:connected`. `TooManyStreams`.
@@ -116,11 +140,17 @@ class EventStream:
         self._admit(address, session)
         token = f"sse-token-{uuid.uuid4()}"
         client = Client(
-            id=f"sse-client-{uuid.uuid4()}", token_hash=_hash(token), receiver=make(), address=address, session=session
+            id=f"sse-client-{uuid.uuid4()}",
+            token_hash=_hash(token),
+            receiver=make(),
+            address=address,
+            session=session,
+            joined_at=self._clock.monotonic(),
         )
         self._clients[client.id] = client
         self._addresses[address] += 1
         self._sessions[session or ""] += 1
+        log.debug("sse.joined", client=client.id, address=self._shown(address), clients=len(self))
         hello = frame("dd:connected", msgspec.json.encode({"clientId": client.id, "clientToken": token}))
         return Joined(client, [*self._replay(last_id), hello])
 
@@ -129,6 +159,13 @@ class EventStream:
         if self._clients.pop(client.id, None) is not None:
             _release(self._addresses, client.address)
             _release(self._sessions, client.session or "")
+            log.debug("sse.left", client=client.id, address=self._shown(client.address), clients=len(self))
+
+    def _shown(self, address: str) -> str:
+        """The address for the log: as it is when asked for, else a hash that means something to this process only."""
+        if self._salt is None:
+            return address
+        return hashlib.sha256(self._salt + address.encode()).hexdigest()[:8]
 
     def proves(self, client_id: str, token: str) -> str | None:
         """Why a client's token is refused; None when it is its own."""

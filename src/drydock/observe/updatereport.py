@@ -31,6 +31,7 @@ class UpdateReport:
         """Count the end of an operation; restarts and dependents are no updates of their own."""
         if operation.recovered_at is not None:
             self._metrics.updates_recovered.inc(result=operation.recovery or "none")
+        self._metrics.operations.inc(status=operation.status)
         if operation.source == "dependent" or operation.restart_only:
             return
         self._count_rollback(operation)

@@ -161,6 +161,10 @@ class RegistryService:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every registry API request from now on."""
+        self._transport.observer = observer
+
     def route(self, host: str, repository: str, *, lookup: str | None = None) -> Route:
         """Where questions about an image go. `lookup`: the override of its labels. Never raises and asks nobody.
 

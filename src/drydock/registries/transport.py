@@ -118,7 +118,7 @@ class Transport:
         self._metrics = metrics
         self._paces = paces
         self._concurrency = concurrency
-        self._observer = observer
+        self.observer = observer
         self._backoff_s = backoff_s
         self._warned: dict[str, float] = {}
         self.limiters: dict[str, HostLimiter] = {}
@@ -211,8 +211,8 @@ class Transport:
         tries.spent += seconds
         type_, name = call.instance.type, call.instance.name
         self._metrics.requests[type_, name, ask.kind, status] += 1
-        if self._observer is not None and ask.kind not in ("token", "metadata"):
-            self._observer(type_, name, seconds)
+        if self.observer is not None and ask.kind not in ("token", "metadata"):
+            self.observer(type_, name, seconds)
         shown = f"{ask.url.scheme}://{ask.url.host_port_subcomponent}{ask.url.path}"
         log.debug(
             "registry.request", registry=call.instance.id, method=ask.method, url=faults.clean(shown), status=status

@@ -83,12 +83,26 @@ class AuditRecords:
 
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
         """Entries newest first, and how many match in all."""
-        where = _conditions(wanted)
+        where = _conditions(wanted, self._database.dialect)
         page = sa.select(audit.c.document).where(*where).order_by(audit.c.at.desc(), audit.c.seq.desc())
         async with self._database.read() as connection:
             total = (await connection.execute(sa.select(sa.func.count()).select_from(audit).where(*where))).scalar_one()
             rows = (await connection.execute(page.limit(limit).offset(offset))).scalars().all()
         return [msgspec.json.decode(text, type=AuditEntry) for text in rows], total
+
+    async def walk(self, wanted: AuditFilter, size: int = PAGE) -> AsyncIterator[list[AuditEntry]]:
+        """Every entry that matches, newest first, a page at a time; entries written meanwhile are left out."""
+        where = _conditions(wanted, self._database.dialect)
+        columns = sa.select(audit.c.seq, audit.c.document).where(*where).order_by(audit.c.seq.desc()).limit(size)
+        last: int | None = None
+        while True:
+            page = columns if last is None else columns.where(audit.c.seq < last)
+            async with self._database.read() as connection:
+                rows = (await connection.execute(page)).all()
+            yield [msgspec.json.decode(row.document, type=AuditEntry) for row in rows]
+            if len(rows) < size:
+                return
+            last = rows[-1].seq
 
     async def prune(self, now_ms: int) -> int:
         """Delete the oldest entries, those beyond the retention; gives how many.
@@ -204,8 +218,14 @@ def _row(entry: AuditEntry) -> dict[str, str | int]:
     }
 
 
-def _conditions(wanted: AuditFilter) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: AuditFilter, dialect: str) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
+    if wanted.status:
+        found.append(audit.c.document.contains(f'"status":"{wanted.status}"', autoescape=True))
+    if wanted.agent is not None:
+        found.append(audit.c.document.contains(f'"containerIdentityKey":"{wanted.agent}::', autoescape=True))
+    if wanted.text:
+        found.append(_mentions(wanted.text, dialect))
     if wanted.actions:
         found.append(audit.c.action.in_(wanted.actions))
     if wanted.container:
@@ -215,3 +235,13 @@ def _conditions(wanted: AuditFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.until is not None:
         found.append(audit.c.at <= wanted.until)
     return found
+
+
+def _mentions(text: str, dialect: str) -> sa.ColumnElement[bool]:
+    """Some value of the document holds `text`, in any case."""
+    if dialect == "postgresql":
+        fields = sa.func.json_each_text(sa.cast(audit.c.document, sa.JSON)).table_valued("key", "value")
+    else:
+        fields = sa.func.json_each(audit.c.document).table_valued("key", "value")
+    holds = sa.cast(fields.c.value, sa.Text).icontains(text, autoescape=True)
+    return sa.exists(sa.select(sa.literal(1)).select_from(fields).where(holds).correlate(audit))

@@ -179,6 +179,7 @@ class Aftermath:
             semver_diff=kind.semver_diff if kind else None,
             trigger_name=row.trigger_name,
             details=details,
+            **_of_requester(row),
         )
         await self._audit.record(entry)
 
@@ -209,6 +210,11 @@ class Aftermath:
 
 
 _UNCHANGED: Any = object()
+
+
+def _of_requester(row: Operation) -> dict[str, str | None]:
+    who = row.requested_by
+    return {"user": who.user, "ip": who.ip, "key": who.key} if who else {}
 
 
 def _name(step: Any) -> str:

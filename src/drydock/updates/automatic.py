@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -41,6 +42,7 @@ class Automatic:
         self._window_open = window_open
         self._aftermath = aftermath
         self._told: dict[str, str] = {}
+        self._turn = asyncio.Lock()
 
     async def on_checks(self, event: ChecksFinished) -> None:
         """Every container of a scan."""
@@ -54,7 +56,14 @@ class Automatic:
         await self.consider(event.container.id)
 
     async def consider(self, container_id: str) -> Operation | None:
-        """Start the update of this container if everything allows it; says why not in the audit, once per change."""
+        """Start the update of this container if everything allows it; says why not in the audit, once per change.
+
+        One at a time: a finished scan and a candidate that matured may name the same container at the same moment.
+        """
+        async with self._turn:
+            return await self._consider(container_id)
+
+    async def _consider(self, container_id: str) -> Operation | None:
         container = self._fleet.get(container_id)
         if container is None or not self._fleet.has_update(container_id):
             return None

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 
@@ -25,7 +26,10 @@ class Locks:
 
     def __init__(self, max_concurrent: int = 0) -> None:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._max = max_concurrent
         self._permits = asyncio.Semaphore(max_concurrent) if max_concurrent else None
+        self._using = 0
+        self._pending = 0
         self._waiting: defaultdict[str, int] = defaultdict(int)
 
     @asynccontextmanager
@@ -35,8 +39,22 @@ class Locks:
             for key in sorted(set(keys)):
                 await stack.enter_async_context(self._one(key))
             if permit and self._permits is not None:
-                await stack.enter_async_context(self._permits)
+                await stack.enter_async_context(self._permit(self._permits))
             yield
+
+    @asynccontextmanager
+    async def _permit(self, permits: asyncio.Semaphore) -> AsyncIterator[None]:
+        self._pending += 1
+        try:
+            await permits.acquire()
+        finally:
+            self._pending -= 1
+        self._using += 1
+        try:
+            yield
+        finally:
+            self._using -= 1
+            permits.release()
 
     @asynccontextmanager
     async def _one(self, key: str) -> AsyncIterator[None]:
@@ -50,6 +68,8 @@ class Locks:
                 self._waiting.pop(key)
                 self._locks.pop(key, None)
 
-    def dump(self) -> dict[str, int]:
-        """Keys that are held, with holder and waiters counted, for the debug dump."""
-        return dict(self._waiting)
+    def dump(self) -> dict[str, Any]:
+        """Keys that are held with their waiters, and how many permits are free or waited for, for the debug dump."""
+        held = [{"lock": name, "waiting": count - 1} for name, count in sorted(self._waiting.items())]
+        free = self._max - self._using if self._max else None
+        return {"held": held, "permitsAvailable": free, "permitsPending": self._pending}

@@ -263,6 +263,8 @@ def write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
             if options.block_on_file:
                 raise
             yield Notice("compose-sync-failed", error.message)
+        else:
+            yield Notice("compose-updated", f"{edit.path} names {operation.wanted.reference}")
 
 
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
 from drydock.updates.worker import NamespacesOf, Worker
+
+AUDITED: Final = {"compose-updated": "success", "compose-sync-failed": "error", "rollback": "info"}
+"""Notices that belong into the audit log, and how they are marked there; the others are logged only."""
 
 EngineFor = Callable[[str, str | None], Engine]
 
@@ -160,7 +163,9 @@ def _surroundings(
     ports: Ports, hooks: Hooks, backups: Backups, actions: Actions, folders: OwnFolders, aftermath: Aftermath
 ) -> PlanSurroundings:
     def tell(row: Operation, action: str, text: str) -> None:
-        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
+        status = AUDITED.get(action)
+        if status is not None:
+            ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, status, text))
 
     return PlanSurroundings(
         pull_auth=ports.pull_auth,

@@ -23,6 +23,7 @@ from drydock.core.recreate import joins
 from drydock.core.update import update_kind
 from drydock.events import BatchFinished, Bus, OperationChanged
 from drydock.fleet.fleet import Fleet
+from drydock.requester import requester
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.actions import Actions
@@ -198,19 +199,20 @@ class UpdateService:
         trigger_id: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Admit one container and write its row; nothing is started."""
-        await self.check(container)
-        context = self.eligibility(container)
-        action = self.actions.get(trigger_id or admission.need_action(container, context))
-        operation = self._row(
-            container,
-            source=source,
-            trigger_name=action.id if action else None,
-            dry_run=bool(action and action.dry_run),
-            **self._how(container),
-            **(more or {}),
-        )
-        row = await self._insert(operation)
+        """Admit one container and write its row; nothing is started. Of several who ask at once one is admitted."""
+        async with self.locks.hold([f"admission:{audit_key(container)}"], permit=False):
+            await self.check(container)
+            context = self.eligibility(container)
+            action = self.actions.get(trigger_id or admission.need_action(container, context))
+            operation = self._row(
+                container,
+                source=source,
+                trigger_name=action.id if action else None,
+                dry_run=bool(action and action.dry_run),
+                **self._how(container),
+                **(more or {}),
+            )
+            row = await self._insert(operation)
         if source == "manual":
             self.meter.acted("container-update")
         return row
@@ -231,6 +233,9 @@ class UpdateService:
     async def _insert(self, operation: Operation) -> Operation:
         await self.journal.insert(operation)
         self._owned.add(operation.id)
+        if operation.kind == "container-update" and not operation.restart_only:
+            audit = self._aftermath.audit(operation, "update-queued", "info", None)
+            self._supervisor.spawn("audit:update-queued", audit)
         return operation
 
     def _row(self, container: Container, **more: Any) -> Operation:
@@ -252,6 +257,7 @@ class UpdateService:
             "old_container_was_running": container.status.lower() in LIVE,
             "wanted": wanted,
             "container": container,
+            "requested_by": requester(),
         }
         return Operation(**{**fields, **more})
 

@@ -19,6 +19,9 @@ from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
 
+GOOD = frozenset({"compose-updated"})
+"""Notices of what went well."""
+
 log = structlog.get_logger("updates")
 
 Document = dict[str, Any]
@@ -132,7 +135,8 @@ class PlanSurroundings:
 
     def notice(self, operation: Operation, action: str, text: str) -> None:
         """Log, and hand on to whoever writes the audit."""
-        log.warning("update.notice", operation=operation.id, action=action, text=text)
+        say = log.info if action in GOOD else log.warning
+        say("update.notice", operation=operation.id, action=action, text=text)
         self._tell(operation, action, text)
 
 

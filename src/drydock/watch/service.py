@@ -12,7 +12,7 @@ import structlog
 
 from drydock.clock import Clock
 from drydock.config.sections.watching import WatcherSettings
-from drydock.core.errors import DrydockError, EngineError
+from drydock.core.errors import DrydockError, EngineError, NotFound
 from drydock.core.model import Container, audit_key
 from drydock.docker.events import EventListener
 from drydock.events import Bus, UpdateApplied
@@ -59,6 +59,8 @@ class ScheduledWatcher:
         """The counter `dd_watcher_maintenance_skip_total`."""
         self.on_skip: Callable[[], None] = lambda: None
         """Called for every scan that the window puts off, after `skipped_by_window` has grown."""
+        self.listener: EventListener | None = None
+        """What follows the Engine's events, once started; None with `WATCHEVENTS=false`."""
         self._owed = False
         self._clock = clock
         self._memory = memory
@@ -75,7 +77,7 @@ class ScheduledWatcher:
         supervisor.start(f"{name}:schedule", self.run_schedule)
         supervisor.start(f"{name}:rescan", self.run_rescans)
         if self.settings.watch_events:
-            listener = EventListener(
+            self.listener = EventListener(
                 self.watcher.engine,
                 self.events.handle,
                 self._clock,
@@ -83,7 +85,7 @@ class ScheduledWatcher:
                 on_state=self.watcher.note_connection,
                 name=self.watcher.name,
             )
-            supervisor.start(f"{name}:events", listener.run)
+            supervisor.start(f"{name}:events", self.listener.run)
 
     async def scan(self, cause: Cause) -> Reports:
         """A full scan. One that reached the Engine is remembered, so that a restart does not repeat it."""
@@ -258,6 +260,15 @@ class WatchService:
                 raise outcome
         if all(isinstance(outcome, BaseException) for outcome in outcomes):
             raise WatchFailed("No watcher could run")
+
+    async def watch_watcher(self, name: str) -> None:
+        """Scan one watcher now. NotFound for an unknown name, WatchFailed when its Engine does not answer."""
+        one = self._watchers.get(name)
+        if one is None:
+            raise NotFound(f"Watcher {name} not found")
+        await one.scan("api")
+        if not one.watcher.reachable:
+            raise WatchFailed(f"The Engine of watcher {name} does not answer: {one.watcher.connection.failure}")
 
     async def watch_some(self, ids: Sequence[str]) -> None:
         """Check these containers now. NotFound for an unknown id, WatchFailed when a watcher is not registered."""

@@ -87,6 +87,10 @@ class Watcher:
         self._marked_fresh: set[str] = set()
         self._ever_enumerated = False
         self.watched = 0
+        self.last_success_ms: int | None = None
+        """When a scan last reached the Engine."""
+        self.on_scanned: Callable[[float], None] = lambda _seconds: None
+        """Called after each full scan with how long it took."""
 
     @property
     def id(self) -> str:
@@ -206,7 +210,11 @@ class Watcher:
                 reports = await self._check(self._due(found.present, cause), cause) if found is not None else ()
             finally:
                 self.last_run_ms = self._clock.now_ms()
-            self._log_summary(cause, reports, self._clock.monotonic() - began)
+            if found is not None:
+                self.last_success_ms = self.last_run_ms
+            seconds = self._clock.monotonic() - began
+            self.on_scanned(seconds)
+            self._log_summary(cause, reports, seconds)
             return reports
 
     async def _enumerated(self, *, light: bool) -> Enumeration | None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from drydock.cli.main import app
 from drydock.core.audit import AuditFilter
 from drydock.core.times import DAY_MS
-from drydock.events import Bus, HealthChanged, OperationChanged, SecurityAlert, UpdateApplied, UpdateFailed
+from drydock.events import Bus, HealthChanged, SecurityAlert
 from drydock.observe.audit.catalogue import ACTIONS
 from drydock.observe.audit.from_events import EventAudit
 from drydock.observe.audit.trail import AuditTrail
@@ -114,29 +114,6 @@ async def test_the_command_verifies_without_a_server(trail: AuditTrail, store: S
 async def actions(trail: AuditTrail) -> list[str]:
     found, _ = await trail.query(AuditFilter(), 100, 0)
     return [entry.action for entry in found][::-1]
-
-
-async def test_operations_write_their_entries(trail: AuditTrail, clock: StillClock) -> None:
-    audit = EventAudit(trail, clock)
-    operation = {"id": "o", "containerName": "web", "watcher": "local", "fromVersion": "1", "toVersion": "2"}
-    await audit.handle([OperationChanged(operation={**operation, "status": "queued"})])
-    await audit.handle([OperationChanged(operation={**operation, "status": "queued", "queuePosition": 1})])
-    await audit.handle([UpdateApplied(operation={**operation, "phase": "succeeded"})])
-    await audit.handle([UpdateApplied(operation={**operation, "phase": "dryrun"})])
-    await audit.handle([UpdateFailed(operation={**operation, "phase": "rolled-back"}, error="unhealthy")])
-    cancelled = {**operation, "status": "rolled-back", "cancelRequested": True}
-    await audit.handle([OperationChanged(operation=cancelled)])
-    expected = [
-        "update-queued",
-        "update-applied",
-        "update-applied-dryrun",
-        "update-failed",
-        "rollback",
-        "update-cancelled",
-    ]
-    assert await actions(trail) == expected
-    found, _ = await trail.query(AuditFilter(actions=("update-applied",)), 1, 0)
-    assert (found[0].container_identity_key, found[0].from_version, found[0].to_version) == ("::local::web", "1", "2")
 
 
 async def test_repeated_alarms_are_told_once_in_five_minutes(trail: AuditTrail, clock: StillClock) -> None:

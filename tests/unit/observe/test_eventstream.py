@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,35 @@ def test_ten_per_session() -> None:
     with pytest.raises(TooManyStreams):
         stream.join(Sink, "other", "s", None)
     stream.join(Sink, "other", "t", None)
+
+
+def test_clients_that_are_gone_leave_at_the_sweep() -> None:
+    clock = StillClock()
+    stream = EventStream(clock)
+    taken, untaken, closed = (stream.join(Sink, "10.0.0.1", None, None).client for _ in range(3))
+    taken.taken = closed.taken = True
+    stream.sweep()
+    assert len(stream) == 3, "they may still be about to start"
+    clock.advance(61_000)
+    closed.receiver.close()
+    stream.sweep()
+    assert stream.client_ids() == {taken.id}
+    stream.leave(untaken)
+    for _ in range(9):
+        stream.join(Sink, "10.0.0.1", None, None)
+    with pytest.raises(TooManyStreams):
+        stream.join(Sink, "10.0.0.1", None, None)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_addresses_in_the_log_are_hashed_unless_asked_for(raw: bool) -> None:
+    first, second = EventStream(StillClock(), log_addresses=raw), EventStream(StillClock(), log_addresses=raw)
+    with structlog.testing.capture_logs() as lines:
+        for stream in (first, first, second):
+            stream.join(Sink, "10.0.0.1", None, None)
+    shown = [line["address"] for line in lines if line["event"] == "sse.joined"]
+    if raw:
+        assert shown == ["10.0.0.1"] * 3
+    else:
+        assert shown[0] == shown[1] != shown[2]
+        assert all(len(text) == 8 for text in shown)

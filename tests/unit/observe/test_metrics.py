@@ -11,6 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.metrics.containers import labels_of
 from drydock.observe.metrics.families import Counter, Histogram, Registry, Summary, UnknownLabel
+from drydock.observe.metrics.rooms import Usage, of_findings, of_registries
+from drydock.observe.stats.aggregator import Tick
+from drydock.observe.stats.snapshot import FleetRow, summarise
+from drydock.registries.accounting import Metrics as Accounting
 from samples import container
 
 
@@ -93,9 +97,69 @@ def test_the_catalogue_has_every_name() -> None:
     assert b'dd_containers{id="' in text
     for name in ("dd_trigger_count", "dd_trigger_count_total"):
         assert f'{name}{{type="docker",name="local",status="success"}} 1'.encode() in text
-    assert found["dd_watcher_total", (("name", "local"), ("type", "docker"))] == 2
     assert found["drydock_containers_unknown", (("agent", ""), ("watcher", "local"))] == 1
     assert found["drydock_updates_available", (("agent", ""), ("kind", "minor"), ("watcher", "local"))] == 1
     assert found["drydock_build_info", (("version", "1.2.3"),)] == 1
     assert found["process_resident_memory_bytes", ()] > 1_000_000
     assert found["drydock_auth_login_total", (("outcome", "locked"), ("provider", "oidc"))] == 0
+
+
+class _Registries:
+    """The part of the registry service that is exported."""
+
+    def __init__(self) -> None:
+        self.metrics = Accounting()
+
+    def paused(self) -> dict[str, float]:
+        return {"quay.io": 12.5}
+
+
+def test_what_registries_count() -> None:
+    service = _Registries()
+    numbers = service.metrics
+    numbers.digest_hits, numbers.digest_misses = 3, 2
+    numbers.requests["hub", "public", "tags", "200"] = 4
+    numbers.retries["docker.io", "429"] = 1
+    numbers.remaining["docker.io"] = 76
+    found = samples(registry(*of_registries(service)).text())  # type: ignore[arg-type]  # the exported part
+    assert found == {
+        ("drydock_digest_cache_hits_total", ()): 3,
+        ("drydock_digest_cache_misses_total", ()): 2,
+        (
+            "dd_registry_requests_total",
+            (("kind", "tags"), ("name", "public"), ("status", "200"), ("type", "hub")),
+        ): 4,
+        ("dd_registry_retries_total", (("host", "docker.io"), ("reason", "429"))): 1,
+        ("dd_registry_rate_limit_remaining", (("host", "docker.io"),)): 76,
+        ("dd_registry_paused_seconds", (("host", "quay.io"),)): 12.5,
+    }
+
+
+def test_findings_of_scanned_images() -> None:
+    summary = {"unknown": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
+    scanned = container(1, agent="edge", security={"scan": {"summary": summary}})
+    found = samples(registry(of_findings(lambda: [scanned, container(2)])).text())
+    assert {dict(labels)["severity"]: value for _, labels in found for value in [found[_, labels]]} == summary
+    assert all({("agent", "edge"), ("container", "c001"), ("watcher", "local")} <= set(labels) for _, labels in found)
+
+
+def test_cpu_and_memory_of_containers_still_known() -> None:
+    rows = [
+        FleetRow(
+            id=container(number).id,
+            name=f"c{number:03d}",
+            cpu_percent=12.5,
+            memory_usage_bytes=2048,
+            memory_limit_bytes=4096,
+            memory_percent=50.0,
+        )
+        for number in (1, 2)
+    ]
+    usage = Usage({container(1).id: container(1)}.get)
+    assert samples(registry(*usage.families()).text()) == {}
+    usage.put(Tick(summarise(rows, 0), b"", rows))
+    where = (("agent", ""), ("container", "c001"), ("watcher", "local"))
+    assert samples(registry(*usage.families()).text()) == {
+        ("drydock_container_cpu_percent", where): 12.5,
+        ("drydock_container_memory_bytes", where): 2048,
+    }

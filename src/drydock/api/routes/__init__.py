@@ -20,6 +20,7 @@ from drydock.api.routes import (
     dockhand,
     events,
     fleet,
+    icons,
     keys,
     log,
     logs,
@@ -67,4 +68,5 @@ ROUTES: tuple[Router, ...] = (
     log.router,
     events.router,
     self_update.router,
+    icons.router,
 )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from drydock.api import components
-from drydock.api.request import ApiRequest
-from drydock.api.services import Component
+from drydock.api.services import Component, Services
 
 MASK = "[REDACTED]"
 
 
-def authentications(request: ApiRequest) -> Sequence[Component]:
+def listed(services: Services) -> list[Component]:
     """Every registered provider, secrets masked."""
-    door = request.services.auth
+    door = services.auth
     if door is None:
         return []
     found = [
@@ -45,4 +42,4 @@ def _item(type: str, name: str, configuration: dict[str, object]) -> Component:
     return Component(id=f"{type}.{name}", type=type, name=name, configuration=configuration)
 
 
-router = components.routes("authentications", authentications)
+router = components.routes("authentications", lambda request: listed(request.services))

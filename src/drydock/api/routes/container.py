@@ -154,6 +154,7 @@ async def remove(request: ApiRequest, container_id: FromPath[str]) -> None:
     if container.agent is not None:
         await _delete_on_agent(request, container, container.agent)
     await services.fleet.remove(container_id)
+    await record(request, container, "container-delete", "success")
 
 
 async def _delete_on_agent(request: ApiRequest, container: Container, agent: str) -> None:

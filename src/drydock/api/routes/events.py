@@ -42,6 +42,7 @@ async def events(request: ApiRequest) -> Stream:
 async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> AsyncIterator[bytes]:
     channel = joined.client.receiver
     assert isinstance(channel, Channel)
+    joined.client.taken = True
     try:
         async for frame in pump(channel, joined.first, heartbeat=None):
             yield frame

@@ -58,7 +58,7 @@ class Groups(msgspec.Struct):
 
 @get(
     "/",
-    opt=READ,
+    opt={**READ, "narrows": True},
     operation_class=reads(*listing.PARAMETERS),
     responses=problems(400, _200=document(listing.ContainerPage, "A page of containers")),
 )
@@ -111,7 +111,7 @@ def _grouped(views: Iterable[ContainerView]) -> list[Group]:
 
 @post(
     "/watch",
-    opt=WATCH,
+    opt={**WATCH, "narrows": True},
     status_code=200,
     operation_class=reads(*listing.PARAMETERS, body=fields(containerIds=TEXTS)),
     responses=problems(400, 404, 413, 415, _200=document(listing.ContainerPage, "The list after the check")),
@@ -122,13 +122,26 @@ async def watch(request: ApiRequest) -> Encoded:
     ids = _wanted_ids(await request.document())
     watching = request.services.watching
     if ids is None:
+        ids = _reached(request)
+    if ids is None:
         await watching.watch_all()
     else:
         for id in ids:
-            if request.services.fleet.get(id) is None:
-                raise NotFound("Container not found", details={"id": id})
+            _need(request, id)
         await watching.watch_some(ids)
     return Encoded(listing.body(request))
+
+
+def _reached(request: ApiRequest) -> list[str] | None:
+    """Every container that a limited key reaches; None for whoever reaches all."""
+    reach = request.caller.reach
+    return None if reach is None else [one.id for one in request.services.fleet.all() if reach.covers(one)]
+
+
+def _need(request: ApiRequest, id: str) -> None:
+    found, reach = request.services.fleet.get(id), request.caller.reach
+    if found is None or (reach is not None and not reach.covers(found)):
+        raise NotFound("Container not found", details={"id": id})
 
 
 def _wanted_ids(body: dict[str, Any]) -> list[str] | None:

@@ -14,10 +14,11 @@ from drydock.api.access import ADMIN, READ
 from drydock.api.auditing import note
 from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.auth.caller import Scope
+from drydock.auth.caller import LOCAL, Scope
 from drydock.auth.keys import LONGEST_GRACE_MINUTES, LONGEST_LIFE_DAYS, ApiKey
 from drydock.auth.sessions import Session
 from drydock.core.errors import BadRequest, Forbidden, NotFound
+from drydock.core.scrub import printable
 from drydock.core.times import to_iso
 from drydock.observe.audit.catalogue import AUTHENTICATION
 
@@ -26,12 +27,17 @@ Days = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_LIFE_DAYS)]
 Minutes = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_GRACE_MINUTES)]
 
 
+Places = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]], msgspec.Meta(max_length=50)]
+
+
 class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What a new key shall be."""
 
     name: Name
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=4)]
     expires_in_days: Days | None = None
+    watchers: Places = []
+    agents: Places = []
 
 
 class Rotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -51,6 +57,9 @@ class Key(msgspec.Struct, kw_only=True, rename="camel"):
     expires_at: str | None
     last_used_at: str | None
     last_used_ip: str | None
+    watchers: list[str] | msgspec.UnsetType = msgspec.UNSET
+    agents: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Only for a key that is limited to them."""
 
 
 class ShownKey(Key, kw_only=True, rename="camel"):
@@ -98,7 +107,13 @@ async def create(request: ApiRequest, data: JSONBody[NewKey]) -> ShownKey:
     """Make an API key."""
     _people_only(request)
     owner = request.caller.name or "anonymous"
-    key, token = await request.services.door.keys.create(data.name, data.scopes, owner, data.expires_in_days)
+    watchers = _known(data.watchers, {item.name for item in request.services.watching.components()}, "watcher")
+    agents = _known(data.agents, {LOCAL, *_agent_names(request)}, "agent")
+    if (watchers or agents) and "admin" in data.scopes:
+        raise BadRequest("A key with the scope admin cannot be limited to watchers or agents")
+    key, token = await request.services.door.keys.create(
+        data.name, data.scopes, owner, data.expires_in_days, watchers=watchers, agents=agents
+    )
     await note(request, "api-key-created", "success", container_name=AUTHENTICATION, details=_named(key))
     return _shown(key, token)
 
@@ -151,6 +166,20 @@ async def end_session(request: ApiRequest, id: FromPath[str]) -> Response[None]:
     return Response(None, status_code=204)
 
 
+def _known(names: list[str], known: set[str], what: str) -> list[str]:
+    """The names in lower case, each once. `BadRequest` for one that nothing has: it would never be found out."""
+    found = list(dict.fromkeys(name.strip().lower() for name in names))
+    strange = [name for name in found if name not in {one.lower() for one in known}]
+    if strange:
+        raise BadRequest(f"Unknown {what}: {printable(strange[0])}", details={"known": sorted(known)})
+    return found
+
+
+def _agent_names(request: ApiRequest) -> list[str]:
+    agents = request.services.agents
+    return list(agents.names()) if agents is not None else []
+
+
 def _people_only(request: ApiRequest) -> None:
     """A key must not make keys, nor end sessions: whoever steals one would keep the door open."""
     if request.caller.kind == "key":
@@ -158,7 +187,10 @@ def _people_only(request: ApiRequest) -> None:
 
 
 def _named(key: ApiKey) -> str:
-    return f"{key.name} ({key.id}); scopes={','.join(key.scopes)}"
+    limits = "".join(
+        f"; {what}={','.join(names)}" for what, names in (("watchers", key.watchers), ("agents", key.agents)) if names
+    )
+    return f"{key.name} ({key.id}); scopes={','.join(key.scopes)}{limits}"
 
 
 def _key(key: ApiKey) -> Key:
@@ -171,6 +203,8 @@ def _key(key: ApiKey) -> Key:
         expires_at=_iso(key.expires_at),
         last_used_at=_iso(key.last_used_at),
         last_used_ip=key.last_used_ip,
+        watchers=key.watchers or msgspec.UNSET,
+        agents=key.agents or msgspec.UNSET,
     )
 
 

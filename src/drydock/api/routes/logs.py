@@ -20,7 +20,6 @@ from drydock.api.query import Query
 from drydock.api.request import ApiRequest
 from drydock.api.services import Services
 from drydock.api.streams import SHUTDOWN_CODE, SLOW_CODE, Channel
-from drydock.api.upgrade import SOCKET, cookie_upgrade
 from drydock.core.errors import DrydockError, NotFound, Unavailable, UpgradeRequired
 from drydock.observe.logs.selection import (
     DOWNLOAD_TAIL,
@@ -103,7 +102,7 @@ async def not_a_socket() -> None:
     raise UpgradeRequired(headers={"Upgrade": "websocket"})
 
 
-@websocket("/logs/stream", opt=SOCKET, guards=[cookie_upgrade])
+@websocket("/logs/stream", opt=READ)
 async def stream(socket: WebSocket[Any, Any, Any], container_id: FromPath[str]) -> None:
     """One text frame per line: `{"type", "ts", "line"}`; the end is told by the close code."""
     services, query = services_of(socket), Query(socket.scope["query_string"])

@@ -6,7 +6,7 @@ import hmac
 
 from litestar import Response, Router, get
 
-from drydock.api.access import PUBLIC, admit_scope
+from drydock.api.access import PUBLIC, admit_scope, caller_now, narrow
 from drydock.api.network import header
 from drydock.api.openapi import problems
 from drydock.api.request import ApiRequest
@@ -37,9 +37,10 @@ async def _admit(request: ApiRequest) -> None:
     if services.metrics_token is not None:
         _check_token(header(request.scope, b"authorization") or "", services.metrics_token)
     elif services.settings.metrics_auth:
-        caller = await services.access.caller(request)
+        caller = await caller_now(request)
         if caller is None:
             raise Unauthorized()
+        narrow(request, request.route_handler, caller)
         admit_scope(caller, "read")
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import msgspec
 from litestar import Response, Router, get
 
-from drydock.api.access import PUBLIC
-from drydock.api.openapi import document
+from drydock.api.access import PUBLIC, caller_now
+from drydock.api.openapi import document, parameter, reads
 from drydock.api.request import ApiRequest
+from drydock.core.errors import DrydockError
+
+VERBOSE = frozenset({"1", "true"})
 
 
 class Alive(msgspec.Struct):
-    """Seconds since the process began to serve."""
+    """Seconds since the process began to serve; the rest for `verbose` requests of somebody who may read."""
 
     uptime: float
+    store: bool | msgspec.UnsetType = msgspec.UNSET
+    watchers: bool | msgspec.UnsetType = msgspec.UNSET
+    agents: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Starting(msgspec.Struct):
@@ -28,6 +34,7 @@ class Starting(msgspec.Struct):
     opt=PUBLIC,
     tags=["System"],
     security=[{}],
+    operation_class=reads(parameter("verbose", "`1`: whether store, watchers and agents work, for who may read")),
     responses={200: document(Alive, "Ready"), 503: document(Starting, "Not ready to authenticate anybody")},
 )
 async def health(request: ApiRequest) -> Response[Alive | Starting]:
@@ -35,7 +42,19 @@ async def health(request: ApiRequest) -> Response[Alive | Starting]:
     services = request.services
     if not services.access.ready:
         return Response(Starting(), status_code=503)
-    return Response(Alive(round(services.clock.monotonic() - services.started_at, 1)))
+    alive = Alive(round(services.clock.monotonic() - services.started_at, 1))
+    if request.params.text("verbose") in VERBOSE and await _may_read(request):
+        alive = msgspec.structs.replace(alive, **{name: await check() for name, check in services.checks.items()})
+    return Response(alive)
+
+
+async def _may_read(request: ApiRequest) -> bool:
+    """A probe is answered whoever asks; wrong or locked credentials only hide the details."""
+    try:
+        caller = await caller_now(request)
+    except DrydockError:
+        return False
+    return caller is not None and "read" in caller.scopes and caller.reach is None
 
 
 router = Router("/", route_handlers=[health])

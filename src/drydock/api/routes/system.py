@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ from drydock.api.envelope import JSON_TYPE
 from drydock.api.network import PROXY_ADVICE
 from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
-from drydock.api.services import LegacyInputs
+from drydock.api.services import CurlOverride, LegacyInputs, Services
 from drydock.api.settings import ServerSettings
+from drydock.fleet.counters import ContainerCounts, SecurityCounts
 
 
 class App(msgspec.Struct):
@@ -37,10 +39,14 @@ async def server(request: ApiRequest) -> dict[str, Any]:
         "configuration": _configuration(services.settings),
         "compatibility": {
             "legacyInputs": _legacy(services.legacy),
-            "curlHealthcheckOverride": {"detected": False},
+            "curlHealthcheckOverride": await _curl(services),
             **({"untrustedProxy": {"detected": True, "advice": PROXY_ADVICE}} if services.untrusted_proxy else {}),
         },
     }
+
+
+async def _curl(services: Services) -> CurlOverride:
+    return await services.curl_healthcheck() if services.curl_healthcheck else CurlOverride(detected=False)
 
 
 def _configuration(settings: ServerSettings) -> dict[str, Any]:
@@ -72,6 +78,58 @@ def _legacy(inputs: LegacyInputs) -> dict[str, Any]:
     return {"total": sum(inputs.totals.values()), **sources}
 
 
+class UpdateCounts(msgspec.Struct):
+    """Available updates by what changes."""
+
+    major: int = 0
+    minor: int = 0
+    patch: int = 0
+    prerelease: int = 0
+    digest: int = 0
+    unknown: int = 0
+
+
+class AgentCounts(msgspec.Struct):
+    """Configured agents, and those that answer."""
+
+    total: int = 0
+    connected: int = 0
+
+
+class Glance(msgspec.Struct, kw_only=True, rename="camel"):
+    """Everything a small dashboard shows."""
+
+    containers: ContainerCounts
+    updates: UpdateCounts
+    security: SecurityCounts
+    agents: AgentCounts
+    last_watch_at: str | None
+
+
+@get("/summary", opt=READ, tags=["System"], responses=problems(_200=document(Glance, "The numbers")))
+async def glance(request: ApiRequest) -> Glance:
+    """One small answer for dashboards: containers, updates, findings, agents, and when was looked last."""
+    services = request.services
+    counted = services.fleet.summary()
+    runs = [item.metadata.get("lastRunAt") for item in services.watching.components() if item.metadata]
+    return Glance(
+        containers=counted.containers,
+        updates=_updates(services),
+        security=counted.security,
+        agents=AgentCounts(),
+        last_watch_at=max((run for run in runs if run), default=None),
+    )
+
+
+def _updates(services: Services) -> UpdateCounts:
+    found = Counter(
+        (view.update_kind.semver_diff if view.update_kind.kind == "tag" else view.update_kind.kind) or "unknown"
+        for view in services.fleet.views()
+        if view.update_available and view.update_kind
+    )
+    return UpdateCounts(**{str(name): count for name, count in found.items()})
+
+
 @get("/store", opt=READ, tags=["System"], responses=problems())
 async def store(request: ApiRequest) -> dict[str, dict[str, str]]:
     """Where the records are kept."""
@@ -93,4 +151,4 @@ def _encoded(request: ApiRequest) -> Any:
     return state["openapi"]
 
 
-router = Router("/api/v1", route_handlers=[app, server, store, openapi_document])
+router = Router("/api/v1", route_handlers=[app, server, store, glance, openapi_document])

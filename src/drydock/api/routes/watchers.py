@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from litestar import post
+from litestar.params import FromPath
 
 from drydock.api import components
+from drydock.api.access import WATCH
+from drydock.api.components import find
+from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
-from drydock.api.services import Component
+from drydock.api.services import Component, Services
+from drydock.core.errors import NotSupported
 from drydock.core.model import ContainerView
 
+_RUN: dict[str, Any] = {
+    "opt": WATCH,
+    "status_code": 200,
+    "responses": problems(404, 501, _200=document(Component, "The watcher after its check")),
+}
 
-def watchers(request: ApiRequest) -> Sequence[Component]:
+
+def listed(services: Services) -> list[Component]:
     """The watchers, each with the counts of its containers."""
     by_place: dict[tuple[str, str | None], list[ContainerView]] = {}
-    for view in request.services.fleet.views():
+    for view in services.fleet.views():
         by_place.setdefault((view.watcher, view.agent), []).append(view)
-    return [
-        _counted(item, by_place.get((item.name, item.agent), [])) for item in request.services.watching.components()
-    ]
+    return [_counted(item, by_place.get((item.name, item.agent), [])) for item in services.watching.components()]
 
 
 def _counted(item: Component, views: Iterable[ContainerView]) -> Component:
@@ -39,4 +49,21 @@ def _counted(item: Component, views: Iterable[ContainerView]) -> Component:
     return msgspec.structs.replace(item, metadata={**known, **counts})
 
 
-router = components.routes("watchers", watchers)
+@post("/{type:str}/{name:str}/watch", **_RUN)
+async def watch(request: ApiRequest, type: FromPath[str], name: FromPath[str]) -> Component:
+    """Check every container of one watcher now, and answer with the watcher."""
+    found = find(listed(request.services), type, name, None)
+    await request.services.watching.watch_watcher(found.name)
+    return find(listed(request.services), type, name, None)
+
+
+@post("/{type:str}/{name:str}/{agent:str}/watch", **_RUN)
+async def watch_through(
+    request: ApiRequest, type: FromPath[str], name: FromPath[str], agent: FromPath[str]
+) -> Component:
+    """The same for a watcher of an agent. This process knows none yet."""
+    find(listed(request.services), type, name, agent)
+    raise NotSupported("The agent cannot be asked to watch")
+
+
+router = components.routes("watchers", lambda request: listed(request.services), watch, watch_through)

@@ -154,3 +154,12 @@ class ApiKeySettings:
     scopes: tuple[str, ...] = option(
         "SCOPES", kinds.csv(), default=("read",), help="What it may do: read, watch, update, admin."
     )
+    watchers: tuple[str, ...] = option(
+        "WATCHERS", kinds.csv(), default=(), help="Limits it to the containers of these watchers."
+    )
+    agents: tuple[str, ...] = option(
+        "AGENTS",
+        kinds.csv(),
+        default=(),
+        help="Limits it to the containers of these agents; `__local__` is the server itself.",
+    )

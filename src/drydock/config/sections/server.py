@@ -110,6 +110,13 @@ class ProcessSettings:
     version: str | None = option(
         "VERSION", kinds.text(), default=None, help="Version to show instead of the package's."
     )
+    compat_wudcard: bool = option(
+        "COMPAT_WUDCARD",
+        kinds.boolean(),
+        default=False,
+        help="Answer the routes below the unversioned `/api` that dashboards written for WUD read.",
+        lenient=True,
+    )
     dns_mode: str = option(
         "DNS_MODE",
         kinds.choice("ipv4first", "ipv6first", "verbatim"),
@@ -133,6 +140,13 @@ class ProcessSettings:
     )
     sse_max_clients: int = option(
         "SSE_MAX_CLIENTS", kinds.integer(1), default=500, help="Event stream clients at a time.", lenient=True
+    )
+    sse_debug_log_ip: bool = option(
+        "SSE_DEBUG_LOG_IP",
+        kinds.boolean(),
+        default=False,
+        help="Addresses of event stream clients in the log as they are, instead of a hash.",
+        lenient=True,
     )
     ui_maturity_threshold_days: int = option(
         "UI_MATURITY_THRESHOLD_DAYS",

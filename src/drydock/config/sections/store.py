@@ -51,6 +51,18 @@ class MetricsSettings:
     )
 
 
+@section("DD_METRICS_", "Metrics of containers", "What else `/metrics` tells.")
+class ContainerMetricsSettings:
+    """`DD_METRICS_*`."""
+
+    containerstats: bool = option(
+        "CONTAINERSTATS",
+        kinds.boolean(),
+        default=False,
+        help="CPU and memory of every running container; asks the Engines in each interval of statistics.",
+    )
+
+
 @section("DD_STATS_", "Statistics", "Live CPU, memory, network and block figures.")
 class StatsSettings:
     """`DD_STATS_*`."""
@@ -70,6 +82,13 @@ class CacheSettings:
         kinds.integer(1),
         default=500,
         help="Default size of the caches below.",
+        lenient=True,
+    )
+    query_max_entries: int | None = option(
+        "CONTAINERS_QUERY_CACHE_MAX_ENTRIES",
+        kinds.integer(1),
+        default=None,
+        help="How many answers of container lists are kept while nothing changes.",
         lenient=True,
     )
     lifecycle_ttl_ms: int = option(

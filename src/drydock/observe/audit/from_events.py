@@ -1,9 +1,12 @@
-"""Audit entries that follow from events (platform.md §9). Entries caused by a request are written where it is handled."""
+"""Audit entries that follow from events (platform.md §9).
+
+Entries about operations are written by `updates`, those caused by a request where it is handled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from drydock.clock import Clock
 from drydock.core.audit import AuditEntry
@@ -17,10 +20,7 @@ from drydock.events import (
     Event,
     HealthChanged,
     MaturityCleared,
-    OperationChanged,
     SecurityAlert,
-    UpdateApplied,
-    UpdateFailed,
 )
 from drydock.observe.audit.trail import AuditTrail
 from drydock.turns import Turns
@@ -29,7 +29,6 @@ Writer = Callable[[Any], Iterator[AuditEntry]]
 
 REPEAT_MS = 300_000
 REMEMBERED = 2000
-TERMINAL: Final = frozenset({"succeeded", "rolled-back", "failed", "expired", "skipped-dependency"})
 
 
 class EventAudit:
@@ -47,9 +46,6 @@ class EventAudit:
             ContainerUpdated: self._updated,
             HealthChanged: self._unhealthy,
             MaturityCleared: self._matured,
-            OperationChanged: self._operation,
-            UpdateApplied: self._applied,
-            UpdateFailed: self._failed,
             SecurityAlert: self._alert,
         }
 
@@ -119,30 +115,6 @@ class EventAudit:
         if not self._repeated("security-alert", audit_key(event.container), details):
             yield self._trail.entry("security-alert", "error", container=event.container, details=details)
 
-    def _operation(self, event: OperationChanged) -> Iterator[AuditEntry]:
-        operation = event.operation
-        id, status = str(operation.get("id")), operation.get("status")
-        if status == "queued" and not self._repeated("update-queued", id):
-            yield self._trail.entry("update-queued", "info", **_of_operation(operation))
-        if status in TERMINAL and operation.get("cancelRequested") and not self._repeated("update-cancelled", id):
-            yield self._trail.entry("update-cancelled", "info", **_of_operation(operation))
-
-    def _applied(self, event: UpdateApplied) -> Iterator[AuditEntry]:
-        dry = event.operation.get("phase") == "dryrun"
-        fields = {**_of_operation(event.operation), **_key_of(event.container)}
-        yield self._trail.entry(
-            "update-applied-dryrun" if dry else "update-applied", "info" if dry else "success", **fields
-        )
-
-    def _failed(self, event: UpdateFailed) -> Iterator[AuditEntry]:
-        operation = event.operation
-        fields = {**_of_operation(operation), **_key_of(event.container)}
-        yield self._trail.entry("update-failed", "error", **{**fields, "details": event.error})
-        if operation.get("phase") in ("rolled-back", "rollback-failed"):
-            good = operation["phase"] == "rolled-back"
-            details = operation.get("rollbackReason") or event.error
-            yield self._trail.entry("rollback", "success" if good else "error", **{**fields, "details": details})
-
     def _repeated(self, *key: str) -> bool:
         """Whether this was told within the last five minutes."""
         now = self._clock.now_ms()
@@ -185,22 +157,3 @@ def _versions(kind: UpdateKind) -> dict[str, Any]:
         "update_kind": kind.kind,
         "semver_diff": kind.semver_diff,
     }
-
-
-def _of_operation(operation: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an entry about an update operation in its public form (container-api.md §8.1)."""
-    name = str(operation.get("containerName", ""))
-    watcher = operation.get("watcher")
-    key = f"{operation.get('agent') or ''}::{watcher}::{name}" if watcher else None
-    return {
-        "container_name": name,
-        "container_identity_key": operation.get("containerIdentityKey") or key,
-        "container_image": operation.get("targetImage"),
-        "from_version": operation.get("fromVersion"),
-        "to_version": operation.get("toVersion"),
-        "trigger_name": operation.get("triggerName"),
-    }
-
-
-def _key_of(container: Container | None) -> dict[str, Any]:
-    return {"container_identity_key": audit_key(container)} if container is not None else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 import msgspec
@@ -66,6 +66,10 @@ class AuditTrail:
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
         """Entries newest first, and how many match."""
         return await self._records.query(wanted, limit, offset)
+
+    def walk(self, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
+        """Every entry that matches, newest first, a page at a time."""
+        return self._records.walk(wanted)
 
     async def verify(self) -> Verdict:
         """Check the hash chain."""

@@ -10,6 +10,8 @@ from drydock.observe.metrics.families import Alias, Computed, Counter, Family, G
 
 LOGIN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 UPDATE_BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+WATCH_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+SEND_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 OUTCOMES = ("success", "invalid", "locked", "error")
 LOGIN_PROVIDERS = ("basic", "oidc")
 
@@ -34,10 +36,12 @@ class Metrics:
         )
         self.logger_failures = Counter("dd_watcher_logger_init_failures_total", "Fallback loggers used", type_name)
         self.registry_response = Summary("dd_registry_response", "Seconds that registries took to answer", type_name)
-        self.digest_hits = Counter("drydock_digest_cache_hits_total", "Digests answered from memory")
-        self.digest_misses = Counter("drydock_digest_cache_misses_total", "Digests asked of a registry")
+        self.watch_seconds = Histogram(
+            "drydock_watch_duration_seconds", "How long full checks of a host took", type_name, WATCH_BUCKETS
+        )
+        self.agents_connected = Gauge("drydock_agent_connected", "1 while an agent answers, else 0", ("agent",))
         self.registry.add(*containers.families(documents), self.maintenance_skips, self.logger_failures)
-        self.registry.add(self.registry_response, self.digest_hits, self.digest_misses)
+        self.registry.add(self.registry_response, self.watch_seconds, self.agents_connected)
 
     def _of_work(self) -> None:
         self.triggers = Counter("dd_trigger_count", "Actions and notifications run", ("type", "name", "status"))
@@ -50,6 +54,11 @@ class Metrics:
             "dd_update_duration_seconds", "How long updates took", ("outcome",), UPDATE_BUCKETS
         )
         self.updates_recovered = Counter("dd_update_recovered_total", "Operations settled after a restart", ("result",))
+        self.operations = Counter("drydock_update_operations_total", "Update operations that ended", ("status",))
+        self.send_seconds = Histogram(
+            "dd_notification_send_seconds", "How long sending a message took", ("type", "name"), SEND_BUCKETS
+        )
+        self.outbox = Gauge("drydock_outbox_entries", "Messages kept for delivery", ("status",))
         self.updates_active = Gauge("dd_update_active", "Updates that run now")
         work: tuple[Family, ...] = (
             self.triggers,
@@ -62,6 +71,9 @@ class Metrics:
             self.update_seconds,
             self.updates_recovered,
             self.updates_active,
+            self.operations,
+            self.send_seconds,
+            self.outbox,
         )
         self.registry.add(*work)
 

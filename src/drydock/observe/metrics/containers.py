@@ -63,7 +63,6 @@ def families(documents: Documents) -> tuple[Computed, ...]:
     """The families that describe the fleet; they read `documents` at each scrape."""
     return (
         Computed("dd_containers", "The watched containers", lambda: map(_series, documents())),
-        Computed("dd_watcher_total", "Containers watched by a watcher", lambda: _per_watcher(documents())),
         Computed(
             "drydock_containers_unknown",
             "Containers whose last check failed, so that nothing is known about newer images",
@@ -92,11 +91,6 @@ def _flat(prefix: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield from _flat(name + "_", value)
         elif name in ALLOWED and value is not None:
             yield name, str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _per_watcher(documents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Labels, float]]:
-    counts = Counter(str(document.get("watcher", "")) for document in documents)
-    yield from (((("type", "docker"), ("name", name)), count) for name, count in sorted(counts.items()))
 
 
 def _unknown(documents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Labels, float]]:

@@ -32,10 +32,11 @@ FIRST_ROUND_LIMIT_S = 10.0
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A finished round: the summary, and its JSON, encoded once for all readers."""
+    """A finished round: the summary, its JSON, encoded once for all readers, and every container of it."""
 
     summary: FleetSummary
     encoded: bytes
+    rows: list[FleetRow]
 
 
 class Aggregator:
@@ -113,4 +114,4 @@ class Aggregator:
 
 def _tick(rows: list[FleetRow], at_ms: int) -> Tick:
     summary = summarise(rows, at_ms)
-    return Tick(summary, msgspec.json.encode(summary))
+    return Tick(summary, msgspec.json.encode(summary), rows)

@@ -1,0 +1,83 @@
+"""What the server can tell of its own health: store, watchers, agents, and the health check of its own container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import re2
+import sqlalchemy as sa
+import structlog
+
+from drydock.api.services import Check, CurlOverride, Services
+from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.scrub import printable, scrub
+from drydock.store.store import Store
+from drydock.watch.service import WatchService
+
+log = structlog.get_logger("app")
+
+PREVIEW = 160
+NOT_DETECTED = CurlOverride(detected=False)
+_CURL = re2.compile(r"(?:^|[\s/;&|(])curl(?:\s|$)")
+
+
+def health_checks(services: Services, watching: WatchService, store: Store) -> Mapping[str, Check]:
+    """The checks of `/health?verbose=1` (platform-api.md §16.1): false for what does not work, or was never asked."""
+
+    async def stored() -> bool:
+        try:
+            async with store.database.read() as connection:
+                await connection.execute(sa.text("SELECT 1"))
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            log.warning("health.store", reason=scrub(str(error)))
+            return False
+        return True
+
+    async def watchers() -> bool:
+        return all(one.watcher.reachable and one.watcher.blocked_reason is None for one in watching.all())
+
+    async def agents() -> bool:
+        return services.agents is None or services.agents.all_connected()
+
+    return {"store": stored, "watchers": watchers, "agents": agents}
+
+
+class CurlHealthcheck:
+    """Looks at our own container once; an Engine that does not answer is asked again the next time."""
+
+    def __init__(self, own_id: str | None, watching: WatchService) -> None:
+        self._own_id = own_id
+        self._watching = watching
+        self._known: CurlOverride | None = None if own_id else NOT_DETECTED
+
+    async def __call__(self) -> CurlOverride:
+        """What is known; `detected` is false as well when no Engine can tell."""
+        if self._known is None:
+            self._known = await self._look()
+        return self._known or NOT_DETECTED
+
+    async def _look(self) -> CurlOverride | None:
+        """Local sockets only: nobody else knows the container that we run in."""
+        for one in self._watching.all():
+            if one.settings.host is None and self._own_id is not None:
+                try:
+                    return curl_override(await one.watcher.engine.inspect_container(self._own_id))
+                except EngineNotFound:
+                    continue
+                except EngineError:
+                    return None
+        return NOT_DETECTED
+
+
+def curl_override(inspected: Mapping[str, Any]) -> CurlOverride:
+    """Whether the health check in an inspect document calls curl, and how."""
+    test = ((inspected.get("Config") or {}).get("Healthcheck") or {}).get("Test") or []
+    command = " ".join(str(part) for part in test if part not in ("CMD", "CMD-SHELL"))
+    if not _CURL.search(command):
+        return NOT_DETECTED
+    return CurlOverride(
+        detected=True,
+        command_preview=printable(scrub(command), PREVIEW),
+        container_name=str(inspected.get("Name") or "").removeprefix("/"),
+    )

@@ -1,0 +1,1 @@
+"""Icons of containers: fetched once from public collections, checked, kept on disk, never loaded by the browser itself."""

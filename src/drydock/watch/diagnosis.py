@@ -1,0 +1,102 @@
+"""What the debug dump tells of the watchers: event streams, recent events, alias decisions, Engines (platform-api.md §4.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from drydock.core.errors import EngineError
+from drydock.core.times import to_iso
+from drydock.watch.service import ScheduledWatcher
+
+ANSWER_S = 5.0
+"""How long an Engine has for its answer; a dump is wanted most when something hangs."""
+
+Watchers = Sequence[ScheduledWatcher]
+
+
+def subscriptions(watchers: Watchers) -> list[dict[str, Any]]:
+    """The event stream of each watcher: wanted, open, or about to be opened again."""
+    return [_subscription(one) for one in watchers]
+
+
+def _subscription(one: ScheduledWatcher) -> dict[str, Any]:
+    listener = one.listener
+    delay = listener.delay_s if listener else None
+    return {
+        "watcherId": one.watcher.id,
+        "watcherName": one.watcher.name,
+        "watchEventsEnabled": one.settings.watch_events,
+        "listenerActive": listener is not None,
+        "streamActive": listener is not None and listener.listening.is_set(),
+        "reconnectScheduled": delay is not None,
+        "reconnectAttempt": listener.failures if listener else 0,
+        "reconnectDelayMs": round((delay or 0) * 1000),
+    }
+
+
+def recent_events(watchers: Watchers, since_ms: int) -> list[dict[str, Any]]:
+    """Events of all watchers from `since_ms` on, oldest first."""
+    found = [(event, one.watcher) for one in watchers for event in one.events.seen if event.timestamp_ms >= since_ms]
+    return [
+        {
+            "timestamp": to_iso(event.timestamp_ms),
+            "watcherId": watcher.id,
+            "action": event.action,
+            "type": event.type,
+            "id": event.id,
+            "actorId": event.actor_id,
+        }
+        for event, watcher in sorted(found, key=lambda pair: pair[0].timestamp_ms)
+    ]
+
+
+def alias_decisions(watchers: Watchers, since_ms: int) -> list[dict[str, Any]]:
+    """What was decided about temporary names from `since_ms` on, oldest first."""
+    found = [
+        (decision, one.watcher)
+        for one in watchers
+        for decision in one.watcher.discovery.aliases.decisions
+        if decision.timestamp_ms >= since_ms
+    ]
+    return [
+        {
+            "timestamp": to_iso(decision.timestamp_ms),
+            "watcherId": watcher.id,
+            "containerId": decision.container_id,
+            "containerName": decision.container_name,
+            "baseName": decision.base_name,
+            "decision": "allowed" if decision.allowed else "skipped",
+            "reason": decision.reason,
+        }
+        for decision, watcher in sorted(found, key=lambda pair: pair[0].timestamp_ms)
+    ]
+
+
+async def engines(watchers: Watchers) -> list[dict[str, Any]]:
+    """What each Engine says of itself, or why it says nothing; all are asked at the same time."""
+    return list(await asyncio.gather(*map(_engine, watchers)))
+
+
+async def _engine(one: ScheduledWatcher) -> dict[str, Any]:
+    watcher = one.watcher
+    found: dict[str, Any] = {"watcherId": watcher.id, "watcherName": watcher.name}
+    if watcher.blocked_reason is not None:
+        return {**found, "authInitializationError": watcher.blocked_reason}
+    answers = await asyncio.gather(_asked("version", watcher.engine.version), _asked("info", watcher.engine.info))
+    return {**found, **_merged(answers)}
+
+
+async def _asked(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return {name: await ask()}
+    except EngineError as error:
+        return {f"{name}Error": error.message}
+    except TimeoutError:
+        return {f"{name}Error": f"no answer within {ANSWER_S:g} s"}
+
+
+def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for part in parts for key, value in part.items()}
