@@ -36,7 +36,7 @@ class Served:
 
     url: str
     application: app.Application
-    clock: StillClock
+    clock: Any
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     @property
@@ -72,7 +72,7 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, clock: StillClock | None = None, **environ: str) -> AsyncIterator[Served]:
+async def served(folder: Path, clock: Any = None, **environ: str) -> AsyncIterator[Served]:
     """Start the application with these variables; nothing is watched."""
     variables = {"DD_STORE_PATH": str(folder / "store"), "DD_LOCAL_WATCHER": "false", **environ}
     loaded = load(variables)
