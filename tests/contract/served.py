@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from drydock.api.wire import BoundedProtocol
 from drydock.app import server as app
 from drydock.auth.passwords import make_hash
 from drydock.config.load import load
@@ -72,7 +73,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, clock: Any = None, **environ: str) -> AsyncIterator[Served]:
+async def served(
+    folder: Path, clock: Any = None, *, protocol: type[BoundedProtocol] = BoundedProtocol, **environ: str
+) -> AsyncIterator[Served]:
     """Start the application with these variables; nothing is watched."""
     variables = {"DD_STORE_PATH": str(folder / "store"), "DD_LOCAL_WATCHER": "false", **environ}
     loaded = load(variables)
@@ -84,7 +87,9 @@ async def served(folder: Path, clock: Any = None, **environ: str) -> AsyncIterat
             application.http,
             host="127.0.0.1",
             port=0,
+            http=protocol,
             log_level="critical",
+            server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=3,
             ws="websockets-sansio",

@@ -15,8 +15,9 @@ from typing import Any
 from aiohttp import web
 
 from drydock.core.errors import EngineError
-from fakes.engine import FakeEngine
-from fakes.talkative import stats_document
+
+from .engine import FakeEngine
+from .talkative import stats_document
 
 Document = dict[str, Any]
 LINE = b"2026-03-02T09:15:00.000000000Z hello\n"

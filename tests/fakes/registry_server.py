@@ -1,6 +1,6 @@
 """A registry over HTTP that has every tag of `TAGS` for every repository; it may ask for a user name and password.
 
-For the whole product on its own (`fakes/whole.py`); what registries really do is tested against `docker-registry`.
+For the whole product on its own (`contract/whole.py`); what registries really do is tested against `docker-registry`.
 """
 
 from __future__ import annotations

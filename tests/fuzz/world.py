@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import requests
 
 from contract.served import PASSWORD, user
+from contract.whole import Whole, whole
 from drydock.auth.sessions import SignIn
 from drydock.clock import SystemClock
 from drydock.core.model import Container
-from fakes.whole import Whole, whole
 from fuzz.known import GOOD
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ def _fits(container: Container, label: str) -> bool:
     if container.name.startswith("slow"):
         return False
     wants_update = label.endswith(("/update", "/preview", "/triggers/{type}/{name}"))
-    return not wants_update or container.result is not None and container.result.tag != container.image.tag.value
+    return not wants_update or (container.result is not None and container.result.tag != container.image.tag.value)
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:

@@ -63,7 +63,18 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope:
         admit_scope(caller, scope)
     if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
-        check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+        _check_origin(connection, services, caller)
+
+
+def _check_origin(connection: Connection, services: Services, caller: Caller) -> None:
+    """Same origin for what carries cookies; in anonymous mode for everything, since any page a person visits could act.
+
+    A page of the configured CORS origin is meant to call, then.
+    """
+    settings, anonymous = services.settings, caller.kind == "anonymous"
+    if anonymous and settings.cors_origin in ("*", connection.headers.get("origin", "")):
+        return
+    check_same_origin(connection.scope, services.proxies, settings.public_url, cookie_only=not anonymous)
 
 
 def admit_scope(caller: Caller, scope: str) -> None:

@@ -21,7 +21,7 @@ from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
 from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
 from drydock.api.services import Services
-from drydock.core.errors import DrydockError, TooManyRequests, Unauthorized
+from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unauthorized
 
 log = structlog.get_logger("server")
 
@@ -64,6 +64,7 @@ class Edge:
                 await answer.whole(204, answer.preflight_headers(), b"")
                 return
             self._spend(answer)
+            _check_text(scope)
             receive = await body.read(scope, receive)
         except DrydockError as error:
             await answer.refuse(error)
@@ -224,6 +225,12 @@ class Answer:
             (b"access-control-allow-origin", allowed.encode()),
         ]
         return found if allowed == "*" else [*found, (b"vary", b"Origin")]
+
+
+def _check_text(scope: Scope) -> None:
+    """No name of ours has a NUL, and what is behind us (databases, programs, files) may trip over one."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise BadRequest()
 
 
 async def _gzip(content: bytes) -> bytes:
