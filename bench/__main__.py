@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import auth, listing, observe, security, watching
+from bench import auth, listing, observe, security, updates, watching
 from bench.report import Figure, show, write
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -27,6 +27,7 @@ SUITES: dict[str, Callable[[], list[Figure]]] = {
     "event-fan-out": auth.fan_out,
     "audit-entry": auth.audit,
     "cycles": lambda: watching.cycles(1000),
+    "updates": updates.suite,
     "scan-counts": security.counts,
     "scan-memory": security.memory,
     "scan-overview": security.groups,

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from drydock.core.model import Container
+from drydock.turns import Turns
 
 log = structlog.get_logger("events")
 
@@ -154,7 +155,9 @@ class Subscription:
 
     async def run(self, limit_s: float) -> None:
         """Handle events in order until cancelled; a hung or failing handler loses what it was given, with a log line."""
+        turns = Turns()
         while True:
+            await turns.offer()
             event = await self.queue.get()
             events = [event, *self._waiting()] if self.batched else [event]
             self._busy = True

@@ -363,5 +363,5 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
             if number % 2:
                 await received(socket, 1)
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks, "no task left")
-    assert not +scene.engine.open
-    assert len(scene.site.services.streams) == 0
+    await eventually(lambda: not +scene.engine.open, "every Engine stream closed")
+    await eventually(lambda: len(scene.site.services.streams) == 0, "no stream counted")

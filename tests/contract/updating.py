@@ -178,7 +178,7 @@ async def serve(
             hosts=lambda: [("local", engine)],
             pull_auth=_nobody,
             look_again=lambda *_: _look(watcher),
-            replaced=lambda old, new_id: _replaced(watcher, old, new_id),
+            replaced=lambda old, new_id, _: _replaced(watcher, old, new_id),
             environ={},
             mode=lambda: _word(mode),
             gate=gate,

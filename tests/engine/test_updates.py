@@ -326,19 +326,22 @@ async def check_settled(bench: Bench, store_path: str, name: str, before: dict[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["stop_container", "start_container"])
+@pytest.mark.parametrize(
+    ("stage", "more", "policy"),
+    [("stop_container", {}, "always"), ("start_container", CHECK, "unless-stopped"), ("start_container", {}, "no")],
+)
 async def test_an_engine_killed_in_the_middle_loses_nothing(
-    start_engine: Callable[..., Any], images: Any, stage: str
+    start_engine: Callable[..., Any], images: Any, stage: str, more: dict[str, Any], policy: str
 ) -> None:
     server = start_engine()
-    base = {"Cmd": SERVE}
+    base = {"Cmd": SERVE, **more}
     images.push("upd/engine", "1.0.0", config=base)
     images.push("upd/engine", "2.0.0", config=base, created="2026-02-02T00:00:00Z")
     old, new = f"{images.host}/upd/engine:1.0.0", f"{images.host}/upd/engine:2.0.0"
     server.api.pull(old)
     engine: Any = connect(resolve(from_docker_host({"DOCKER_HOST": server.host})))
     created = await engine.create_container(
-        "upd-engine", {"Image": old, "HostConfig": {"RestartPolicy": {"Name": "always"}}}
+        "upd-engine", {"Image": old, "HostConfig": {"RestartPolicy": {"Name": policy}}}
     )
     await engine.start_container(created.id)
     call = getattr(engine, stage)
@@ -363,7 +366,7 @@ async def test_an_engine_killed_in_the_middle_loses_nothing(
     assert [(entry["Names"], entry["State"]) for entry in entries] == [(["/upd-engine"], "running")]
     document = await engine.inspect_container("upd-engine")
     assert document["Config"]["Image"] == (new if row.status == "succeeded" else old)
-    assert document["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert document["HostConfig"]["RestartPolicy"]["Name"] == policy
     await engine.close()
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from drydock.core.errors import DrydockError
 from drydock.core.operation import FileEdit, ImageWanted, Operation, temporary_base
 from drydock.docker.api import PullAuth
+from drydock.docker.host import identify
+from drydock.docker.namespaces import Namespaces
 from drydock.updates.compose.project import NOTHING, FilesPlan
 from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase
@@ -98,6 +100,21 @@ class Bench:
         self.may_vanish: set[str] = set()
         self.names: set[str] = set()
         self.restart()
+
+    async def watch(self) -> None:
+        """What a watcher does before any update: get acquainted with the Engine, and look at every container."""
+        namespaces, facts = Namespaces(), await identify(self.engine)
+        for id in list(self.engine.containers):
+            namespaces.learn(self.engine, await self.engine.inspect_container(id))
+        self.worker = Worker(
+            self.journal,
+            self.clock,
+            lambda *_: self.engine,
+            self.around,
+            lambda _: self.options,
+            lambda _: namespaces,
+            lambda _: facts,
+        )
 
     def restart(self) -> None:
         """A new process on the same store and Engine."""

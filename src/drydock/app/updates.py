@@ -20,6 +20,8 @@ from drydock.core.model import Container
 from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.host import EngineFacts
+from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
 from drydock.observe.updatereport import UpdateReport
 from drydock.registries.artifacts import Artifacts
@@ -30,6 +32,7 @@ from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
+from drydock.updates.worker import Seen
 from drydock.watch.service import WatchService
 from drydock.watch.watcher import Watcher
 
@@ -124,12 +127,28 @@ class Hosts:
         if found is not None:
             await found.watcher.look_again()
 
-    async def replaced(self, old: Container, new_id: str) -> None:
-        """The new container takes the place of the old one at once; its check goes on in the background."""
+    async def replaced(self, old: Container, new_id: str, seen: Seen | None) -> None:
+        """The new container takes the place of the old one at once; its check goes on in the background.
+
+        Outside of the maintenance window no registry is asked: the scan at its opening does that.
+        """
         found = self._watching.get(old.watcher) if old.agent is None else None
-        if found is not None:
-            new = await found.watcher.replaced(old, new_id)
+        if found is None:
+            return
+        new = await found.watcher.replaced(old, new_id, *((seen.container, seen.image) if seen else ()))
+        if found.timetable.window_open(self._clock.now_ms()):
             self._supervisor.spawn(f"check:{new_id}", _check(found.watcher, new))
+
+    def known_facts(self, engine: Engine) -> EngineFacts | None:
+        """What a watcher of this Engine knows about it."""
+        return self._watcher_of(engine).facts
+
+    def namespaces_of(self, engine: Engine) -> Namespaces:
+        """What a watcher of this Engine has learned about its containers."""
+        return self._watcher_of(engine).discovery.namespaces
+
+    def _watcher_of(self, engine: Engine) -> Watcher:
+        return next(one.watcher for one in self._watching.all() if one.watcher.engine is engine)
 
     def window_open(self, container: Container) -> bool | None:
         """Whether the maintenance window of the container's watcher is open; None where nobody knows."""
@@ -192,6 +211,8 @@ def build_updates(
         identity=OwnContainer(own_container_id()),
         window_open=hosts.window_open,
         meter=UpdateReport(services.metrics) if services.metrics else NO_METER,
+        namespaces_of=hosts.namespaces_of,
+        known_facts=hosts.known_facts,
     )
     services.updates = updates = build(ports, update_settings(settings), actions)
     context.window_open = hosts.window_open

@@ -112,6 +112,13 @@ def networks_of(inspect: Document) -> list[str]:
     return [name for name in found if name not in _BUILT_IN]
 
 
+def networks_not_in_use(inspect: Document) -> list[str]:
+    """Those of `networks_of` in which the container has no live endpoint: it does not run, or the Engine does not say."""
+    found = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
+    running = bool((inspect.get("State") or {}).get("Running"))
+    return [name for name in networks_of(inspect) if not (running and (found[name] or {}).get("EndpointID"))]
+
+
 # ── Config ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -18,7 +18,8 @@ INFO_HINT = "A socket proxy needs INFO=1 for the server's name; DD_SERVER_NAME o
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Identity and capabilities of an Engine.
 
-    `name` is the host's own name, None when it does not tell. The flags say what a Docker Engine does by itself.
+    `name` is the host's own name, None when it does not tell; `default_runtime` comes with it. The flags say what a
+    Docker Engine does by itself.
     """
 
     kind: Literal["docker", "podman"]
@@ -27,6 +28,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     os: str
     architecture: str
     name: str | None = None
+    default_runtime: str | None = None
     changes_restart_policy: bool = True
     reports_health_events: bool = True
     runs_health_checks: bool = True
@@ -47,6 +49,7 @@ def facts_from(version: Document, info: Document | None = None) -> EngineFacts:
         os=_text(version, "Os"),
         architecture=_text(version, "Arch"),
         name=_text(info or {}, "Name") or None,
+        default_runtime=_text(info or {}, "DefaultRuntime") or None,
         changes_restart_policy=docker,
         reports_health_events=docker,
         runs_health_checks=docker,

@@ -33,6 +33,7 @@ from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_over
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
 from drydock.fleet.waiting import Change, Job, Merge, Record, Waiting
+from drydock.turns import Turns
 
 log = structlog.get_logger("fleet")
 
@@ -121,11 +122,20 @@ class Fleet:
 
     def view(self, id: str) -> ContainerView:
         """The container as it leaves the server, evaluated now. `NotFound` when there is none."""
-        return self.view_of(self._need(id).container)
+        return self._evaluated(self._need(id).container, self._clock.now_ms())
 
     def view_of(self, container: Container) -> ContainerView:
-        """Any record as it leaves the server, evaluated now; for events about one that is gone."""
-        return view(container, self._clock.now_ms(), self._context(container))
+        """Any record as it leaves the server; for events, also about one that is gone or has changed since.
+
+        Up to date but for `updateEligibility.evaluatedAt`.
+        """
+        entry, now_ms = self._index.get(container.id), self._clock.now_ms()
+        if entry is not None and entry.container is container:
+            return self._fresh(entry, now_ms).aged(now_ms)
+        return self._evaluated(container, now_ms)
+
+    def _evaluated(self, container: Container, now_ms: int) -> ContainerView:
+        return view(container, now_ms, self._context(container))
 
     def has_update(self, id: str) -> bool:
         """Whether an update of this container is available now; False for one that is gone."""
@@ -288,8 +298,13 @@ class Fleet:
             self._waiting.put_back([job for job in jobs if job.stored is None and job is not own])
 
     async def _carry_out(self, jobs: Sequence[Job]) -> None:
-        now_ms = self._clock.now_ms()
-        done = [[await self._joined(c, job.check_started_ms, now_ms) for c in self._wanted(job)] for job in jobs]
+        now_ms, turns = self._clock.now_ms(), Turns()
+        done: list[list[Record]] = []
+        for job in jobs:
+            done.append(records := [])
+            for change in self._wanted(job):
+                records.append(await self._joined(change, job.check_started_ms, now_ms))
+                await turns.offer()
         await self._write([record for records in done for record in records])
         for job, records in zip(jobs, done, strict=True):
             job.stored = [container for container, _ in records]
@@ -338,12 +353,14 @@ class Fleet:
     async def _write(self, records: Sequence[Record]) -> None:
         """Store, show, tell; in this order."""
         await self._records.put(records)
+        turns = Turns()
         for container, trace in records:
             before = self._index.get(container.id)
             known = before.trace if before else None
             after = Entry(container, trace or known)
             self._show(after)
             self._tell(before, after)
+            await turns.offer()
 
     def _show(self, entry: Entry) -> None:
         self._compute(entry, self._clock.now_ms())

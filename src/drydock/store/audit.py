@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.times import DAY_MS, from_iso

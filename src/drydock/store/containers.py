@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from drydock.core.model import Container
 from drydock.core.trace import Trace
@@ -33,6 +34,8 @@ traces = sa.Table(
 )
 
 Record = tuple[Container, Trace | None]
+PART = 100
+"""Rows of one statement: between two, others have their turn."""
 _decode_container = msgspec.json.Decoder(Container).decode
 _decode_trace = msgspec.json.Decoder(Trace).decode
 _encode = msgspec.json.Encoder().encode
@@ -58,10 +61,14 @@ class ContainerRecords:
         if not records:
             return
         async with self._database.write() as connection:
-            await connection.execute(upsert(containers, self._database.dialect), [_row(c) for c, _ in records])
-            found = [_trace_row(c, t) for c, t in records if t is not None]
-            if found:
-                await connection.execute(upsert(traces, self._database.dialect), found)
+            for start in range(0, len(records), PART):
+                await self._put(connection, records[start : start + PART])
+
+    async def _put(self, connection: AsyncConnection, records: Sequence[Record]) -> None:
+        await connection.execute(upsert(containers, self._database.dialect), [_row(c) for c, _ in records])
+        found = [_trace_row(c, t) for c, t in records if t is not None]
+        if found:
+            await connection.execute(upsert(traces, self._database.dialect), found)
 
     async def remove(self, ids: Iterable[str]) -> None:
         """Forget these records and their traces."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -25,6 +26,7 @@ from drydock.updates.backups import Backups
 from drydock.updates.hooks import Hooks
 from drydock.updates.journal import CANCELLED, Journal
 from drydock.updates.meter import Meter
+from drydock.updates.worker import Seen
 
 log = structlog.get_logger("updates")
 
@@ -44,8 +46,9 @@ class Monitor(Protocol):
 LookAgain = Callable[[str, str | None], Awaitable[None]]
 """`look_again(watcher, agent)`: see what runs there now."""
 
-Replaced = Callable[[Container, str], Awaitable[None]]
-"""`replaced(old, new_id)`: the new container takes the place of the old one in the fleet, at once."""
+Replaced = Callable[[Container, str, Seen | None], Awaitable[None]]
+"""`replaced(old, new_id, seen)`: the new container takes the place of the old one in the fleet, at once. `seen` saves
+looking at it again."""
 
 
 class Aftermath:
@@ -75,27 +78,29 @@ class Aftermath:
         self._meter = meter
         self.monitor: Monitor | None = None
 
-    async def follow(self, row: Operation) -> None:
+    async def follow(self, row: Operation, seen: Seen | None = None) -> None:
         """Everything that is due after the end of `row`; failures are logged, never raised."""
         if row.active:
             return
-        steps = self._steps(row) if row.follow_up_due else []
+        steps = self._steps(row, seen) if row.follow_up_due else []
         if row.monitor_until is not None or (row.follow_up_due and row.status == "succeeded"):
             steps.append(self._watch_health)
         for step in steps:
             try:
                 await step(row)
             except DrydockError as error:
-                log.warning("update.aftermath_failed", operation=row.id, step=step.__name__, error=error.message)
+                log.warning("update.aftermath_failed", operation=row.id, step=_name(step), error=error.message)
         if row.follow_up_due:
             self._meter.ended(row)
             await self._journal.change(row.id, required=False, follow_up_due=False)
 
-    def _steps(self, row: Operation) -> list[Callable[[Operation], Awaitable[None]]]:
+    def _steps(self, row: Operation, seen: Seen | None) -> list[Callable[[Operation], Awaitable[None]]]:
         changed = row.new_container_id is not None and (row.status == "succeeded" or _rolled_back_by_wish(row))
         steps: list[Callable[[Operation], Awaitable[None]]] = []
         if changed:
-            steps += [self._refresh, self._post_hook]
+            steps += [partial(self._refresh, seen=seen), self._post_hook]
+        elif row.recovery == "rebuilt-from-spec":
+            steps.append(self._welcome_rebuilt)
         steps += [self._remember_rollback, self._record, self._tell]
         if row.source != "dependent":
             steps.append(self._tidy)
@@ -103,12 +108,18 @@ class Aftermath:
 
     # ── the fleet ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _refresh(self, row: Operation) -> None:
+    async def _refresh(self, row: Operation, seen: Seen | None) -> None:
         """The new container enters the fleet with the policy, clocks and history of the old one."""
         self._fleet.mark_updated(row.key)
         old = self._fleet.get(row.container_id) or row.container
         if old is not None and row.new_container_id is not None:
-            await self._replaced(old, row.new_container_id)
+            await self._replaced(old, row.new_container_id, seen)
+
+    async def _welcome_rebuilt(self, row: Operation) -> None:
+        """The old container had to be created anew: it has another id, and is the same to its users."""
+        old = self._fleet.get(row.container_id) or row.container
+        if old is not None and row.old_container_id not in (None, old.id):
+            await self._replaced(old, str(row.old_container_id), None)
 
     async def _remember_rollback(self, row: Operation) -> None:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""
@@ -198,6 +209,10 @@ class Aftermath:
 
 
 _UNCHANGED: Any = object()
+
+
+def _name(step: Any) -> str:
+    return str((step.func if isinstance(step, partial) else step).__name__)
 
 
 def _rolled_back_by_wish(row: Operation) -> bool:

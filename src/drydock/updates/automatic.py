@@ -15,6 +15,7 @@ from drydock.core.policy.thresholds import reaches
 from drydock.core.update import update_kind
 from drydock.events import ChecksFinished, MaturityCleared
 from drydock.fleet.fleet import Fleet
+from drydock.turns import Turns
 from drydock.updates import admission
 from drydock.updates.aftermath import Aftermath
 from drydock.updates.service import ModeNow, UpdateService
@@ -43,8 +44,10 @@ class Automatic:
 
     async def on_checks(self, event: ChecksFinished) -> None:
         """Every container of a scan."""
+        turns = Turns()
         for report in event.reports:
             await self.consider(report.container.id)
+            await turns.offer()
 
     async def on_mature(self, event: MaturityCleared) -> None:
         """A candidate became old enough."""
@@ -53,7 +56,7 @@ class Automatic:
     async def consider(self, container_id: str) -> Operation | None:
         """Start the update of this container if everything allows it; says why not in the audit, once per change."""
         container = self._fleet.get(container_id)
-        if container is None or not self._fleet.view(container_id).update_available:
+        if container is None or not self._fleet.has_update(container_id):
             return None
         access = admission.serving(container, self._service.eligibility(container))
         if access is None or access.policy.state != "auto" or await self._mode() != "auto":

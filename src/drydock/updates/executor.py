@@ -16,11 +16,12 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import PHASES, FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
+from drydock.docker.host import EngineFacts as HostFacts
 from drydock.docker.host import facts_from
+from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
-from drydock.updates.namespaces import Namespaces
 
 log = structlog.get_logger("updates")
 
@@ -49,18 +50,33 @@ class Surroundings(Protocol):
     def notice(self, operation: Operation, action: str, text: str) -> None: ...
 
 
+KnownFacts = Callable[[Engine], HostFacts | None]
+"""What the watcher of an Engine has learned about it, as long as it is connected."""
+
+
+def nothing_known(_: Engine) -> HostFacts | None:
+    """Nobody watches."""
+    return None
+
+
 class EngineFacts:
-    """`/info` of one Engine, asked at most once in ten minutes: name, architecture and default runtime rarely change."""
+    """`/info` of one Engine: from its watcher, else asked at most once in ten minutes.
+
+    Name, architecture and default runtime change only while the Engine restarts, which the watcher notices.
+    """
 
     LIFETIME_S = 600.0
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, known: KnownFacts = nothing_known) -> None:
         self._clock = clock
+        self._of_watcher = known
         self._known: dict[int, tuple[float, Document]] = {}
         self._runs_checks: dict[int, bool] = {}
 
     async def of(self, engine: Engine) -> Document:
         """The `/info` document of `engine`."""
+        if (told := self._of_watcher(engine)) is not None and told.name is not None:
+            return {"Name": told.name, "Architecture": told.architecture, "DefaultRuntime": told.default_runtime}
         asked, facts = self._known.get(id(engine), (0.0, {}))
         if not facts or self._clock.monotonic() - asked > self.LIFETIME_S:
             facts = await self._ask(engine)
@@ -69,6 +85,8 @@ class EngineFacts:
 
     async def runs_health_checks(self, engine: Engine) -> bool:
         """Whether the Engine runs health checks by itself: Podman needs systemd for that. Raises `EngineError`."""
+        if (told := self._of_watcher(engine)) is not None:
+            return told.runs_health_checks
         if id(engine) not in self._runs_checks:
             self._runs_checks[id(engine)] = facts_from(await engine.version()).runs_health_checks
         return self._runs_checks[id(engine)]
@@ -103,12 +121,14 @@ class Executor:
         self._journal = journal
         self._clock = clock
         self._around = surroundings
+        self.seen: dict[str, Document] = {}
+        """The last document of every container and image that was inspected, by id."""
         self._perform: dict[type[fx.Effect], Callable[[Any], Awaitable[Any]]] = {
             fx.EngineInfo: lambda _: facts.of(engine),
             fx.RunsHealthChecks: lambda _: facts.runs_health_checks(engine),
             fx.Probe: self._probe,
-            fx.Inspect: lambda e: engine.inspect_container(e.ref),
-            fx.InspectImage: lambda e: engine.inspect_image(e.ref),
+            fx.Inspect: lambda e: self._noted(engine.inspect_container(e.ref)),
+            fx.InspectImage: lambda e: self._noted(engine.inspect_image(e.ref)),
             fx.InspectNetwork: lambda e: engine.inspect_network(e.ref),
             fx.ListContainers: self._list,
             fx.Dependents: lambda e: namespaces.dependents(engine, e.owner, e.entries),
@@ -224,6 +244,11 @@ class Executor:
     async def _gate_phase(self, phase: str) -> None:
         if PHASES.index(phase) > PHASES.index(self._row().phase):
             self._last = await self._journal.change(self._id, phase=phase)
+
+    async def _noted(self, asking: Awaitable[Document]) -> Document:
+        document = await asking
+        self.seen[document["Id"]] = document
+        return document
 
     async def _list(self, effect: fx.ListContainers) -> list[Document]:
         filters = {"label": [effect.label]} if effect.label else None

@@ -10,7 +10,7 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference, temporary_base
-from drydock.core.recreate import Subject, clone, container_references, joins, networks_of
+from drydock.core.recreate import Subject, clone, container_references, joins, networks_not_in_use
 from drydock.core.times import from_iso
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
@@ -274,12 +274,16 @@ def _already_there(operation: Operation, old: Document, target: Document) -> boo
 
 
 def _was_running(operation: Operation, old: Document) -> bool:
-    state = old["State"]
-    return bool(state.get("Running") or state.get("Restarting") or operation.old_container_was_running)
+    """Also when it was we who stopped it (a dependent), or the crash that interrupted the operation (§0, I2)."""
+    if old["State"].get("Running") or old["State"].get("Restarting"):
+        return True
+    stopped_since = operation.source == "dependent" or operation.attempt > 0
+    return bool(stopped_since and operation.old_container_was_running)
 
 
 def _networks_exist(old: Document) -> Plan[None]:
-    for name in networks_of(old):
+    """A network in which the container runs at this moment exists: the Engine removes none that is in use."""
+    for name in networks_not_in_use(old):
         try:
             yield InspectNetwork(name)
         except EngineNotFound as error:

@@ -18,12 +18,12 @@ from drydock.core.model import Container, UpdateKind
 from drydock.core.recreate import networks_of
 from drydock.core.update import update_kind
 from drydock.docker.api import Document, Engine
+from drydock.docker.namespaces import Namespaces
 from drydock.docker.own import OwnFolders
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
 from drydock.updates.compose.outlook import Outlook, outlook
 from drydock.updates.compose.project import SERVICE
-from drydock.updates.namespaces import Namespaces
 from drydock.updates.service import UpdateService
 from drydock.updates.targets import spelled, wanted_image
 
@@ -76,13 +76,13 @@ class Previews:
         service: UpdateService,
         fleet: Fleet,
         engine_for: Callable[[str, str | None], Engine],
-        namespaces: Namespaces,
+        namespaces_of: Callable[[Engine], Namespaces],
         folders: OwnFolders,
     ) -> None:
         self._service = service
         self._fleet = fleet
         self._engine_for = engine_for
-        self._namespaces = namespaces
+        self._namespaces_of = namespaces_of
         self._folders = folders
 
     async def of(self, container_id: str) -> Preview:
@@ -100,7 +100,8 @@ class Previews:
         engine = self._engine_for(container.watcher, container.agent)
         document = await engine.inspect_container(container.id)
         new_image = spelled(wanted_image(container), document["Config"]["Image"])
-        sharing = await self._namespaces.dependents(engine, document, await engine.list_containers(all=True))
+        entries = await engine.list_containers(all=True)
+        sharing = await self._namespaces_of(engine).dependents(engine, document, entries)
         return Preview(
             container_name=container.name,
             current_image=f"{container.image.registry.name}/{container.image.name}:{container.image.tag.value}",

@@ -22,6 +22,7 @@ from drydock.updates.automatic import Automatic
 from drydock.updates.backups import Backups
 from drydock.updates.backups import Records as BackupRecords
 from drydock.updates.chains import Chains
+from drydock.updates.executor import KnownFacts, nothing_known
 from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
 from drydock.updates.lifecycle import Lifecycle
@@ -34,7 +35,7 @@ from drydock.updates.service import ModeNow, SelfFacts, UpdateService
 from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
-from drydock.updates.worker import Worker
+from drydock.updates.worker import NamespacesOf, Worker
 
 EngineFor = Callable[[str, str | None], Engine]
 
@@ -77,6 +78,8 @@ class Ports:
     identity: SelfFacts = NOT_SELF
     window_open: Callable[[Container], bool | None] = lambda _: None
     meter: Meter = NO_METER
+    namespaces_of: NamespacesOf | None = None
+    known_facts: KnownFacts = nothing_known
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,9 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
     folders = OwnFolders()
     surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
     options = _Options(settings, known)
-    worker = Worker(journal, ports.clock, ports.engine_for, surroundings, options)
+    worker = Worker(
+        journal, ports.clock, ports.engine_for, surroundings, options, ports.namespaces_of, ports.known_facts
+    )
     service = UpdateService(
         journal=journal,
         worker=worker,
@@ -144,7 +149,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
         lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces, folders),
+        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces_of, folders),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -19,6 +19,7 @@ from drydock.core.errors import Conflict, DrydockError, NotFound
 from drydock.core.model import ActiveOperation, Container, audit_key
 from drydock.core.operation import ImageWanted, Operation, active_view, public
 from drydock.core.policy.eligibility import EligibilityContext
+from drydock.core.recreate import joins
 from drydock.core.update import update_kind
 from drydock.events import BatchFinished, Bus, OperationChanged
 from drydock.fleet.fleet import Fleet
@@ -37,6 +38,8 @@ from drydock.updates.worker import Worker
 log = structlog.get_logger("updates")
 
 MAX_ATTEMPTS = 3
+LIVE = ("running", "restarting", "paused")
+"""States of a container that counts as running: it is to run again after the update."""
 HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
 
@@ -233,6 +236,7 @@ class UpdateService:
             "from_version": kind.local_value or described(container),
             "to_version": kind.remote_value or wanted.tag,
             "target_image": wanted.reference,
+            "old_container_was_running": container.status.lower() in LIVE,
             "wanted": wanted,
             "container": container,
         }
@@ -285,6 +289,9 @@ class UpdateService:
         row = await self.journal.claim(operation.id)
         if row is None:
             return await self.get(operation.id)
+        successor = await self.journal.successor(row.container_id)
+        if successor is not None:  # created anew, for another container's sake, while this waited
+            row = await self.journal.change(row.id, container_id=successor)
         return await (self._worker.restart(row) if row.restart_only else self._worker.run(row))
 
     async def _with_locks(self, operation: Operation, work: Callable[[], Awaitable[Operation]]) -> Operation:
@@ -292,18 +299,33 @@ class UpdateService:
         try:
             async with self.locks.hold(self.keys(operation), permit=operation.kind != "self-update"):
                 row = await work()
-                await self._aftermath.follow(row)
+                await self._aftermath.follow(row, self._worker.take_seen(row.id))
         finally:
             self._owned.discard(operation.id)
         return row
 
     def keys(self, operation: Operation) -> list[str]:
-        """The locks an operation needs."""
-        keys = [container_key(operation.agent, operation.watcher, operation.container_name)]
+        """The locks an operation needs: of its container, and of those that are stopped and created anew with it."""
+        names = [operation.container_name, *self._dependents(operation)]
+        keys = [container_key(operation.agent, operation.watcher, name) for name in names]
         project = (operation.container.labels if operation.container else {}).get(COMPOSE_PROJECT)
         if project and (operation.trigger_name or "").startswith("dockercompose."):
             keys.append(project_key(operation.agent, operation.watcher, project))
         return keys
+
+    def _dependents(self, operation: Operation) -> Iterator[str]:
+        """Names of the containers that share a namespace with this one, or with one of those."""
+        hangs_on = self._worker.hangs_on(operation)
+        left = {
+            one.id: one for one in self._fleet.by_watcher(operation.watcher, operation.agent) if hangs_on.get(one.id)
+        }
+        owners = [(operation.container_id, operation.container_name)]
+        for identity, name in owners:
+            owner = {"Id": identity, "Name": name}
+            found = [one for one in left.values() if joins(hangs_on[one.id], owner)]
+            for one in found:
+                owners.append((left.pop(one.id).id, one.name))
+                yield one.name
 
     def batch_finished(self, ended: Sequence[Operation], began_ms: int) -> None:
         """Tell that every operation of a batch is terminal."""
@@ -377,6 +399,7 @@ class UpdateService:
     async def _revive(self, row: Operation) -> Operation:
         too_old = self._too_old(row)
         if row.status == "queued":
+            row = await self.journal.change(row.id, attempt=row.attempt + 1)
             return await self._resume_queued(row, too_old)
         expire = too_old or ("Tried too often" if row.attempt >= MAX_ATTEMPTS else None)
         row = await self._worker.recover(row, expire=expire)
@@ -385,7 +408,7 @@ class UpdateService:
     async def _resume_queued(self, row: Operation, too_old: str | None) -> Operation:
         if too_old is not None:
             return await self.journal.change(row.id, status="expired", phase="expired", last_error=too_old)
-        container = self._fleet.get(row.container_id)
+        container = self._fleet.get(await self.journal.successor(row.container_id) or row.container_id)
         problem = None
         if container is None and row.source != "dependent":
             problem = f"Recovery abandoned: container {row.container_id} not found in store after restart."

@@ -6,21 +6,22 @@ What may run when (locks, cap, waves) is `service`; what happens inside is `plan
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.model import Container
 from drydock.core.operation import Dependent, ImageWanted, Operation
 from drydock.core.times import from_iso
 from drydock.docker.api import Engine
+from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
-from drydock.updates.executor import EngineFacts, Executor, Surroundings
+from drydock.updates.executor import EngineFacts, Executor, KnownFacts, Surroundings, nothing_known
 from drydock.updates.journal import Journal
-from drydock.updates.namespaces import Namespaces
 from drydock.updates.options import PlanOptions
 from drydock.updates.plan import update
 from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
@@ -34,25 +35,45 @@ EngineFor = Callable[[str, str | None], Engine]
 """`engine_for(watcher, agent)`."""
 
 
+NamespacesOf = Callable[[Engine], Namespaces]
+"""Where it is remembered which containers of an Engine share namespaces."""
+
+
 class OptionsFor(Protocol):
     """Plan options of one operation: they depend on the action that carries it out."""
 
     def __call__(self, operation: Operation) -> PlanOptions: ...
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """The documents of a new container and its image, as an update saw them last."""
+
+    container: fx.Document
+    image: fx.Document | None
+
+
 class Worker:
     """Carries out one operation at a time; safe to use for many at once."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, engine_for: EngineFor, surroundings: Surroundings, options_for: OptionsFor
+        self,
+        journal: Journal,
+        clock: Clock,
+        engine_for: EngineFor,
+        surroundings: Surroundings,
+        options_for: OptionsFor,
+        namespaces_of: NamespacesOf | None = None,
+        known_facts: KnownFacts = nothing_known,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._engine_for = engine_for
         self._around = surroundings
         self._options_for = options_for
-        self._facts = EngineFacts(clock)
-        self.namespaces = Namespaces()
+        self._facts = EngineFacts(clock, known_facts)
+        self._seen: dict[str, Seen] = {}
+        own = Namespaces()
+        self.namespaces_of = namespaces_of or (lambda _: own)
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
@@ -104,8 +125,25 @@ class Worker:
 
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
-        executor = Executor(operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces)
-        return await executor.run(plan)
+        executor = Executor(
+            operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces_of(engine)
+        )
+        row = await executor.run(plan)
+        if row.status == "succeeded" and row.new_container_id in executor.seen:
+            self._seen[row.id] = Seen(executor.seen[row.new_container_id], executor.seen.get(row.target_image_id or ""))
+        return row
+
+    def hangs_on(self, operation: Operation) -> Mapping[str, frozenset[str]]:
+        """What the containers of the operation's Engine share namespaces with, as far as that is known."""
+        try:
+            engine = self._engine_for(operation.watcher, operation.agent)
+        except EngineUnreachable:
+            return {}
+        return self.namespaces_of(engine).known(engine)
+
+    def take_seen(self, operation_id: str) -> Seen | None:
+        """What the operation saw of the container it made; told once."""
+        return self._seen.pop(operation_id, None)
 
     async def _after_fault(self, operation: Operation, error: Exception) -> Operation:
         row = await self._journal.get(operation.id) or operation
@@ -153,6 +191,7 @@ class Worker:
             child = self._child(parent, dependent, document)
             await self._journal.insert(child)
             child = await self.run(child)
+            self.take_seen(child.id)
             if child.status == "succeeded":
                 return
             if pause is not None:

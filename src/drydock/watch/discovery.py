@@ -16,6 +16,7 @@ from drydock.core import labels as label_names
 from drydock.core.errors import EngineError
 from drydock.core.model import Container
 from drydock.docker.api import Document, Engine
+from drydock.docker.namespaces import Namespaces
 from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import AliasFilter, display_name, raw_names
 from drydock.watch.notices import Notices
@@ -71,11 +72,13 @@ class Discovery:
         settle_ms: int,
         notices: Notices | None = None,
         compose: ComposeFiles | None = None,
+        namespaces: Namespaces | None = None,
     ) -> None:
         self.context = context
         self.aliases = AliasFilter()
         self.notices = notices or Notices()
         self.compose = compose or ComposeFiles()
+        self.namespaces = namespaces or Namespaces()
         self.settling = Settling(settle_ms)
         self._clock = clock
         self._watch_all = watch_all
@@ -93,16 +96,22 @@ class Discovery:
         return scan.outcome
 
     async def look_at(
-        self, engine: Engine, inspected: Document, stored: Container, *, with_image: bool = False
+        self,
+        engine: Engine,
+        inspected: Document,
+        stored: Container,
+        *,
+        with_image: bool = False,
+        image: Document | None = None,
     ) -> Container:
         """One known container from its inspect document: everything but the registry's side.
 
-        `with_image` looks at the image too, though it is the one known already.
+        `with_image` looks at the image too, though it is the one known already; `image` is its document, if at hand.
         """
+        self.namespaces.learn(engine, inspected)
         entry = entry_of(inspected)
         labels = await ServiceLabels(engine).effective(entry["Labels"])
-        image = None
-        if with_image or entry["ImageID"] != stored.image.id:
+        if image is None and (with_image or entry["ImageID"] != stored.image.id):
             image = await engine.inspect_image(entry["ImageID"])
         return refresh(stored, Facts(entry, labels, inspected, image), self.context)
 
@@ -233,10 +242,12 @@ class _Scan:
     async def _inspected(self, container_id: str) -> Document | None:
         async with self._slots:
             try:
-                return await self._engine.inspect_container(container_id)
+                inspected = await self._engine.inspect_container(container_id)
             except EngineError as error:
                 log.debug("watcher.container_unreadable", container=container_id, reason=error.message)
                 return None
+        self._discovery.namespaces.learn(self._engine, inspected)
+        return inspected
 
     async def _image(self, entry: Document) -> Document | EngineError:
         """The image document, asked for once per image and scan; the error instead of raising it."""

@@ -15,6 +15,7 @@ from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
 from drydock.events import Bus, ContainerChecked, MaturityCleared
 from drydock.fleet.fleet import Fleet
+from drydock.turns import Turns
 from drydock.watch.checker import CRASHED
 from drydock.watch.merge import checked, observed
 
@@ -40,8 +41,10 @@ class FleetLedger:
         before = {after.id: (self._fleet.need(after.id), self._fleet.trace(after.id)) for after, _ in known}
         changes = [(after, checked, trace) for after, trace in known]
         await self._fleet.merge_many(changes, check_started_ms=started_ms, insert=False)
+        turns = Turns()
         for after, _ in known:
             await self.open_gate(after.id)
+            await turns.offer()
         return [self._report(stored, *before[id]) for id in before if (stored := self._fleet.get(id)) is not None]
 
     def _report(self, after: Container, before: Container, known_trace: Trace | None) -> ContainerChecked:

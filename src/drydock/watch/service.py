@@ -204,10 +204,15 @@ class WatchService:
         bus.subscribe("watch:recheck", self._recheck, UpdateApplied)
 
     async def _recheck(self, event: UpdateApplied) -> None:
-        """Inside the window only; a container that is not known under its new id yet is found by an enumeration."""
+        """Inside the window only; a container that is not known under its new id yet is found by an enumeration.
+
+        One that is known has taken its place already (`Watcher.replaced`), and its check is on the way.
+        """
         before = event.container
         one = self._watchers.get(before.watcher) if before is not None and before.agent is None else None
         if before is None or one is None or not one.timetable.window_open(one.now_ms()):
+            return
+        if self._fleet.get(str(event.operation.get("newContainerId"))) is not None:
             return
         await one.watcher.look_again(check=False)
         for container in self._fleet.by_audit_key(audit_key(before)):

@@ -13,7 +13,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, NotFound
 from drydock.core.model import Container
-from drydock.docker.api import Engine
+from drydock.docker.api import Document, Engine
 from drydock.docker.host import EngineFacts, identify
 from drydock.events import Bus, ChecksFinished, ContainerChecked
 from drydock.fleet.fleet import Fleet
@@ -180,11 +180,16 @@ class Watcher:
         """Check one container after its update, without a batch report (§13)."""
         await self._check([container], "event", batch=False)
 
-    async def replaced(self, old: Container, new_id: str) -> Container:
-        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked."""
-        inspected = await self.engine.inspect_container(new_id)
+    async def replaced(
+        self, old: Container, new_id: str, inspected: Document | None = None, image: Document | None = None
+    ) -> Container:
+        """An update of Drydock's own put another container in the place of `old`: it is known at once, unchecked.
+
+        `inspected` and `image` are the documents of the new container and of its image, if somebody has them.
+        """
+        inspected = inspected or await self.engine.inspect_container(new_id)
         successor = msgspec.structs.replace(old, id=new_id, result=None, error=None, update_detected_at=None)
-        record = await self.discovery.look_at(self.engine, inspected, successor)
+        record = await self.discovery.look_at(self.engine, inspected, successor, image=image)
         await self.ledger.seen([record])
         await self.fleet.remove(old.id, replacement_expected=True)
         return self.fleet.need(new_id)

@@ -77,18 +77,41 @@ async def test_the_happy_path(bench: Bench) -> None:
     assert row.new_container_id == web["Id"]
 
 
-async def test_a_plain_update_needs_few_calls(bench: Bench) -> None:
+async def test_a_plain_update_needs_14_calls_with_pull_and_stop_even_the_first(bench: Bench) -> None:
     bench.engine.add_image("app:1", OLD)
     bench.engine.add_image("app:2", NEW, local=False)
     bench.engine.add_network("front")
     container = await bench.container(HostConfig={"NetworkMode": "front", "RestartPolicy": {"Name": "always"}})
-    first = await bench.worker.run(await bench.accept(container))
-    assert len([call for call in bench.engine.calls if call != "pull"]) <= 15
+    await bench.container("other")
+    await bench.watch()
     bench.engine.calls.clear()
-    bench.engine.add_image("app:3", NEW, local=False)
-    row = await bench.worker.run(await bench.accept(first.new_container_id or "", "app:3"))
+    row = await bench.worker.run(await bench.accept(container))
     assert row.status == "succeeded"
-    assert len([call for call in bench.engine.calls if call != "pull"]) <= 14
+    before = ["inspect", "inspect_image", "pull", "inspect_image", "inspect", "list", "tag"]
+    swap = ["rename", "create", "update", "stop", "start", "inspect", "remove"]
+    assert bench.engine.calls == [*before, *swap]
+
+
+async def test_what_an_update_saw_of_the_new_container_is_told_once(bench: Bench) -> None:
+    row = await updated(bench)
+    seen = bench.worker.take_seen(row.id)
+    assert seen is not None
+    assert (seen.container["Id"], seen.container["Image"]) == (row.new_container_id, row.target_image_id)
+    assert seen.image is not None
+    assert seen.image["Id"] == row.target_image_id
+    assert bench.worker.take_seen(row.id) is None
+
+
+async def test_a_network_is_asked_for_where_nothing_lives_on_it(bench: Bench) -> None:
+    bench.engine.add_image("app:1", OLD)
+    bench.engine.add_image("app:2", NEW)
+    bench.engine.add_network("front")
+    container = await bench.container(HostConfig={"NetworkMode": "front"}, start=False)
+    bench.engine.networks.pop("front")
+    row = await bench.worker.run(await bench.accept(container))
+    assert (row.status, row.phase) == ("failed", "failed")
+    assert "Network front no longer exists" in (row.last_error or "")
+    assert bench.engine.names() == {"web": "created"}
 
 
 async def test_the_old_image_stays_available(bench: Bench) -> None:

@@ -23,6 +23,7 @@ from drydock.events import (
     UpdateFailed,
 )
 from drydock.observe.audit.trail import AuditTrail
+from drydock.turns import Turns
 
 Writer = Callable[[Any], Iterator[AuditEntry]]
 
@@ -63,7 +64,9 @@ class EventAudit:
         """
         entries: list[AuditEntry] = []
         failed: list[Exception] = []
+        turns = Turns()
         for event in events:
+            await turns.offer()
             try:
                 entries += self._writers[type(event)](event)
             except Exception as error:

@@ -1,0 +1,63 @@
+"""Who shares a namespace with a container: network, IPC or PID (updates.md §6.6, §12.4).
+
+The Engine's list tells the network mode at most, and Podman's not even that. So every container has to be inspected once;
+what it hangs on is fixed at its creation, and remembered for as long as it exists. Whoever inspects a container anyway –
+the watcher, at its first look – lets this know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drydock.core.errors import EngineNotFound
+from drydock.core.operation import Dependent
+from drydock.core.recreate import joins, shared_with
+from drydock.docker.api import Engine
+
+Document = dict[str, Any]
+
+MOST = 10_000
+"""Containers remembered for one Engine; the ones learned first are forgotten first."""
+
+
+class Namespaces:
+    """Answers from memory where it can; asks the Engine about the containers it has never seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[str, frozenset[str]]] = {}
+
+    def learn(self, engine: Engine, inspected: Document) -> None:
+        """Remember what an inspected container hangs on."""
+        known = self._known.setdefault(id(engine), {})
+        known[inspected["Id"]] = shared_with(inspected)
+        if len(known) > MOST:
+            known.pop(next(iter(known)))
+
+    def known(self, engine: Engine) -> Mapping[str, frozenset[str]]:
+        """By container id, what it hangs on; containers never inspected are missing."""
+        return self._known.get(id(engine), {})
+
+    async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
+        """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""
+        known = self._known.get(id(engine), {})
+        now = {
+            entry["Id"]: known[entry["Id"]] if entry["Id"] in known else await _references(engine, entry["Id"])
+            for entry in entries
+            if entry["Id"] != owner["Id"]
+        }
+        self._known[id(engine)] = now
+        return [_dependent(entry) for entry in entries if joins(now.get(entry["Id"], ()), owner)]
+
+
+async def _references(engine: Engine, container: str) -> frozenset[str]:
+    try:
+        document = await engine.inspect_container(container)
+    except EngineNotFound:
+        return frozenset()
+    return shared_with(document)
+
+
+def _dependent(entry: Document) -> Dependent:
+    name = (entry.get("Names") or [entry["Id"]])[0].lstrip("/")
+    return Dependent(id=entry["Id"], name=name, running=entry.get("State") == "running")
