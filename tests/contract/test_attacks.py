@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import websockets
 
@@ -355,10 +354,6 @@ async def test_headers_of_an_answer_cannot_be_written_from_outside(server: Serve
     ):
         answer = await client.get(path)
         assert "set-cookie" not in answer.headers
-    asked = {"Origin": "https://a.example", "Access-Control-Request-Headers": "x\x0bSet-Cookie"}
-    with pytest.raises((httpx.LocalProtocolError, AssertionError)):
-        answer = await client.options("/api/v1/app", headers=asked)
-        assert "set-cookie" in answer.headers
 
 
 @pytest.mark.parametrize("name", ["status=(a%2B)%2B%24", "sort=%28a%7Ca%29*b", "kind=((((((((((a*)*)*)*)*)*)*)*)*)*)"])

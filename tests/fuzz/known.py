@@ -56,6 +56,7 @@ NEVER: Final = {
 
 LENIENT: Final = {
     "POST /auth/remember": "anything but the literal `true` means false (platform-api.md §3.6)",
+    "PATCH /api/v1/containers/{container_id}/update-policy": "fields that an action does not use are not read (§5.6)",
     "POST /auth/login": "`remember` that is no boolean is no wish; wrong credentials are 401 (platform-api.md §3.3)",
 }
 """Bodies that break their schema and are accepted all the same, by contract.

@@ -89,7 +89,7 @@ class Running:
         service = self.whole.server.services.updates.service
         operation = await service.request(self.whole.ids()[0])
         async with asyncio.timeout(PATIENCE_S):
-            while (await service.get(operation.id)).active:
+            while (await service.get(operation.id)).active:  # noqa: ASYNC110  # a row offers no event
                 await asyncio.sleep(0.02)
 
     # ── callers ─────────────────────────────────────────────────────────────────────────────────────────────────────
