@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ OFF_LOOP_BYTES = 512 * 1024
 
 _CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 429: 4429}
 _API = "/api/v1/"
+_SLASHES = re.compile("/{2,}")
+"""The router reads several slashes as one; limits and bounds that go by the path must see the same path."""
 _STATUS = frozenset({"/api/v1/auth/status", "/api/auth/status"})
 
 
@@ -55,6 +58,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {**(scope.get("state") or {}), "services": self.services}
+        scope["path"] = _SLASHES.sub("/", scope["path"])
         answer = Answer(self, scope, send)
         self._notice_proxy(scope)
         if scope["method"] == "HEAD":
