@@ -14,6 +14,7 @@ from contract.updating import LOCAL, Host, serve
 from drydock.core.audit import AuditFilter
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
+from drydock.updates.actions import Action
 from fakes.engine import Fault
 
 MISSING = "f" * 64
@@ -271,7 +272,9 @@ async def test_the_preview_of_a_compose_service_shows_the_patch(host: Host, tmp_
     }
     container = await host.container(Labels=labels)
     compose = (await host.api.post(f"/containers/{container}/preview")).json()["compose"]
-    assert compose.pop("patch")["diff"].splitlines()[-2:] == ["-    image: app:1", "+    image: app:2"]
+    assert [one["path"] for one in compose["patches"]] == [str(file)]
+    assert compose.pop("patch") == compose["patches"][0]
+    assert compose.pop("patches")[0]["diff"].splitlines()[-2:] == ["-    image: app:1", "+    image: app:2"]
     assert compose == {
         "files": [str(file)],
         "paths": [str(file)],
@@ -619,6 +622,19 @@ async def test_bulk_judges_each(host: Host) -> None:
     assert (await host.api.post("/containers/update", json={"containerIds": "x"})).status_code == 400
 
 
+async def test_two_images_for_one_service_of_a_file_are_refused(tmp_path: Path) -> None:
+    compose = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all")
+    labels = {"com.docker.compose.project": "site", "com.docker.compose.service": "web"}
+    async with serve(tmp_path, actions=(compose,)) as host:
+        host.images()
+        ids = [await host.container(name, Labels=labels, to=to) for name, to in (("web-1", "2"), ("web-2", "3"))]
+        answer = (await host.api.post("/containers/update", json={"containerIds": ids})).json()
+        assert [one["containerId"] for one in answer["accepted"]] == ids[:1]
+        message = "Conflicting compose image updates for service web (app:2 vs app:3)"
+        assert [(one["statusCode"], one["message"]) for one in answer["rejected"]] == [(409, message)]
+        await host.ended(answer["accepted"][0]["operationId"])
+
+
 async def test_a_chain_is_updated_in_order_and_stops_where_it_breaks(host: Host) -> None:
     host.engine.add_image("bad:1")
     host.engine.add_image("bad:2", behaviour="exits", local=False)
@@ -645,6 +661,28 @@ async def test_a_chain_is_updated_in_order_and_stops_where_it_breaks(host: Host)
     skipped = (await host.api.get(f"/update-operations/{ids['api']}")).json()
     assert (skipped["status"], skipped["skippedDependencyReason"]) == ("skipped-dependency", "upstream-failed")
     assert skipped["blockingContainerId"] == db
+
+
+async def test_one_replica_of_a_service_stands_for_all_where_the_action_wants_that(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services:\n  web:\n    image: app:1\n")
+    labels = {
+        "com.docker.compose.project": "site",
+        "com.docker.compose.service": "web",
+        "com.docker.compose.project.working_dir": str(tmp_path),
+        "com.docker.compose.project.config_files": str(file),
+    }
+    once = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all", compose_file_once=True)
+    async with serve(tmp_path, actions=(once,)) as host:
+        host.images()
+        ids = [await host.container(name, Labels=labels) for name in ("web-1", "web-2")]
+        answer = (await host.api.post("/containers/update", json={"containerIds": ids})).json()
+        rows = [await host.ended(entry["operationId"]) for entry in answer["accepted"]]
+        assert [row["status"] for row in rows] == ["succeeded", "succeeded"]
+        assert ["warnings" in row for row in rows] == [False, True]
+        assert host.now("web-1")["Config"]["Image"] == "app:2"
+        assert host.now("web-2")["Config"]["Image"] == "app:1"
+    assert file.read_text() == "services:\n  web:\n    image: app:2\n"
 
 
 # ── recovery behind the API ─────────────────────────────────────────────────────────────────────────────────────────

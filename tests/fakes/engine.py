@@ -14,7 +14,7 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from drydock.clock import Clock
-from drydock.core.errors import EngineConflict, EngineError, EngineNotFound
+from drydock.core.errors import EngineConflict, EngineError, EngineNotFound, EngineNotSupported
 from drydock.core.times import to_iso
 from drydock.docker.api import Created, ExecResult, PullAuth
 
@@ -139,6 +139,13 @@ class FakeEngine:
     async def inspect_image(self, ref: str) -> Document:
         return await self._call("inspect_image", lambda: self._image_document(self._image(ref)))
 
+    async def inspect_of_podman(self, kind: str, ref: str) -> Document:
+        if not self.podman:
+            raise EngineNotSupported(f"This Engine does not offer GET /libpod/{kind}", engine_status=404)
+        if kind == "images":
+            return await self._call("inspect_of_podman", lambda: self._image_document(self._image(ref))["Config"])
+        return await self._call("inspect_of_podman", lambda: {"Config": {"CreateCommand": ["podman", "run"]}})
+
     async def list_images(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> list[Document]:
         here = [image for image in self.images.values() if image["_here"]]
         return await self._call("list_images", lambda: [self._image_document(image) for image in here])
@@ -182,7 +189,15 @@ class FakeEngine:
         return int(container["State"]["ExitCode"])
 
     async def exec(
-        self, ref: str, command: Sequence[str], *, env: Sequence[str] = (), limit: int = 65_536
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        limit: int = 65_536,
+        user: str | None = None,
+        working_dir: str | None = None,
+        privileged: bool = False,
     ) -> ExecResult:
         return await self._call("exec", lambda: self._exec(self._container(ref), " ".join(command)))
 
@@ -611,7 +626,7 @@ class FakeEngine:
 
     def _update(self, container: Document, document: Document) -> None:
         if not self.restart_policy_updates:
-            raise EngineNotFound("Not Found", engine_status=404)
+            raise EngineNotSupported("This Engine does not offer POST /containers/ID/update", engine_status=404)
         if "RestartPolicy" in document and not container["HostConfig"]["AutoRemove"]:
             container["HostConfig"]["RestartPolicy"] = {"MaximumRetryCount": 0, **document["RestartPolicy"]}
 

@@ -144,7 +144,8 @@ class Proxy:
 
     async def _pass_on(self, request: web.Request, fault: Fault) -> tuple[int, bytes, dict[str, str]]:
         assert self.upstream is not None
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP} | {"Host": request.host}
+        all_of = request.headers.getall  # an Engine sends one Accept header per media type
+        headers = {k: ", ".join(all_of(k)) for k in request.headers if k.lower() not in HOP} | {"Host": request.host}
         query = {k: v for k, v in request.query.items() if not (fault.page and k in ("n", "last", "cursor"))}
         data = await request.read() or None
         url = self.upstream + request.path

@@ -30,6 +30,7 @@ from drydock.security.gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
+from drydock.updates.compose.files import unusable
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
@@ -179,7 +180,7 @@ def build_updates(
     """
     fleet, clock = services.fleet, services.clock
     hosts = Hosts(watching, clock, supervisor)
-    actions, problems = register(families(settings).for_updates())
+    actions, problems = register(families(settings).for_updates(), unusable)
     for problem in problems:
         log.warning("action.problem", reason=problem)
 

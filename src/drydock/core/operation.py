@@ -119,10 +119,13 @@ class FileEdit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
 
 class PostStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """One `post_start` command of a Compose service."""
+    """One `post_start` command of a Compose service; `user` and `working_dir` are the container's own unless set."""
 
     command: list[str]
     environment: list[str] = []
+    user: str | None = None
+    working_dir: str | None = None
+    privileged: bool = False
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

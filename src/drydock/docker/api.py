@@ -9,7 +9,7 @@ or references. Every method raises `core.errors.EngineError` or one of its child
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -54,6 +54,10 @@ class Engine(Protocol):
     async def inspect_container(self, ref: str) -> Document: ...
     async def inspect_image(self, ref: str) -> Document: ...
     async def list_images(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> list[Document]: ...
+    async def inspect_of_podman(self, kind: Literal["images", "containers"], ref: str) -> Document:
+        """Podman's own document of an image or container; `EngineNotSupported` elsewhere."""
+        ...
+
     async def inspect_network(self, ref: str) -> Document: ...
     async def inspect_service(self, ref: str) -> Document: ...
 
@@ -96,7 +100,15 @@ class Engine(Protocol):
     async def update_container(self, ref: str, document: Document) -> None: ...
     async def wait_container(self, ref: str, *, condition: str = "not-running") -> int: ...
     async def exec(
-        self, ref: str, command: Sequence[str], *, env: Sequence[str] = (), limit: int = 65_536
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        limit: int = 65_536,
+        user: str | None = None,
+        working_dir: str | None = None,
+        privileged: bool = False,
     ) -> ExecResult: ...
     async def connect_network(self, network: str, container: str, endpoint: Document) -> None: ...
     async def disconnect_network(self, network: str, container: str, *, force: bool = False) -> None: ...

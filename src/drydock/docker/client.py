@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -59,6 +59,10 @@ class EngineClient:
     async def inspect_image(self, ref: str) -> Document:
         """Full document of an image by id or reference."""
         return _document(await self._http.json("GET", f"/images/{_path(ref)}/json"))
+
+    async def inspect_of_podman(self, kind: Literal["images", "containers"], ref: str) -> Document:
+        """Podman's own document of an image or container; `EngineNotSupported` elsewhere."""
+        return _document(await self._http.json("GET", f"/libpod/{kind}/{_path(ref)}/json"))
 
     async def list_images(self, *, filters: Filters | None = None) -> list[Document]:
         """Images without intermediate layers."""
@@ -176,10 +180,23 @@ class EngineClient:
         return int(answer["StatusCode"]) if isinstance(answer, dict) else int(answer)
 
     async def exec(
-        self, ref: str, command: Sequence[str], *, env: Sequence[str] = (), limit: int = 65_536
+        self,
+        ref: str,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        limit: int = 65_536,
+        user: str | None = None,
+        working_dir: str | None = None,
+        privileged: bool = False,
     ) -> ExecResult:
-        """Run a command inside and wait for its end; output of both streams in order, cut at `limit` bytes."""
-        wanted = {"Cmd": list(command), "Env": list(env), "AttachStdout": True, "AttachStderr": True, "Tty": False}
+        """Run a command inside and wait for its end; output of both streams in order, cut at `limit` bytes.
+
+        As the container's own user and in its own folder unless others are named.
+        """
+        wanted: Document = {"Cmd": list(command), "Env": list(env), "AttachStdout": True, "AttachStderr": True}
+        wanted |= {"Tty": False, "Privileged": privileged}
+        wanted |= {key: value for key, value in (("User", user), ("WorkingDir", working_dir)) if value}
         made = await self._http.json("POST", f"/containers/{_segment(ref)}/exec", body=wanted)
         output = await self._exec_output(made["Id"], limit)
         return ExecResult(exit_code=await self._exec_code(made["Id"]), output=output)

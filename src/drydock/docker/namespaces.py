@@ -38,6 +38,13 @@ class Namespaces:
         """By container id, what it hangs on; containers never inspected are missing."""
         return self._known.get(id(engine), {})
 
+    async def explore(self, engine: Engine) -> None:
+        """Inspect every container that was never seen. Raises `EngineError`."""
+        known = self._known.setdefault(id(engine), {})
+        for entry in await engine.list_containers(all=True):
+            if entry["Id"] not in known:
+                known[entry["Id"]] = await _references(engine, entry["Id"])
+
     async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
         """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""
         known = self._known.get(id(engine), {})

@@ -125,8 +125,13 @@ _COMPOSE: dict[str, tuple[str, Callable[[str], Any]]] = {
 _COMPOSE_KEYS = tuple(_COMPOSE)
 
 
-def register(values: Mapping[str, str]) -> tuple[list[Action], list[str]]:
-    """Actions in the order of their ids, and what is wrong with the variables, ready to be shown."""
+def register(
+    values: Mapping[str, str], unusable: Callable[[str], str | None] = lambda _: None
+) -> tuple[list[Action], list[str]]:
+    """Actions in the order of their ids, and what is wrong with the variables, ready to be shown.
+
+    `unusable` says what is wrong with a FILE: an action without its file is not registered.
+    """
     found: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
     problems: list[str] = []
     for prefix in reversed(PREFIXES):
@@ -136,7 +141,9 @@ def register(values: Mapping[str, str]) -> tuple[list[Action], list[str]]:
     actions = []
     for (kind, name), options in sorted(found.items()):
         action = _build(kind, name, options, problems)
-        if action is not None:
+        if action is not None and action.file is not None and (why := unusable(action.file)) is not None:
+            problems.append(f"{action.file} {why}; action {action.id} is not registered")
+        elif action is not None:
             actions.append(action)
     return actions, problems
 

@@ -17,7 +17,9 @@ from drydock.core.update import has_raw_update
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
+from drydock.updates.compose.locate import PROJECT, SERVICE
 from drydock.updates.service import Bulk, Rejection, UpdateService
+from drydock.updates.targets import wanted_image
 
 ActionKind = Literal["update", "restart"]
 
@@ -98,12 +100,30 @@ class Chains:
                 await self._check(member)
             except DrydockError as error:
                 refused[member.container.id] = error
+        updated = [m.container for m in members if m.action == "update" and m.container.id not in refused]
+        refused |= self._conflicts(updated)
         whole = self.graph()
         for one in list(refused):
             for dependent in deps.dependents(whole, [one]):
                 refused.setdefault(dependent, Conflict(f"Required upstream dependency {one} was not admitted"))
         rejected = [_rejection(m.container, refused[m.container.id]) for m in members if m.container.id in refused]
         return [m for m in members if m.container.id not in refused], rejected
+
+    def _conflicts(self, containers: Sequence[Container]) -> dict[str, DrydockError]:
+        """A Compose file has one image per service: the first container of a service decides."""
+        chosen: dict[tuple[str | None, ...], str] = {}
+        refused: dict[str, DrydockError] = {}
+        for one in containers:
+            project, service = one.labels.get(PROJECT), one.labels.get(SERVICE)
+            access = admission.serving(one, self._service.eligibility(one))
+            if project is None or service is None or access is None or access.trigger.type != "dockercompose":
+                continue
+            wanted = wanted_image(one).reference
+            first = chosen.setdefault((one.agent, one.watcher, project, service), wanted)
+            if first != wanted:
+                text = f"Conflicting compose image updates for service {service} ({first} vs {wanted})"
+                refused[one.id] = Conflict(text)
+        return refused
 
     async def _check(self, member: Member) -> None:
         if member.action == "restart":
@@ -118,18 +138,39 @@ class Chains:
         ended: list[Operation] = []
         for number in sorted({member.wave for member in members}):
             wave = [by_container[m.container.id] for m in members if m.wave == number]
-            done = await asyncio.gather(*(self._one(row, whole, ended) for row in wave))
-            ended += done
+            done = await asyncio.gather(*(self._group(rows, whole, ended) for rows in self._groups(wave)))
+            ended += [row for rows in done for row in rows]
         if len(ended) > 1:
             self._service.batch_finished(ended, began)
+
+    def _groups(self, wave: Sequence[Operation]) -> list[list[Operation]]:
+        """Rows that run side by side; the replicas of a service whose action wants one recreation per batch are one."""
+        groups: dict[tuple[str | None, ...], list[Operation]] = {}
+        for row in wave:
+            action = self._service.actions.get(row.trigger_name)
+            labels = row.container.labels if row.container else {}
+            once = action is not None and action.compose_file_once and SERVICE in labels
+            key = (row.agent, row.watcher, labels.get(PROJECT), labels.get(SERVICE)) if once else (row.id,)
+            groups.setdefault(key, []).append(row)
+        return list(groups.values())
+
+    async def _group(self, rows: Sequence[Operation], whole: deps.Graph, ended: Sequence[Operation]) -> list[Operation]:
+        """One after the other until one has succeeded: it stands for the others (updates.md §11.6, COMPOSEFILEONCE)."""
+        done: list[Operation] = []
+        for row in rows:
+            if any(one.status == "succeeded" for one in done):
+                done.append(await self._service.settle(row, **_DONE_ALREADY))
+            else:
+                done.append(await self._one(row, whole, ended))
+        return done
 
     async def _one(self, row: Operation, whole: deps.Graph, ended: Sequence[Operation]) -> Operation:
         bad = {one.container_id: one for one in ended if one.status not in ("succeeded",)}
         blocking = next((o for c, o in bad.items() if row.container_id in deps.dependents(whole, [c])), None)
         if blocking is None:
             return await self._service.execute(row)
-        return await self._service.journal.change(
-            row.id,
+        return await self._service.settle(
+            row,
             status="skipped-dependency",
             phase="skipped-dependency",
             last_error=f"Skipped: upstream dependency {blocking.container_id} failed (operation {blocking.id})",
@@ -137,6 +178,14 @@ class Chains:
             blocking_container_id=blocking.container_id,
             blocking_operation_id=blocking.id,
         )
+
+
+_DONE_ALREADY: dict[str, Any] = {
+    "status": "succeeded",
+    "phase": "succeeded",
+    "recovery": "nothing-to-do",
+    "warnings": ["COMPOSEFILEONCE: another container of this service was updated in this batch, this one was left"],
+}
 
 
 def _action(whole: deps.Graph, one: str) -> ActionKind:

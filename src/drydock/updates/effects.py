@@ -43,6 +43,14 @@ class RunsHealthChecks(Effect, frozen=True):
     """Whether this Engine runs health checks by itself, whatever else the host has → bool."""
 
 
+class PodmanSays(Effect, frozen=True):
+    """What only Podman's own documents tell of a container and its image → `(health check, command line)`, or None on
+    Docker."""
+
+    container: str
+    image: str
+
+
 class Probe(Effect, frozen=True):
     """Run a health check inside a container → whether it ended well within `timeout_s`. No answer raises."""
 
@@ -176,6 +184,9 @@ class Run(Mutation, frozen=True):
     container: str
     command: tuple[str, ...]
     env: tuple[str, ...] = ()
+    user: str | None = None
+    working_dir: str | None = None
+    privileged: bool = False
 
 
 class WriteFile(Mutation, frozen=True):

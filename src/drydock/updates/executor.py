@@ -71,7 +71,7 @@ class EngineFacts:
         self._clock = clock
         self._of_watcher = known
         self._known: dict[int, tuple[float, Document]] = {}
-        self._runs_checks: dict[int, bool] = {}
+        self._hosts: dict[int, HostFacts] = {}
 
     async def of(self, engine: Engine) -> Document:
         """The `/info` document of `engine`."""
@@ -85,11 +85,18 @@ class EngineFacts:
 
     async def runs_health_checks(self, engine: Engine) -> bool:
         """Whether the Engine runs health checks by itself: Podman needs systemd for that. Raises `EngineError`."""
+        return (await self._host(engine)).runs_health_checks
+
+    async def is_podman(self, engine: Engine) -> bool:
+        """Whether the Engine is Podman. Raises `EngineError`."""
+        return (await self._host(engine)).kind == "podman"
+
+    async def _host(self, engine: Engine) -> HostFacts:
         if (told := self._of_watcher(engine)) is not None:
-            return told.runs_health_checks
-        if id(engine) not in self._runs_checks:
-            self._runs_checks[id(engine)] = facts_from(await engine.version()).runs_health_checks
-        return self._runs_checks[id(engine)]
+            return told
+        if id(engine) not in self._hosts:
+            self._hosts[id(engine)] = facts_from(await engine.version())
+        return self._hosts[id(engine)]
 
     async def _ask(self, engine: Engine) -> Document:
         """A socket proxy may refuse `/info`: updates work without, they only know less about the platform."""
@@ -121,11 +128,13 @@ class Executor:
         self._journal = journal
         self._clock = clock
         self._around = surroundings
+        self._facts = facts
         self.seen: dict[str, Document] = {}
         """The last document of every container and image that was inspected, by id."""
         self._perform: dict[type[fx.Effect], Callable[[Any], Awaitable[Any]]] = {
             fx.EngineInfo: lambda _: facts.of(engine),
             fx.RunsHealthChecks: lambda _: facts.runs_health_checks(engine),
+            fx.PodmanSays: self._podman_says,
             fx.Probe: self._probe,
             fx.Inspect: lambda e: self._noted(engine.inspect_container(e.ref)),
             fx.InspectImage: lambda e: self._noted(engine.inspect_image(e.ref)),
@@ -144,7 +153,14 @@ class Executor:
             fx.Start: lambda e: engine.start_container(e.container),
             fx.Remove: lambda e: engine.remove_container(e.container, force=e.force),
             fx.WaitRemoved: self._wait_removed,
-            fx.Run: lambda e: engine.exec(e.container, e.command, env=e.env),
+            fx.Run: lambda e: engine.exec(
+                e.container,
+                e.command,
+                env=e.env,
+                user=e.user,
+                working_dir=e.working_dir,
+                privileged=e.privileged,
+            ),
             fx.WriteFile: lambda e: surroundings.write_file(e.edit),
             fx.Record: self._record,
             fx.CurrentRow: self._current,
@@ -285,6 +301,16 @@ class Executor:
             log.info("update.probe_failed", operation=self._id, error=error.message)
             return False
         return result.exit_code == 0
+
+    async def _podman_says(self, effect: fx.PodmanSays) -> tuple[Document | None, list[str]] | None:
+        if not await self._facts.is_podman(self._engine):
+            return None
+        container = await self._engine.inspect_of_podman("containers", effect.container)
+        try:
+            image = await self._engine.inspect_of_podman("images", effect.image)
+        except EngineNotFound:
+            image = {}
+        return image.get("Healthcheck"), container["Config"].get("CreateCommand") or []
 
     async def _within(self, seconds: float, call: Awaitable[T]) -> T:
         try:

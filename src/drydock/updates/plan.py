@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
+from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.operation import Operation
 from drydock.updates.compose.hooks import after_start
 from drydock.updates.effects import (
@@ -182,14 +182,14 @@ def _stop_old(operation: Operation, options: PlanOptions) -> Plan[None]:
 def disarm(operation: Operation, old: str) -> Plan[None]:
     """Take the restart policy away, so that no daemon restart can run old and new together (updates.md §0, I3).
 
-    An Engine that cannot change policies (Podman answers 404 for a container that exists) is left as it is.
+    An Engine that cannot change policies (Podman) is left as it is.
     """
     if (operation.old_restart_policy or {}).get("Name") in (None, "", "no"):
         return
     try:
         yield SetRestartPolicy(old, {"Name": "no"})
-    except EngineNotFound:
-        if (yield from look(old)) is None:
+    except (EngineNotFound, EngineNotSupported) as error:
+        if isinstance(error, EngineNotFound) and (yield from look(old)) is None:
             raise
         yield Notice("restart-policy-kept", "This Engine cannot change the restart policy of a container")
 

@@ -10,6 +10,7 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference, temporary_base
+from drydock.core.podman import as_docker, volumes_at_risk
 from drydock.core.recreate import Subject, clone, container_references, joins, networks_not_in_use
 from drydock.core.times import from_iso
 from drydock.updates.compose.project import FilesPlan
@@ -26,6 +27,7 @@ from drydock.updates.effects import (
     Notice,
     Plan,
     PlanFiles,
+    PodmanSays,
     PreHook,
     Pull,
     SaveBackup,
@@ -228,9 +230,10 @@ def _journal(
     yield from _networks_exist(old)
     dependents: list[Dependent] = yield Dependents(old, entries)
     replaced, inherited = yield from _references(old)
+    told, notes = yield from _in_dockers_words(old, source)
     result = clone(
         Subject(
-            inspect=old,
+            inspect=told,
             source=source["Config"] if source else None,
             target=target["Config"],
             reference=operation.wanted.reference,
@@ -263,9 +266,28 @@ def _journal(
         edits=files.edits or operation.edits,
         post_start=files.post_start,
         service=files.service,
-        warnings=[*operation.warnings, *files.warnings, *(note for note in result.notes if "old image" in note)],
+        warnings=[
+            *operation.warnings,
+            *files.warnings,
+            *notes,
+            *(note for note in result.notes if "old image" in note),
+        ],
     )
     return operation
+
+
+def _in_dockers_words(old: Document, source: Document | None) -> Plan[tuple[Document, list[str]]]:
+    """The container's document for the clone, whichever Engine gave it."""
+    says = yield PodmanSays(old["Id"], old["Image"])
+    if says is None:
+        return old, []
+    if places := volumes_at_risk(old):
+        raise Refused(
+            f"Podman deletes the volume at {', '.join(places)} when this container, which removes itself, goes: an update "
+            "that fails would lose the data. Give the volume a name, or create the container without --rm.",
+        )
+    check, command = says
+    return as_docker(old, source["Config"] if source else None, check, command)
 
 
 def _already_there(operation: Operation, old: Document, target: Document) -> bool:

@@ -22,8 +22,8 @@ from drydock.docker.namespaces import Namespaces
 from drydock.docker.own import OwnFolders
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
+from drydock.updates.compose.locate import SERVICE
 from drydock.updates.compose.outlook import Outlook, outlook
-from drydock.updates.compose.project import SERVICE
 from drydock.updates.service import UpdateService
 from drydock.updates.targets import spelled, wanted_image
 

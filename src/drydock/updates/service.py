@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import Conflict, DrydockError, NotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, NotFound
 from drydock.core.model import ActiveOperation, Container, audit_key
 from drydock.core.operation import ImageWanted, Operation, active_view, public
 from drydock.core.policy.eligibility import EligibilityContext
@@ -27,6 +27,7 @@ from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.actions import Actions
 from drydock.updates.aftermath import Aftermath
+from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
 from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
 from drydock.updates.meter import Meter
@@ -42,6 +43,8 @@ LIVE = ("running", "restarting", "paused")
 """States of a container that counts as running: it is to run again after the update."""
 HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts to reach an Engine whose operations wait to be recovered."""
 
 
 ModeNow = Callable[[], Awaitable[UpdateMode]]
@@ -149,7 +152,7 @@ class UpdateService:
     def eligibility(self, container: Container) -> EligibilityContext:
         """Facts for `core.policy.eligibility`; shown with the container, and used to admit."""
         return EligibilityContext(
-            triggers=self.actions.facts(),
+            triggers=fitting(self.actions.all(), container.labels),
             active_operation=self.active_operation(container),
             is_self=self._identity.is_self(container),
             self_update_possible=self._identity.possible(container),
@@ -300,18 +303,27 @@ class UpdateService:
             async with self.locks.hold(self.keys(operation), permit=operation.kind != "self-update"):
                 row = await work()
                 await self._aftermath.follow(row, self._worker.take_seen(row.id))
+                for child in self._worker.take_children(row.id):
+                    await self._aftermath.follow(child, self._worker.take_seen(child.id))
         finally:
             self._owned.discard(operation.id)
         return row
 
     def keys(self, operation: Operation) -> list[str]:
         """The locks an operation needs: of its container, and of those that are stopped and created anew with it."""
-        names = [operation.container_name, *self._dependents(operation)]
+        begun = (dependent.name for dependent in operation.dependents)
+        names = [operation.container_name, *begun, *self._dependents(operation)]
         keys = [container_key(operation.agent, operation.watcher, name) for name in names]
         project = (operation.container.labels if operation.container else {}).get(COMPOSE_PROJECT)
         if project and (operation.trigger_name or "").startswith("dockercompose."):
             keys.append(project_key(operation.agent, operation.watcher, project))
         return keys
+
+    async def settle(self, operation: Operation, **changes: Any) -> Operation:
+        """End a queued operation without carrying it out; whoever skips it says why in `changes`."""
+        row = await self.journal.change(operation.id, follow_up_due=False, **changes)
+        self._owned.discard(operation.id)
+        return row
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""
@@ -382,21 +394,37 @@ class UpdateService:
 
     async def _recover(self, rows: Sequence[Operation]) -> None:
         gate = asyncio.Semaphore(self.settings.boot_concurrency)
-        running = [row for row in rows if row.status == "in-progress"]
+        begun = [row for row in rows if row.status == "in-progress"]
+        running = [row for row in begun if row.source != "dependent"]
+        children = [row for row in begun if row.source == "dependent"]
         waiting = [row for row in rows if row.status == "queued"]
         due = [row for row in rows if not row.active]
-        for group in (running, waiting, due):
+        for group in (running, children, waiting, due):
             await asyncio.gather(*(self._recover_one(row, gate) for row in group))
         await self._sweeper.sweep()
 
     async def _recover_one(self, row: Operation, gate: asyncio.Semaphore) -> None:
+        await self._explore(row)
         async with gate:
             try:
                 await self._with_locks(row, lambda: self._revive(row))
             except DrydockError as error:
                 log.error("update.recovery_failed", operation=row.id, error=error.message)
 
+    async def _explore(self, row: Operation) -> None:
+        """Which containers hang on which, before locks are taken; waits for the Engine as long as it takes."""
+        pause = 1.0
+        while row.agent is None:
+            try:
+                await self._worker.explore(row)
+                return
+            except EngineError as error:
+                log.info("update.recovery_waits", operation=row.id, error=error.message)
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
     async def _revive(self, row: Operation) -> Operation:
+        row = await self.journal.get(row.id) or row
         too_old = self._too_old(row)
         if row.status == "queued":
             row = await self.journal.change(row.id, attempt=row.attempt + 1)
@@ -408,9 +436,11 @@ class UpdateService:
     async def _resume_queued(self, row: Operation, too_old: str | None) -> Operation:
         if too_old is not None:
             return await self.journal.change(row.id, status="expired", phase="expired", last_error=too_old)
-        container = self._fleet.get(await self.journal.successor(row.container_id) or row.container_id)
+        known = (
+            self._fleet.get(row.container_id) is not None or await self.journal.successor(row.container_id) is not None
+        )
         problem = None
-        if container is None and row.source != "dependent":
+        if not known and row.source != "dependent":
             problem = f"Recovery abandoned: container {row.container_id} not found in store after restart."
         elif row.kind == "container-update" and self.actions.get(row.trigger_name) is None:
             problem = f"Recovery abandoned: no compatible update trigger for {row.container_name} after restart."

@@ -13,7 +13,8 @@ from drydock.docker.own import OwnFolders
 from drydock.updates.actions import Actions
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
-from drydock.updates.compose.project import NOTHING, SERVICE, FilesPlan, plan_files
+from drydock.updates.compose.locate import SERVICE
+from drydock.updates.compose.project import NOTHING, FilesPlan, plan_files
 from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase
 from drydock.updates.hooks import Hooks
@@ -113,12 +114,12 @@ class PlanSurroundings:
         """See `compose.project.plan_files`."""
         config = container["Config"]
         labels: dict[str, str] = config.get("Labels") or {}
-        if SERVICE not in labels:
+        action = self._actions.get(operation.trigger_name)
+        guessing = action is not None and action.file is not None
+        if SERVICE not in labels and not guessing:
             return NOTHING
         translate = await self._folders.of(self._engine_for(operation.watcher, operation.agent))
-        return await plan_files(
-            operation, self._actions.get(operation.trigger_name), labels, config["Image"], translate
-        )
+        return await plan_files(operation, action, labels, config["Image"], translate)
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         """See `Backups.make`."""

@@ -6,6 +6,7 @@ What may run when (locks, cap, waves) is `service`; what happens inside is `plan
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class Worker:
         self._options_for = options_for
         self._facts = EngineFacts(clock, known_facts)
         self._seen: dict[str, Seen] = {}
+        self._children: defaultdict[str, list[Operation]] = defaultdict(list)
         own = Namespaces()
         self.namespaces_of = namespaces_of or (lambda _: own)
 
@@ -141,6 +143,18 @@ class Worker:
             return {}
         return self.namespaces_of(engine).known(engine)
 
+    async def explore(self, operation: Operation) -> None:
+        """Learn what shares namespaces on the operation's Engine; raises `EngineError` while it does not answer."""
+        try:
+            engine = self._engine_for(operation.watcher, operation.agent)
+        except EngineUnreachable:
+            return  # no watcher of that name any more: there is nobody to ask
+        await self.namespaces_of(engine).explore(engine)
+
+    def take_children(self, operation_id: str) -> list[Operation]:
+        """Ended operations that were carried out for the sake of this one; told once."""
+        return self._children.pop(operation_id, [])
+
     def take_seen(self, operation_id: str) -> Seen | None:
         """What the operation saw of the container it made; told once."""
         return self._seen.pop(operation_id, None)
@@ -182,6 +196,8 @@ class Worker:
     async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
         """Create a container that shared a namespace of the replaced one anew, on the same image."""
         engine = self._engine_for(parent.watcher, parent.agent)
+        if (begun := self._begun(parent, dependent)) is not None:
+            self._children[parent.id].append(await self.recover(begun))
         for pause in (*DEPENDENT_RETRIES_S, None):
             try:
                 document = await engine.inspect_container(dependent.id)
@@ -191,12 +207,18 @@ class Worker:
             child = self._child(parent, dependent, document)
             await self._journal.insert(child)
             child = await self.run(child)
-            self.take_seen(child.id)
+            self._children[parent.id] += [child, *self.take_children(child.id)]
             if child.status == "succeeded":
                 return
             if pause is not None:
                 await self._clock.sleep(pause)
         raise EngineError(f"{dependent.name} could not be created anew: {child.last_error}")
+
+    def _begun(self, parent: Operation, dependent: Dependent) -> Operation | None:
+        """What was begun for this dependent before a crash: it comes to its end first."""
+        place = (parent.agent, parent.watcher, dependent.name)
+        rows = (row for row in self._journal.active() if row.source == "dependent" and row.status == "in-progress")
+        return next((row for row in rows if (row.agent, row.watcher, row.container_name) == place), None)
 
     def _child(self, parent: Operation, dependent: Dependent, document: fx.Document) -> Operation:
         now = self._clock.now_ms()

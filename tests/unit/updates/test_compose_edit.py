@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.core.operation import FileEdit, ImageWanted, Operation
+from drydock.core.operation import FileEdit, ImageWanted, Operation, PostStart
 from drydock.docker.own import translate
-from drydock.updates.actions import Action
+from drydock.updates.actions import Action, register
 from drydock.updates.compose.edit import ComposeProblem, Interpolated, edit_image
-from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, write_edit
+from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, unusable, write_edit
+from drydock.updates.compose.hooks import post_start
+from drydock.updates.compose.locate import fit, locate
 from drydock.updates.compose.outlook import outlook
-from drydock.updates.compose.project import config_files, plan_files
+from drydock.updates.compose.project import plan_files
 
 FULL = """\
 # the site
@@ -229,11 +235,11 @@ async def test_containers_without_compose_have_no_files() -> None:
 def test_the_own_label_wins_and_folders_are_probed(tmp_path: Path) -> None:
     (tmp_path / "docker-compose.yml").touch()
     labels = {**labels_of(tmp_path, "a.yaml", "b.yaml"), "dd.compose.file": "own.yaml"}
-    assert config_files(labels, PLAIN) == [tmp_path / "own.yaml"]
+    assert locate(labels, PLAIN).files == [tmp_path / "own.yaml"]
     del labels["dd.compose.file"]
-    assert config_files(labels, PLAIN) == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    assert locate(labels, PLAIN).files == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     by_folder = Action(id="dockercompose.x", type="dockercompose", name="x", file=str(tmp_path))
-    assert config_files({}, by_folder) == [tmp_path / "docker-compose.yml"]
+    assert locate({}, by_folder).files == [tmp_path / "docker-compose.yml"]
 
 
 async def test_paths_of_the_host_are_read_and_written_where_we_see_them(tmp_path: Path) -> None:
@@ -272,3 +278,177 @@ async def test_the_preview_says_why_a_file_stays(tmp_path: Path) -> None:
     assert (shown.mutation.will_write, shown.patch) == (False, None)
     assert "reconcile them first" in shown.warnings[0]
     assert await outlook(operation(), STRICT, {}, "app:1", str) is None
+
+
+async def test_the_preview_shows_every_file_that_changes(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: app:${V}\n")
+    (tmp_path / ".env").write_text("SECRET=x\nV=1\n")
+    shown = await outlook(operation(), PLAIN, labels_of(tmp_path, "compose.yaml"), "app:1", str)
+    assert shown is not None
+    assert [(Path(one.path).name, one.diff.splitlines()[2:]) for one in shown.patches] == [
+        (".env", ["@@ -2 +2 @@", "-V=1", "+V=2"])
+    ]
+    assert shown.patch == shown.patches[0]
+
+
+# ── whose file ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_own_label_that_leads_out_of_the_folder_is_ignored(tmp_path: Path) -> None:
+    labels = {**labels_of(tmp_path, "a.yaml"), "dd.compose.file": "../other/b.yaml"}
+    found = locate(labels, PLAIN)
+    assert found.files == [tmp_path / "a.yaml"]
+    assert "leads out of the project's folder" in found.warnings[0]
+    assert locate({"dd.compose.file": "b.yaml"}, PLAIN).files == []
+    assert locate({"dd.compose.file": "/srv/b.yaml"}, PLAIN).files == [Path("/srv/b.yaml")]
+
+
+def compose_action(file: Path, **more: object) -> Action:
+    return Action(id="dockercompose.x", type="dockercompose", name="x", file=str(file), **more)  # type: ignore[arg-type]  # as given
+
+
+async def test_an_action_with_a_file_serves_the_projects_of_this_file(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: app:1\n")
+    labels = labels_of(tmp_path, "compose.yaml")
+    for file in (tmp_path / "compose.yaml", tmp_path):
+        assert len((await plan_files(operation(), compose_action(file), labels, "app:1")).edits) == 1
+    with pytest.raises(ComposeProblem, match=r"No compose updates were applied for container web: .* serves"):
+        await plan_files(operation(), compose_action(tmp_path / "other.yaml"), labels, "app:1")
+
+
+async def test_the_mount_prefix_fallback_compares_folder_and_file(tmp_path: Path) -> None:
+    ours = tmp_path / "site" / "compose.yaml"
+    ours.parent.mkdir()
+    ours.write_text("services:\n  web:\n    image: app:1\n")
+    labels = labels_of(Path("/host/site"), "/host/site/compose.yaml")
+    with pytest.raises(ComposeProblem, match="serves"):
+        await plan_files(operation(), compose_action(ours), labels, "app:1")
+    plan = await plan_files(operation(), compose_action(ours, mount_prefix_fallback=True), labels, "app:1")
+    assert [edit.path for edit in plan.edits] == [str(ours)]
+    assert "MOUNTPREFIXFALLBACK" in plan.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "named", "expected"),
+    [
+        ("/our/site/compose.yaml", "/host/site/compose.yaml", "verified"),
+        ("/our/app/compose.yaml", "/host/app/compose.yaml", None),
+        ("/our/x/app/compose.yaml", "/host/x/app/compose.yaml", "verified"),
+        ("/our/shop.yaml", "/host/shop.yaml", "verified"),
+        ("/our/compose.yaml", "/host/compose.yaml", None),
+        ("/app/compose.yaml", "/app/compose.yaml", "verified"),
+        ("/our/site/compose.yaml", "", "unknown"),
+    ],
+)
+def test_for_admission_a_telling_end_of_the_path_is_enough(file: str, named: str, expected: str | None) -> None:
+    labels = {"com.docker.compose.project.config_files": named} if named else {}
+    assert fit(compose_action(Path(file)), labels) == expected
+    assert fit(PLAIN, labels) == "unknown"
+
+
+async def test_a_container_without_labels_is_found_by_its_image(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services:\n  db:\n    image: db:1\n  web:\n    image: app\n")
+    plan = await plan_files(operation(), compose_action(file), {}, "app:latest")
+    assert (plan.service, [edit.after for edit in plan.edits]) == (
+        "web",
+        ["services:\n  db:\n    image: db:1\n  web:\n    image: app:2\n"],
+    )
+    project = {"com.docker.compose.project": "site"}
+    assert (await plan_files(operation(), compose_action(file), project, "app:latest")).edits == []
+
+
+async def test_a_compose_action_needs_its_file(tmp_path: Path) -> None:
+    catch_all = Action(id="dockercompose.x", type="dockercompose", name="x")
+    with pytest.raises(
+        ComposeProblem, match=r"No compose updates were applied for container web: .*gone.yaml does not"
+    ):
+        await plan_files(operation(), catch_all, labels_of(tmp_path, "gone.yaml"), "app:1")
+
+
+async def test_drift_and_missing_images_are_told(tmp_path: Path) -> None:
+    catch_all = Action(id="dockercompose.x", type="dockercompose", name="x")
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: other:1\n")
+    plan = await plan_files(operation(), catch_all, labels_of(tmp_path, "compose.yaml"), "app:1")
+    assert "declares other:1, but app:1 runs" in plan.warnings[0]
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    build: .\n")
+    plan = await plan_files(operation(), catch_all, labels_of(tmp_path, "compose.yaml"), "app:1")
+    assert (plan.edits, plan.warnings[0][:28]) == ([], "Service web has no image in ")
+
+
+def test_an_action_without_its_file_is_not_registered(tmp_path: Path) -> None:
+    actions, problems = register({"DD_ACTION_DOCKERCOMPOSE_X_FILE": str(tmp_path / "gone.yaml")}, unusable)
+    assert (actions, problems) == (
+        [],
+        [f"{tmp_path}/gone.yaml does not exist; action dockercompose.x is not registered"],
+    )
+    assert len(register({"DD_ACTION_DOCKERCOMPOSE_X_FILE": str(tmp_path)}, unusable)[0]) == 1
+
+
+def test_post_start_in_every_form() -> None:
+    words = {"command": ["echo", 1], "user": "root", "working_dir": "/srv", "privileged": True}
+    hooks = post_start({"post_start": [{"command": "echo hi", "environment": {"A": None, "B": 2}}, words]})
+    assert hooks[0] == PostStart(command=["/bin/sh", "-c", "echo hi"], environment=["A=", "B=2"])
+    assert hooks[1] == PostStart(command=["echo", "1"], user="root", working_dir="/srv", privileged=True)
+    for bad in (
+        {"command": "x", "environment": {"A-B": "1"}},
+        {"user": "root"},
+        {"command": "x", "environment": ["1=2"]},
+    ):
+        with pytest.raises(ComposeProblem):
+            post_start({"post_start": [bad]})
+
+
+def test_a_file_that_refers_to_itself_too_often_is_refused() -> None:
+    text = "x: &a 1\ny: [" + "*a," * 10_001 + "]\nservices:\n  web:\n    image: app:1\n"
+    with pytest.raises(ComposeProblem, match="aliases"):
+        edit_image(text, "web", "app:2")
+
+
+# ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_write_that_a_crash_cut_short_is_finished(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("image: app:1.0 # old\n")
+    edit = an_edit(path, "image: app:2.11 # old\n")
+    path.write_text("image: app:2.0 # old\n")
+    with pytest.raises(FileChanged):
+        await write_edit(edit)
+    (tmp_path / "compose.yaml.drydock.lock").write_text("4194399:1")
+    await write_edit(edit)
+    assert path.read_text() == "image: app:2.11 # old\n"
+
+
+async def test_a_lock_of_a_living_process_is_respected(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    (tmp_path / "compose.yaml.drydock.lock").write_text("1:1")
+    with pytest.raises(FileNotWritten, match="locked"):
+        await write_edit(an_edit(path, "new"), patience_s=0.1)
+    assert path.read_text() == "old"
+
+
+async def test_a_file_mounted_alone_is_written_in_place(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    real, path = tmp_path / "real.yaml", tmp_path / "compose.yaml"
+    real.write_text("a long text of old\n")
+    path.touch()
+    script = f'mount --bind {real} {path} && exec {sys.executable} -c "$0" {path}'
+    program = (
+        "import asyncio, sys, pathlib; sys.path.insert(0, 'tests')\n"
+        "from unit.updates.test_compose_edit import an_edit\n"
+        "from drydock.updates.compose.files import write_edit\n"
+        "asyncio.run(write_edit(an_edit(pathlib.Path(sys.argv[1]), 'new\\n')))\n"
+    )
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["unshare", "-m", "--propagation", "private", "sh", "-ec", script, program],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert real.read_text() == "new\n"

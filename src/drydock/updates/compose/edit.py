@@ -26,6 +26,7 @@ from drydock.updates.effects import StepFailed
 from drydock.updates.references import split_tag
 
 LARGEST_FILE = 1024 * 1024
+MOST_ALIASES = 10_000
 _DOLLAR = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
 _VARIABLE = re.compile(r"\$\{(?P<braced>[A-Za-z_]\w*)(?P<default>:?-(?P<value>[^}$]*))?\}|\$(?P<bare>[A-Za-z_]\w*)")
 
@@ -40,6 +41,10 @@ class Interpolated(ComposeProblem):
     """The image of the service comes from a variable that cannot be changed for certain."""
 
     code = "compose-image-interpolated"
+
+
+class Invalid(ComposeProblem):
+    """The edited text would not be what was meant."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -71,8 +76,6 @@ def edit_image(text: str, service: str, reference: str, env_text: str | None = N
 
     Raises `ComposeProblem` when that is not possible without guessing.
     """
-    if len(text) > LARGEST_FILE:
-        raise ComposeProblem("The compose file is larger than 1 MiB")
     bom = "\ufeff" if text.startswith("\ufeff") else ""
     body = text[len(bom) :]
     place = find_service(body, service)
@@ -109,9 +112,9 @@ def _validate(text: str, service: str, reference: str) -> None:
         document = YAML(typ="safe", pure=True).load(text)
         found = document["services"][service]["image"]
     except (YAMLError, KeyError, TypeError) as error:
-        raise ComposeProblem(f"Error when validating compose configuration ({error})") from error
+        raise Invalid(str(error)) from error
     if found != reference:
-        raise ComposeProblem(f"Error when validating compose configuration (service {service} would run {found})")
+        raise Invalid(f"service {service} would run {found}")
 
 
 # ── positions ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,13 +123,23 @@ def _validate(text: str, service: str, reference: str) -> None:
 def find_service(text: str, service: str) -> Place | None:
     """Where `services.<service>` stands; None when the file does not define it. Raises for broken YAML."""
     try:
-        events = iter(list(YAML(typ="rt", pure=True).parse(text)))
+        events = iter(_checked(text))
     except YAMLError as error:
         raise ComposeProblem(f"The compose file is not valid YAML ({error})") from error
     for event in events:
         if isinstance(event, MappingStartEvent):
             return _in_root(events, service)
     return None
+
+
+def _checked(text: str) -> list[Any]:
+    """The events of a text that is not too large, nor refers to itself too often."""
+    if len(text.encode()) > LARGEST_FILE:
+        raise ComposeProblem("The compose file is larger than 1 MiB")
+    events = list(YAML(typ="rt", pure=True).parse(text))
+    if sum(isinstance(event, AliasEvent) for event in events) > MOST_ALIASES:
+        raise ComposeProblem(f"The compose file has more than {MOST_ALIASES} aliases")
+    return events
 
 
 def _in_root(events: Iterator[Any], service: str) -> Place | None:
@@ -230,6 +243,7 @@ def _by_hand(service: str, value: str) -> Interpolated:
 def services_of(text: str) -> Mapping[str, Any]:
     """The services of a Compose text as data; raises `ComposeProblem` for broken YAML."""
     try:
+        _checked(text)
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise ComposeProblem(f"The compose file is not valid YAML ({error})") from error

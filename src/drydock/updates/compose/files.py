@@ -42,9 +42,12 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def write_edit(edit: FileEdit) -> None:
-    """Apply one edit. Nothing if it is done already; `FileChanged`, `FileNotWritten` with what to do."""
-    await asyncio.to_thread(_write_edit, edit)
+async def write_edit(edit: FileEdit, patience_s: float = LOCK_WAIT_S) -> None:
+    """Apply one edit. Nothing if it is done already; `FileChanged`, `FileNotWritten` with what to do.
+
+    `patience_s`: how long to wait for somebody else's lock.
+    """
+    await asyncio.to_thread(_write_edit, edit, patience_s)
 
 
 def read_text(path: Path) -> str:
@@ -53,14 +56,28 @@ def read_text(path: Path) -> str:
         return handle.read()
 
 
-def _write_edit(edit: FileEdit) -> None:
+def unusable(file: str) -> str | None:
+    """What is wrong with a file or folder that an operator named; None when it can be read."""
+    path = Path(file)
+    try:
+        (os.listdir if path.is_dir() else read_text)(path)
+    except FileNotFoundError:
+        return "does not exist"
+    except PermissionError:
+        return "cannot be read: permission denied"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"cannot be read: {error}"
+    return None
+
+
+def _write_edit(edit: FileEdit, patience_s: float) -> None:
     path = Path(edit.path).resolve()
     try:
-        with _locked(path):
-            found = sha256(read_text(path))
-            if found == edit.sha_after:
+        with _locked(path, patience_s) as abandoned:
+            found = path.read_bytes()
+            if found == edit.after.encode():
                 return
-            if found != edit.sha_before:
+            if found != edit.before.encode() and not (abandoned and _half_written(found, edit)):
                 raise FileChanged(f"{path} was edited during the update: set the image of the service by hand")
             if edit.backup:
                 shutil.copy2(path, f"{path}.back")
@@ -69,18 +86,38 @@ def _write_edit(edit: FileEdit) -> None:
         raise FileNotWritten(f"{path} could not be written: {error.strerror or error}") from error
 
 
+def _half_written(found: bytes, edit: FileEdit) -> bool:
+    """Whether a crash left the file between both texts: written in place, its beginning is new and its end is old."""
+    before, after = edit.before.encode(), edit.after.encode()
+    new = next((n for n, (one, other) in enumerate(zip(found, after, strict=False)) if one != other), None)
+    new = min(len(found), len(after)) if new is None else new
+    return new > 0 and found[new:] == before[new:]
+
+
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, patience_s: float) -> Iterator[bool]:
+    """Hold the lock file; gives whether somebody died holding it, in the middle of a write perhaps."""
     lock = Path(f"{path}.drydock.lock")
-    deadline = time.monotonic() + LOCK_WAIT_S
+    deadline = time.monotonic() + patience_s
+    abandoned = False
     while not _take(lock):
-        if time.monotonic() > deadline:
+        if _is_abandoned(lock):
+            abandoned = True
+            lock.unlink(missing_ok=True)
+        elif time.monotonic() > deadline:
             raise FileNotWritten(f"{path} is locked by {lock.name}; remove it if no Drydock is running")
-        time.sleep(0.05)
+        else:
+            time.sleep(0.05)
+    _HELD.add(lock)
     try:
-        yield
+        yield abandoned
     finally:
+        _HELD.discard(lock)
         lock.unlink(missing_ok=True)
+
+
+_HELD: set[Path] = set()
+"""Lock files of this very process: another one with the same number may have left one behind."""
 
 
 def _take(lock: Path) -> bool:
@@ -88,11 +125,22 @@ def _take(lock: Path) -> bool:
         with lock.open("x") as handle:
             handle.write(f"{os.getpid()}:{time.time_ns() // 1_000_000}")
     except FileExistsError:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - lock.stat().st_mtime > LOCK_STALE_S:
-                lock.unlink()
         return False
     return True
+
+
+def _is_abandoned(lock: Path) -> bool:
+    """Too old, or of a process that is gone."""
+    try:
+        age, owner = time.time() - lock.stat().st_mtime, lock.read_text().partition(":")[0]
+    except FileNotFoundError:
+        return False
+    if age > LOCK_STALE_S:
+        return True
+    if not owner.isdecimal():
+        return False
+    ours = int(owner) == os.getpid()
+    return lock not in _HELD if ours else not Path(f"/proc/{owner}").exists()
 
 
 def _replace(path: Path, data: bytes) -> None:

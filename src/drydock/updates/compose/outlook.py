@@ -12,7 +12,8 @@ from drydock.core.operation import FileEdit, Operation
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.edit import ComposeProblem
-from drydock.updates.compose.project import SERVICE, FilesPlan, config_files, plan_files
+from drydock.updates.compose.locate import SERVICE, locate
+from drydock.updates.compose.project import FilesPlan, plan_files
 
 
 class Mutation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -32,13 +33,17 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`files` as Compose names them, `paths` where we see them; `warnings` say why nothing would be written."""
+    """`files` as Compose names them, `paths` where we see them; `warnings` say why nothing would be written.
+
+    `patch` is the first of `patches`: there is one for each file that changes, the `.env` file included.
+    """
 
     files: list[str]
     paths: list[str]
     service: str
     mutation: Mutation
     patch: Patch | None = None
+    patches: list[Patch] = []
     warnings: list[str] = []
 
 
@@ -46,7 +51,7 @@ async def outlook(
     operation: Operation, action: Action, labels: Mapping[str, str], current: str, translate: Translate
 ) -> Outlook | None:
     """The preview of the files, without writing; None for a container that no Compose file describes."""
-    service, paths = labels.get(SERVICE), config_files(labels, action, translate)
+    service, paths = labels.get(SERVICE), locate(labels, action, translate).files
     if not service or not paths:
         return None
     try:
@@ -54,11 +59,12 @@ async def outlook(
     except ComposeProblem as problem:
         plan = FilesPlan(service=service, warnings=[problem.message])
     return Outlook(
-        files=[str(path) for path in config_files(labels, action)],
+        files=[str(path) for path in locate(labels, action).files],
         paths=[str(path) for path in paths],
         service=service,
         mutation=Mutation(dry_run=action.dry_run, will_write=bool(plan.edits) and not action.dry_run),
         patch=_patch(plan.edits[0]) if plan.edits else None,
+        patches=[_patch(edit) for edit in plan.edits],
         warnings=plan.warnings,
     )
 

@@ -7,6 +7,8 @@ after the new container has passed its gate.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,10 @@ import msgspec
 from drydock.core.operation import FileEdit, Operation, PostStart
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.edit import ComposeProblem, Edited, edit_image, services_of
+from drydock.updates.compose.edit import ComposeProblem, Edited, Interpolated, Invalid, edit_image, services_of
 from drydock.updates.compose.files import read_text, sha256
-
-CONFIG_FILES = "com.docker.compose.project.config_files"
-WORKING_DIR = "com.docker.compose.project.working_dir"
-ENV_FILES = "com.docker.compose.project.environment_file"
-SERVICE = "com.docker.compose.service"
-NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+from drydock.updates.compose.hooks import post_start
+from drydock.updates.compose.locate import ENV_FILES, PROJECT, SERVICE, WORKING_DIR, absolute, as_it_is, serving_files
 
 
 class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,16 +36,12 @@ class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = FilesPlan()
 
 
-def _as_it_is(path: str) -> str:
-    return path
-
-
 async def plan_files(
     operation: Operation,
     action: Action | None,
     labels: Mapping[str, str],
     current: str,
-    translate: Translate = _as_it_is,
+    translate: Translate = as_it_is,
 ) -> FilesPlan:
     """Edits for this update; raises `ComposeProblem` when a `dockercompose` action must not go on without them.
 
@@ -62,40 +56,35 @@ async def plan_files(
 def _plan(
     operation: Operation, action: Action, labels: Mapping[str, str], current: str, translate: Translate
 ) -> FilesPlan:
-    files, service = config_files(labels, action, translate), labels.get(SERVICE)
-    if not files or not service:
-        return NOTHING
-    env_path = _environment_file(labels, files[0], translate)
     try:
-        return _edits(operation, action, env_path, current, files, service)
+        found = serving_files(labels, action, translate)
+        if not found.files:
+            return FilesPlan(warnings=found.warnings)
+        env_path = _environment_file(labels, found.files[0], translate)
+        plan = _edits(operation, action, env_path, current, found.files, labels)
     except (ComposeProblem, OSError) as error:
-        text = error.message if isinstance(error, ComposeProblem) else f"{error.filename}: {error.strerror}"
-        if action.type == "dockercompose" and action.reconciliation_mode == "block":
-            raise ComposeProblem(text) from error
-        return FilesPlan(service=service, warnings=[text])
+        return _problem(operation, action, labels, error)
+    return msgspec.structs.replace(plan, warnings=[*found.warnings, *plan.warnings])
 
 
-def config_files(labels: Mapping[str, str], action: Action, translate: Translate = _as_it_is) -> list[Path]:
-    """The files of the container's project, in order: its own label, Compose's labels, the action's FILE.
-
-    Compose's own labels hold paths of the host; what an operator wrote is a path as we see it.
-    """
-    folder = labels.get(WORKING_DIR, "")
-    if own := labels.get(action.compose_file_label, "").strip():
-        return [_absolute(own, translate(folder))]
-    if named := [part.strip() for part in labels.get(CONFIG_FILES, "").split(",") if part.strip()]:
-        return [Path(translate(str(_absolute(part, folder)))) for part in named]
-    return _probe(Path(action.file)) if action.file else []
-
-
-def _absolute(text: str, folder: str) -> Path:
-    return Path(text) if Path(text).is_absolute() else Path(folder) / text
+def _problem(operation: Operation, action: Action, labels: Mapping[str, str], error: Exception) -> FilesPlan:
+    """A Compose action goes no further without its file, or with `block` without its edit; a plain one only says so."""
+    text = error.message if isinstance(error, ComposeProblem) else _unreadable(error)
+    if action.type == "dockercompose" and not isinstance(error, Interpolated):
+        raise ComposeProblem(
+            f"No compose updates were applied for container {operation.container_name}: {text}"
+        ) from error
+    if action.type == "dockercompose" and action.reconciliation_mode == "block":
+        raise ComposeProblem(text) from error
+    return FilesPlan(service=labels.get(SERVICE), warnings=[text])
 
 
-def _probe(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return [path / name for name in NAMES if (path / name).exists()][:1]
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} does not exist"
+    if isinstance(error, PermissionError):
+        return f"{error.filename}: permission denied (give Drydock's user the file's group, with group_add)"
+    return f"{getattr(error, 'filename', '')}: {getattr(error, 'strerror', error)}"
 
 
 def _edits(
@@ -104,24 +93,60 @@ def _edits(
     env_path: Path | None,
     current: str,
     files: list[Path],
-    service: str,
+    labels: Mapping[str, str],
 ) -> FilesPlan:
     texts = {path: read_text(path) for path in files}
+    service = labels.get(SERVICE) or _guess(texts.values(), labels, action, current)
+    if service is None:
+        return NOTHING
     merged = _merged(texts.values(), service)
     if merged is None:
         raise ComposeProblem(f"Service {service} is not defined in {', '.join(map(str, files))}")
-    _reconcile(action, service, merged, current)
-    hooks = _post_start(merged)
+    plan = FilesPlan(post_start=post_start(merged), service=service, warnings=_drift(action, service, merged, current))
+    if "image" not in merged:
+        note = f"Service {service} has no image in {', '.join(map(str, files))}: the files stay as they are"
+        return msgspec.structs.replace(plan, warnings=[*plan.warnings, note])
     reference = _target(operation, action)
-    if reference is None or "image" not in merged:
-        return FilesPlan(post_start=hooks, service=service)
+    if reference is None:
+        return plan
+    return msgspec.structs.replace(plan, edits=_edits_of(texts, service, reference, env_path, action))
+
+
+def _edits_of(
+    texts: Mapping[Path, str], service: str, reference: str, env_path: Path | None, action: Action
+) -> list[FileEdit]:
     path = _file_to_edit(texts, service)
     env_text = read_text(env_path) if env_path else None
-    edited = edit_image(texts[path], service, reference, env_text)
-    edits = [
-        edit for edit in (_edit(path, texts[path], edited.compose, action), _env(env_path, env_text, edited)) if edit
-    ]
-    return FilesPlan(edits=edits, post_start=hooks, service=service)
+    try:
+        edited = edit_image(texts[path], service, reference, env_text)
+    except Invalid as error:
+        raise ComposeProblem(f"Error when validating compose configuration for {path} ({error.message})") from error
+    found = [_edit(path, texts[path], edited.compose, action), _env(env_path, env_text, edited)]
+    edits = [edit for edit in found if edit is not None]
+    for edit in edits:
+        if not os.access(edit.path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), edit.path)
+    return edits
+
+
+def _guess(texts: Iterable[str], labels: Mapping[str, str], action: Action, current: str) -> str | None:
+    """A container without Compose labels, served through FILE: the first service of its image, exactly or in part."""
+    if PROJECT in labels or action.file is None:
+        return None
+    images = {
+        name: str(part["image"])
+        for text in texts
+        for name, part in services_of(text).items()
+        if isinstance(part, dict) and part.get("image")
+    }
+    for same in (str.__eq__, _same_with_tag, str.__contains__):
+        if found := next((name for name, image in images.items() if same(image, current)), None):
+            return found
+    return None
+
+
+def _same_with_tag(declared: str, current: str) -> bool:
+    return _with_tag(declared) == _with_tag(current)
 
 
 def _merged(texts: Iterable[str], service: str) -> dict[str, Any] | None:
@@ -134,13 +159,17 @@ def _merged(texts: Iterable[str], service: str) -> dict[str, Any] | None:
     return found
 
 
-def _reconcile(action: Action, service: str, merged: Mapping[str, Any], current: str) -> None:
-    """The running image and the declared one should be the same before anything is changed."""
+def _drift(action: Action, service: str, merged: Mapping[str, Any], current: str) -> list[str]:
+    """The running image and the declared one should be the same before anything is changed; RECONCILIATIONMODE decides."""
     declared = str(merged.get("image", ""))
-    if action.type != "dockercompose" or action.reconciliation_mode != "block" or "$" in declared or not declared:
-        return
-    if _with_tag(declared) != _with_tag(current):
-        raise ComposeProblem(f"Service {service} declares {declared}, but {current} runs: reconcile them first")
+    if action.type != "dockercompose" or action.reconciliation_mode == "off" or "$" in declared or not declared:
+        return []
+    if _same_with_tag(declared, current):
+        return []
+    text = f"Service {service} declares {declared}, but {current} runs: reconcile them first"
+    if action.reconciliation_mode == "block":
+        raise ComposeProblem(text)
+    return [text]
 
 
 def _with_tag(reference: str) -> str:
@@ -172,7 +201,7 @@ def _environment_file(labels: Mapping[str, str], compose: Path, translate: Trans
     named = labels.get(ENV_FILES, "").split(",")[-1].strip()
     folder = labels.get(WORKING_DIR)
     if named:
-        path = Path(translate(str(_absolute(named, folder or ""))))
+        path = Path(translate(str(absolute(named, folder or ""))))
     else:
         path = (Path(translate(folder)) if folder else compose.parent) / ".env"
     return path if path.is_file() else None
@@ -197,21 +226,3 @@ def _env(path: Path | None, before: str | None, edited: Edited) -> FileEdit | No
     return FileEdit(
         path=str(path), before=before, after=edited.env, sha_before=sha256(before), sha_after=sha256(edited.env)
     )
-
-
-def _post_start(merged: Mapping[str, Any]) -> list[PostStart]:
-    """`post_start` in each of its forms: a text, a list of words, or `{command, environment}`."""
-    entries = merged.get("post_start") or []
-    found = []
-    for entry in entries if isinstance(entries, list) else [entries]:
-        command = entry.get("command") if isinstance(entry, dict) else entry
-        words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command or []]
-        found.append(PostStart(command=words, environment=_environment(entry)))
-    return found
-
-
-def _environment(entry: Any) -> list[str]:
-    values = entry.get("environment") if isinstance(entry, dict) else None
-    if isinstance(values, dict):
-        return [f"{key}={'' if value is None else value}" for key, value in values.items()]
-    return [str(value) for value in values or []]
