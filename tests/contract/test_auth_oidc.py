@@ -224,3 +224,24 @@ async def test_oidc_needs_a_public_url(tmp_path: Path, provider: IdentityProvide
             "provider": "oidc:corp",
             "error": "DD_PUBLIC_URL must be set when OIDC authentication is configured",
         }
+
+
+async def test_guessing_access_tokens_is_counted_and_soon_asks_nobody(server: Served) -> None:
+    codes = [
+        (await server.client().get("/auth/user", headers={"Authorization": f"Bearer guess-{n:040d}"})).status_code
+        for n in range(27)
+    ]
+    assert codes == [401] * 24 + [423] * 3
+    assert len(await server.audit("auth-login")) == 25
+    strategy = server.services.auth.oidc["corp"]
+    assert len(strategy._bearers) == 25, "a locked address makes no further question to the provider"
+
+
+async def test_a_forged_host_does_not_move_the_callback(tmp_path: Path, provider: IdentityProvider) -> None:
+    environ = {**oidc(provider), "DD_SERVER_TRUSTPROXY": "1"}
+    async with served(tmp_path, StillClock(int(time.time() * 1000)), **environ) as server:
+        forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+        answer = await server.client().get("/auth/oidc/corp/redirect", headers=forged)
+        query = parse_qs(urlsplit(answer.json()["redirect"]).query)
+        assert query["redirect_uri"] == [CALLBACK]
+        assert "evil" not in answer.text + str(answer.headers)

@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
 from drydock.api.limits import FixedWindow
-from drydock.api.network import check_same_origin, check_websocket_origin, client_address
+from drydock.api.network import check_same_origin, check_websocket_origin, client_address, refuse_cross_site
 from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
 from drydock.core.audit import Requester
@@ -61,7 +61,7 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         admit_scope(caller, scope)
     narrow(connection, handler, caller)
     if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
-        check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+        _check_origin(connection, services, caller)
 
 
 async def _identified(connection: Connection, handler: BaseRouteHandler) -> Caller | None:
@@ -107,6 +107,18 @@ def narrow(connection: Connection, handler: BaseRouteHandler, caller: Caller) ->
     container = services_of(connection).fleet.get(id)
     if container is None or not caller.reach.covers(container):
         raise NotFound("Container not found")
+
+
+def _check_origin(connection: Connection, services: Services, caller: Caller) -> None:
+    """Same origin for what carries cookies (platform.md §6.3).
+
+    Anonymous mode needs no cookie, so any page that a person visits could act: what a browser calls cross-site is refused
+    there, unless it comes from the configured CORS origin.
+    """
+    settings = services.settings
+    if caller.kind == "anonymous" and settings.cors_origin not in ("*", connection.headers.get("origin", "")):
+        refuse_cross_site(connection.scope)
+    check_same_origin(connection.scope, services.proxies, settings.public_url)
 
 
 def admit_scope(caller: Caller, scope: str) -> None:

@@ -45,7 +45,7 @@ def litestar_app(services: Services, routes: Sequence[ControllerRouterHandler] =
 
 def schema(version: str) -> dict[str, Any]:
     """The OpenAPI document, without a server."""
-    return _framework(version, {}).openapi_schema.to_schema()
+    return openapi.complete(_framework(version, {}).openapi_schema.to_schema())
 
 
 def _framework(version: str, state: dict[str, Any], routes: Sequence[ControllerRouterHandler] = ROUTES) -> Litestar:

@@ -5,27 +5,43 @@ The raw bytes are kept in `scope["state"]["body"]`; handlers decode them once, s
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from drydock.api.asgi import Message, Receive, Scope
 from drydock.api.network import header
-from drydock.core.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from drydock.core.errors import BadRequest, DrydockError, PayloadTooLarge, UnsupportedMediaType
 
 API_LIMIT = 256 * 1024
 AUTH_LIMIT = 64 * 1024
+BODY_S = 30.0
+"""How long a body may take: enough for the largest one over a poor line, too short to hold connections with."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-async def read(scope: Scope, receive: Receive) -> Receive:
+class BodyTimeout(DrydockError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "body-timeout"
+    default = "Request Timeout"
+
+
+async def read(scope: Scope, receive: Receive, patience_s: float = BODY_S) -> Receive:
     """Read and check the body of a POST, PUT or PATCH; gives a `receive` that replays it.
 
-    Raises `UnsupportedMediaType`, `PayloadTooLarge` or `BadRequest`. Other methods pass untouched.
+    Raises `UnsupportedMediaType`, `PayloadTooLarge`, `BadRequest`, or `BodyTimeout` after `patience_s`. Other methods pass untouched.
     """
     if scope["method"] not in _WITH_BODY or not _has_body(scope):
         return receive
     if (header(scope, b"content-type") or "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType()
-    body = await _collect(scope, receive, AUTH_LIMIT if scope["path"].startswith("/auth/") else API_LIMIT)
+    try:
+        async with asyncio.timeout(patience_s):
+            body = await _collect(scope, receive, AUTH_LIMIT if scope["path"].startswith("/auth/") else API_LIMIT)
+    except TimeoutError:
+        raise BodyTimeout(headers={"Connection": "close"}) from None
     _check_syntax(body)
     scope["state"]["body"] = body
     return _replay(body, receive)

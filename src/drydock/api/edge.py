@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from drydock.api.limits import FixedWindow, Verdict
 from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
 from drydock.api.services import Services
 from drydock.auth.caller import Connection
-from drydock.core.errors import DrydockError, TooManyRequests, Unauthorized
+from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unauthorized
 
 log = structlog.get_logger("server")
 
@@ -34,6 +35,8 @@ OFF_LOOP_BYTES = 512 * 1024
 
 _CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 429: 4429}
 _API = "/api/v1/"
+_SLASHES = re.compile("/{2,}")
+"""The router reads several slashes as one; limits and bounds that go by the path must see the same path."""
 _STATUS = frozenset({"/api/v1/auth/status", "/api/auth/status"})
 
 
@@ -57,6 +60,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"] = {**(scope.get("state") or {}), "services": self.services}
+        scope["path"] = _SLASHES.sub("/", scope["path"])
         answer = Answer(self, scope, send)
         self._notice_proxy(scope)
         if scope["method"] == "HEAD":
@@ -66,6 +70,7 @@ class Edge:
                 await answer.whole(204, answer.preflight_headers(), b"")
                 return
             await self._spend(answer)
+            _check_text(scope)
             receive = await body.read(scope, receive)
         except DrydockError as error:
             await answer.refuse(error)
@@ -236,6 +241,12 @@ class Answer:
             (b"access-control-allow-origin", allowed.encode()),
         ]
         return found if allowed == "*" else [*found, (b"vary", b"Origin")]
+
+
+def _check_text(scope: Scope) -> None:
+    """No name of ours has a NUL, and what is behind us (databases, programs, files) may trip over one."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise BadRequest()
 
 
 async def _gzip(content: bytes) -> bytes:

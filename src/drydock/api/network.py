@@ -38,10 +38,15 @@ class Proxies:
         if not self.trusted or not forwarded:
             return peer
         chain = [*(part.strip() for part in forwarded.split(",") if part.strip()), peer]
-        for hop, address in enumerate(reversed(chain)):
+        last = peer
+        for hop, text in enumerate(reversed(chain)):
+            address = peer if hop == 0 else plain_address(text)
+            if address is None:
+                return last  # no address: whoever wrote it can be counted only as the hop that passed it on
             if not self._believes(address, hop):
                 return address
-        return chain[0]
+            last = address
+        return last
 
     def _believes(self, address: str, hop: int) -> bool:
         if self._networks:
@@ -64,6 +69,20 @@ def _address(text: str) -> Address | None:
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
+def plain_address(text: str) -> str | None:
+    """An entry of `X-Forwarded-For` without the port that some proxies add; None when it is no address.
+
+    With the port kept, every connection would be a client of its own and nobody could be counted.
+    """
+    bare = text
+    if text.startswith("["):
+        bare = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        bare = text.partition(":")[0]
+    parsed = _address(bare)
+    return None if parsed is None else str(parsed)
+
+
 @lru_cache(maxsize=4096)
 def bucket(address: str) -> str:
     """The key of a client in counters: an IPv6 address is folded to its /56."""
@@ -81,10 +100,16 @@ def header(scope: Mapping[str, Any], name: bytes) -> str | None:
     return None
 
 
+def headers_joined(scope: Mapping[str, Any], name: bytes) -> str | None:
+    """All values of a list header, in order: a proxy may add a line of its own instead of extending the client's."""
+    found = [str(value.decode("latin-1")) for key, value in scope["headers"] if key == name]
+    return ",".join(found) if found else None
+
+
 def client_address(scope: Mapping[str, Any], proxies: Proxies) -> str:
     """The client's address of an ASGI scope."""
     peer = (scope.get("client") or ("unknown", 0))[0]
-    return proxies.client(peer, header(scope, b"x-forwarded-for")) if proxies.trusted else peer
+    return proxies.client(peer, headers_joined(scope, b"x-forwarded-for")) if proxies.trusted else peer
 
 
 def own_origin(scope: Mapping[str, Any], proxies: Proxies) -> tuple[str, str, int] | None:
@@ -111,8 +136,14 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname and port else None
 
 
+def refuse_cross_site(scope: Mapping[str, Any]) -> None:
+    """Refuse what a browser says to come from another site: `Forbidden`. Scripts do not say so."""
+    if header(scope, b"sec-fetch-site") == "cross-site":
+        raise Forbidden("CSRF validation failed")
+
+
 def check_same_origin(scope: Mapping[str, Any], proxies: Proxies, public_url: str | None = None) -> None:
-    """Refuse a cookie-carrying mutation from a foreign page: `Forbidden`. Requests without cookies pass."""
+    """Refuse a cookie-carrying mutation from a foreign page: `Forbidden`."""
     if header(scope, b"cookie") is None:
         return
     site = header(scope, b"sec-fetch-site")

@@ -77,8 +77,8 @@ def config(version: str) -> OpenAPIConfig:
     )
 
 
-ANYWHERE = (401, 403, 423, 429, 500, 503)
-"""Nobody signed in, not allowed, account locked, too often, a fault of ours, a room that does not run."""
+ANYWHERE = (400, 401, 403, 423, 429, 500, 503)
+"""A NUL in path or query, nobody signed in, not allowed, account locked, too often, a fault of ours, a room that does not run."""
 
 
 def problems(*statuses: int, **described: ResponseSpec) -> Responses:
@@ -87,9 +87,23 @@ def problems(*statuses: int, **described: ResponseSpec) -> Responses:
     return {**found, **{int(name.lstrip("_")): spec for name, spec in described.items()}}
 
 
-def document(kind: Any, description: str) -> ResponseSpec:
+def complete(found: dict[str, Any]) -> dict[str, Any]:
+    """Add to every operation that may have a body what the guard in front of all of them may answer (`api.body`)."""
+    for path in found["paths"].values():
+        for method in _WITH_BODY & path.keys():
+            for status in _BODY_GUARD:
+                path[method]["responses"].setdefault(str(status), {"description": _TEXTS[status], "content": _PROBLEM})
+    return found
+
+
+_WITH_BODY = frozenset({"post", "put", "patch"})
+_BODY_GUARD = (400, 408, 413, 415)
+_PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def document(kind: Any, description: str, *, media_type: str = "application/json") -> ResponseSpec:
     """A described answer of type `kind`."""
-    return ResponseSpec(kind, generate_examples=False, description=description)
+    return ResponseSpec(kind, generate_examples=False, description=description, media_type=media_type)
 
 
 def _problem(status: int) -> ResponseSpec:
@@ -102,6 +116,7 @@ _TEXTS = {
     403: "Switched off, or not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "The body did not arrive in time",
     409: "Conflicts with the current state",
     410: "Removed",
     413: "Too large",
@@ -132,10 +147,13 @@ def parameter(
     return Parameter(name=name, param_in=place, description=description, required=required, schema=schema)
 
 
-def reads(*parameters: Parameter, body: RequestBody | None = None, files: Sequence[str] = ()) -> type[Operation]:
+def reads(
+    *parameters: Parameter, body: RequestBody | None = None, bare: Sequence[str] = (), files: Sequence[str] = ()
+) -> type[Operation]:
     """`operation_class=` of a handler that reads these parameters, or its body, by itself.
 
-    `files` are the media types of which a good answer may be.
+    `bare` are further media types of its 200, for clients that ask for them by `Accept`; `files` are the media types of
+    which a good answer may be.
     """
 
     @dataclass
@@ -145,6 +163,8 @@ def reads(*parameters: Parameter, body: RequestBody | None = None, files: Sequen
             self.request_body = body or self.request_body
             if files:
                 self.responses = {**(self.responses or {}), "200": _file(files)}
+            for media_type in bare:
+                _content(self, "200")[media_type] = OpenAPIMediaType(OBJECT)
 
     return Described
 
@@ -152,6 +172,13 @@ def reads(*parameters: Parameter, body: RequestBody | None = None, files: Sequen
 def _file(media_types: Sequence[str]) -> OpenAPIResponse:
     content = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
     return OpenAPIResponse(description="A file", content=dict.fromkeys(media_types, content))
+
+
+def _content(operation: Operation, status: str) -> dict[str, OpenAPIMediaType]:
+    answer = (operation.responses or {})[status]
+    assert isinstance(answer, OpenAPIResponse)
+    answer.content = answer.content or {}
+    return answer.content
 
 
 def fields(*required: str, **properties: Schema) -> RequestBody:

@@ -26,7 +26,7 @@ from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
 from drydock.app.triggers import build_notifications
-from drydock.app.updates import FleetContext, build_updates, own_container_id
+from drydock.app.updates import FleetContext, build_updates, own_signs
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -153,7 +153,7 @@ def _inform(
 ) -> None:
     """What the server can tell of itself: its health, and numbers of every room."""
     services.checks = health_checks(services, watching, store)
-    services.curl_healthcheck = CurlHealthcheck(own_container_id(), watching)
+    services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), watching)
     if services.metrics is not None:
         count_rooms(services.metrics, settings, services, registries, watchers, stack)
 

@@ -35,7 +35,7 @@ from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.compose.files import unusable
-from drydock.updates.own.identity import OwnContainer, Route, signs
+from drydock.updates.own.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
@@ -97,13 +97,18 @@ def own_container(
 
     scheme = "https" if server.tls_enabled else "http"
     return OwnContainer(
-        signs(_text("/proc/self/mountinfo"), _text("/proc/self/cgroup"), socket.gethostname()),
+        own_signs(),
         hosts.engine_for,
         {one.name: _route(one) for one in settings.watchers},
         announce=announce,
         finalize_url=f"{scheme}://127.0.0.1:{server.port}{FINALIZE_PATH}" if server.enabled else "",
         grace_ms=updates.liveness_grace_ms,
     )
+
+
+def own_signs() -> Signs:
+    """What this process sees of a container around it."""
+    return signs(_text("/proc/self/mountinfo"), _text("/proc/self/cgroup"), socket.gethostname())
 
 
 def _text(path: str) -> str:

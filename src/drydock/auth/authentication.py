@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -30,6 +31,8 @@ from drydock.core.errors import DrydockError, NotFound, Unauthorized
 log = structlog.get_logger("auth")
 
 ANONYMOUS_NAME: Final = "anonymous"
+REFUSED_MOST: Final = 1000
+"""Refused tokens that are remembered."""
 
 CLOSED_HINT = (
     "Nobody can sign in yet. Set DD_AUTH_BASIC_ADMIN_USER and DD_AUTH_BASIC_ADMIN_HASH (`drydock hash-password` makes "
@@ -93,6 +96,7 @@ class Authentication:
         self._report = report
         self._address_of = address_of
         self._bucket = bucket
+        self._refused: dict[bytes, None] = {}
 
     @property
     def ready(self) -> bool:
@@ -148,24 +152,42 @@ class Authentication:
     async def _of_bearer(self, token: str, address: str) -> Caller | None:
         if token.startswith(PREFIX):
             return await self._of_key(token, address)
+        if not any(strategy.remembers(token) for strategy in self.oidc.values()):
+            self.passwords.lockout.check(None, self._bucket(address))  # a locked address asks no provider either
         for strategy in self.oidc.values():
             identity = await strategy.bearer(token)
             if identity is not None:
                 return Caller(kind="bearer", name=identity.user, scopes=SCOPES[identity.role])
+        if self.oidc:
+            await self.refused(token, "oidc", "Unknown access token", address)
         return None
 
     async def _of_key(self, token: str, address: str) -> Caller | None:
         """A valid key passes even from a locked address; an unknown one counts against it."""
         found = await self.keys.admit(token, address)
-        lockout, key = self.passwords.lockout, self._bucket(address)
         if found is None:
-            lockout.check(None, key)
-            await self._tell("invalid", "key", "Unknown API key", None, address)
-            lockout.failed(None, key)
+            await self.refused(token, "key", "Unknown API key", address)
             return None
         if found.first_use:
             await self._report.event("api-key-used-first-time", user=found.owner, address=address, details=found.name)
         return Caller(kind="key", name=found.owner, key=found.id, scopes=found.scopes, reach=found.reach)
+
+    async def refused(self, token: str, provider: str, text: str, address: str) -> None:
+        """Count a token that opens nothing against the address it came from; `Locked` from the limit on.
+
+        The same token again is no further guess: a dashboard with an expired one must not lock its owner's address.
+        """
+        lockout, key = self.passwords.lockout, self._bucket(address)
+        lockout.check(None, key)
+        mark = hashlib.sha256(f"{key}\n{token}".encode("utf-8", "replace")).digest()
+        if mark in self._refused:
+            return
+        while len(self._refused) >= REFUSED_MOST:
+            del self._refused[next(iter(self._refused))]
+        self._refused[mark] = None
+        await self._tell("invalid", provider, text, None, address)
+        lockout.failed(None, key)
+        self._report.locked(*lockout.locked())
 
     def providers(self) -> list[Provider]:
         """Every way to sign in, by name; all users with a password are one entry."""

@@ -8,8 +8,10 @@ not lock it. Times come from the caller's clock in epoch milliseconds; persisten
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import os
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ log = structlog.get_logger("auth")
 KNOWN_FOR_MS = 30 * DAY_MS
 """How long an address stays known to an account."""
 WRITE_AFTER_S = 0.25
+LONGEST_NAME = 128
 LARGEST_KNOWN = 20
 """Known addresses per account at most; the oldest goes first."""
 
@@ -172,8 +175,12 @@ class Lockout:
 
 
 def normal(user: str) -> str:
-    """The form in which accounts are counted: any case, blanks and line breaks folded."""
-    return " ".join(user.lower().split())
+    """The form in which accounts are counted: any case and Unicode spelling, blanks and line breaks folded.
+
+    A name too long to be real is counted by its hash: thousands of them must not eat the memory.
+    """
+    name = " ".join(unicodedata.normalize("NFKC", user).casefold().split())
+    return name if len(name) <= LONGEST_NAME else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
 
 
 class LockoutFile:

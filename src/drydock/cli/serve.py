@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from drydock import log_setup
+from drydock.api.wire import BoundedProtocol
 from drydock.app import server as app
 from drydock.cli.config import report
 from drydock.clock import SystemClock
@@ -75,7 +76,7 @@ def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config
     return uvicorn.Config(
         application.http,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="websockets-sansio",
         lifespan="off",
         log_config=None,

@@ -35,7 +35,7 @@ WORDS: Final = frozenset(
         "privatekey",
     }
 )
-ENV_WORDS: Final = WORDS | {"auth", "bearer", "login", "url"}
+ENV_WORDS: Final = WORDS | {"auth", "bearer", "login", "url", "cmd", "webhook"}
 SUFFIXES: Final = ("secret", "token", "tokens", "password", "passwd", "apikey", "credentials")
 """Variables run words together: `CLIENTSECRET`, `REGISTRYTOKEN`."""
 HARMLESS: Final = frozenset({"identityKey", "containerIdentityKey", "hashed"})

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.errors import EngineError, EngineNotFound, NotFound
 from drydock.core.model import Container
 from drydock.docker.api import Engine
 from drydock.fleet.fleet import Fleet
@@ -63,8 +63,12 @@ async def _settle_doubts(engine: Engine, discovery: Discovery, fleet: Fleet, dou
 
 
 async def _note_state(fleet: Fleet, container: Container, status: Any) -> None:
-    if status and status != container.status:
+    if not status or status == container.status:
+        return
+    try:
         await fleet.change(container.id, lambda now: msgspec.structs.replace(now, status=str(status)))
+    except NotFound:  # an event or a request removed it while the Engine was asked
+        log.debug("watcher.container_gone", container=container.name)
 
 
 async def _still_exists(engine: Engine, container: Container) -> bool:

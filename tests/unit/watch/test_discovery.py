@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from drydock.events import ContainerRemoved
-from drydock.watch.prune import prune_same_source
+from drydock.watch.prune import _note_state, prune_same_source
 
 A, B = "a" * 64, "b" * 64
 
@@ -305,3 +305,16 @@ async def test_the_leftover_of_an_update_is_seen_when_nothing_stands_in_its_plac
     place.host.add(A, "web-old-1760000000000")
     await place.watcher.scan("cron")
     assert place.names() == ["web-old-1760000000000"]
+
+
+async def test_a_container_removed_while_the_engine_is_asked_does_not_spoil_the_scan(make_place: Any) -> None:
+    place = await make_place()
+    place.host.add(A, "web")
+    place.host.add(B, "db")
+    await place.watcher.scan("cron")
+    place.host.containers[A]["State"] = "exited"
+    stopped = place.get("web")
+    await place.fleet.remove(A)
+    await _note_state(place.fleet, stopped, "exited")
+    await place.watcher.scan("cron")
+    assert "db" in place.names()

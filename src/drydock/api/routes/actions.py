@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import UPDATE
 from drydock.api.auditing import record
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
 from drydock.core.model import ContainerView
@@ -57,7 +57,13 @@ async def update(request: ApiRequest, container_id: FromPath[str]) -> UpdateAcce
     return UpdateAccepted("Container update accepted", operation.id)
 
 
-@post("/update", opt=UPDATE, status_code=200, responses=problems(400, _200=document(BulkOutcome, "Each judged")))
+@post(
+    "/update",
+    opt=UPDATE,
+    status_code=200,
+    operation_class=reads(body=fields("containerIds", containerIds=TEXTS)),
+    responses=problems(400, 413, 415, _200=document(BulkOutcome, "Each judged")),
+)
 async def update_many(request: ApiRequest) -> BulkOutcome:
     """Update several containers: `{"containerIds": […]}`."""
     check_enabled(request.updates.service.settings.actions_enabled)

@@ -9,7 +9,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 
 from drydock.api.access import READ, UPDATE, confirmed
-from drydock.api.openapi import confirmation, document, parameter, problems, reads
+from drydock.api.openapi import TEXT, confirmation, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
 from drydock.core.operation import Backup
@@ -58,8 +58,8 @@ async def of_container(request: ApiRequest, container_id: FromPath[str]) -> Back
     opt=UPDATE,
     status_code=200,
     guards=[confirmed("container-rollback")],
-    operation_class=reads(confirmation("container-rollback")),
-    responses=problems(400, 404, 409, 428, 501, _200=document(RolledBack, "Rolled back")),
+    operation_class=reads(confirmation("container-rollback"), body=fields(backupId=TEXT)),
+    responses=problems(400, 404, 409, 413, 415, 428, 501, _200=document(RolledBack, "Rolled back")),
 )
 async def rollback(request: ApiRequest, container_id: FromPath[str]) -> RolledBack:
     """Go back to a backup: `{"backupId": …}`, or the newest one. Answers at the end."""

@@ -10,7 +10,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath
 
 from drydock.api.access import READ, UPDATE, confirmed
-from drydock.api.openapi import confirmation, problems, reads
+from drydock.api.openapi import TEXTS, confirmation, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core import dependencies as deps
 from drydock.core.errors import BadRequest
@@ -60,8 +60,8 @@ def _waves(members: Sequence[Member]) -> list[dict[str, Any]]:
     opt=UPDATE,
     status_code=200,
     guards=[confirmed("dependency-group-update")],
-    operation_class=reads(confirmation("dependency-group-update")),
-    responses=problems(400, 404, 409, 428),
+    operation_class=reads(confirmation("dependency-group-update"), body=fields(expectedContainerIds=TEXTS)),
+    responses=problems(400, 404, 409, 413, 415, 428),
 )
 async def update(request: ApiRequest, root_id: FromPath[str]) -> dict[str, Any]:
     """Update a group wave by wave."""

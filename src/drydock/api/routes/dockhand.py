@@ -64,7 +64,7 @@ async def snapshot_of_stats(request: ApiRequest) -> HostSnapshot:
     opt=READ,
     media_type=EVENTS,
     operation_class=reads(ENV),
-    responses=problems(405, _200=document(str, "Event stream")),
+    responses=problems(405, _200=document(str, "Event stream", media_type=EVENTS)),
 )
 async def stream(request: ApiRequest) -> Stream:
     """One round over all running containers: `stat` for each, `error` if it failed, then `done` and the end."""

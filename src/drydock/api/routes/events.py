@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from drydock.api.access import READ
+from drydock.api.envelope import Problem
 from drydock.api.network import header
 from drydock.api.openapi import TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
@@ -56,7 +57,13 @@ async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> A
     opt=READ,
     status_code=202,
     operation_class=reads(body=fields("clientId", "clientToken", clientId=TEXT, clientToken=TEXT)),
-    responses=problems(400, 413, 415, _202=document(Outcome, "Taken note of"), _403=document(Outcome, "Not yours")),
+    responses=problems(
+        400,
+        413,
+        415,
+        _202=document(Outcome, "Taken note of"),
+        _403=document(Outcome | Problem, "Not yours, or not allowed"),
+    ),
 )
 async def acknowledge(request: ApiRequest, operation_id: FromPath[str]) -> Response[Outcome]:
     """A browser is ready to lose the server for a while."""

@@ -71,7 +71,7 @@ def selection(query: Query, *, tail: int) -> Selection:
     "/logs",
     opt=READ,
     operation_class=reads(*PARAMETERS, parameter("timestamps", "Prefix each line", enum=["true", "false"])),
-    responses=problems(404, 413, _200=document(str, "The log as text")),
+    responses=problems(404, 413, _200=document(str, "The log as text", media_type=f"{TEXT}; charset=utf-8")),
     media_type=TEXT,
 )
 async def download(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:

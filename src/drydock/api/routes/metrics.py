@@ -35,7 +35,7 @@ async def _admit(request: ApiRequest) -> None:
     """The token when one is set, else the API's credentials, else everybody."""
     services = request.services
     if services.metrics_token is not None:
-        _check_token(header(request.scope, b"authorization") or "", services.metrics_token)
+        await _check_token(request, header(request.scope, b"authorization") or "", services.metrics_token)
     elif services.settings.metrics_auth:
         caller = await caller_now(request)
         if caller is None:
@@ -44,11 +44,15 @@ async def _admit(request: ApiRequest) -> None:
         admit_scope(caller, "read")
 
 
-def _check_token(authorization: str, token: Secret) -> None:
+async def _check_token(request: ApiRequest, authorization: str, token: Secret) -> None:
+    """The right token passes even from a locked address; a wrong one counts against it, as an API key does."""
     scheme, _, given = authorization.partition(" ")
     right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.reveal().strip().encode())
-    if scheme.lower() != "bearer" or not right:
-        raise Unauthorized()
+    if scheme.lower() == "bearer" and right:
+        return
+    if given.strip() and request.services.auth is not None:
+        await request.services.auth.refused(given.strip(), "metrics", "Unknown metrics token", request.address)
+    raise Unauthorized()
 
 
 router = Router("/", route_handlers=[metrics])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Response, Router, delete, get, post
@@ -13,7 +13,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from drydock.api.access import READ, WATCH, limited, spend
-from drydock.api.openapi import PAGING, document, parameter, problems, reads
+from drydock.api.openapi import PAGING, TEXTS, document, fields, one_of, parameter, problems, reads
 from drydock.api.query import links, page
 from drydock.api.request import ApiRequest
 from drydock.api.streams import SSE_HEADERS, Channel, frame, pump, sse
@@ -23,6 +23,7 @@ from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
 from drydock.security import model
 from drydock.security.build import SecurityRoom
 from drydock.security.cycles import Cycle
+from drydock.security.documents import Document
 from drydock.security.model import FORMATS, SbomFormat, Scan
 from drydock.security.overview import Group, overview
 from drydock.security.overview import page as cut_page
@@ -34,15 +35,6 @@ BARE: dict[str, SbomFormat] = {
     "application/vnd.cyclonedx+json": "cyclonedx-json",
 }
 EXTENSIONS: dict[str, str] = {"spdx-json": "spdx", "cyclonedx-json": "cyclonedx"}
-NOT_SCANNED: dict[str, Any] = {
-    "scanner": None,
-    "scannedAt": None,
-    "status": "not-scanned",
-    "blockSeverities": [],
-    "blockingCount": 0,
-    "summary": msgspec.to_builtins(model.NOTHING_FOUND),
-    "vulnerabilities": [],
-}
 LEVELS = ("critical", "high", "all")
 SCAN_ALL_LIMIT = "Bulk scan rate limit exceeded. Max 1 per 60 seconds."
 UNSUPPORTED = "Unsupported SBOM format. Supported values: spdx-json, cyclonedx-json"
@@ -60,6 +52,18 @@ class VulnerabilityPage(msgspec.Struct, rename="camel", omit_defaults=True, kw_o
     has_more: bool
     images: list[Group]
     links: dict[str, str] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_links")
+
+
+class NotScanned(msgspec.Struct, frozen=True, rename="camel"):
+    """What stands for the scan of an image that was never scanned."""
+
+    scanner: None = None
+    scanned_at: None = None
+    status: Literal["not-scanned"] = "not-scanned"
+    block_severities: tuple[str, ...] = ()
+    blocking_count: int = 0
+    summary: model.Summary = model.NOTHING_FOUND
+    vulnerabilities: tuple[str, ...] = ()
 
 
 class Started(msgspec.Struct, rename="camel"):
@@ -111,7 +115,7 @@ async def list_vulnerabilities(request: ApiRequest) -> Response[bytes]:
     "/{container_id:str}/vulnerabilities",
     opt=READ,
     operation_class=reads(parameter("target", "Which image", enum=["current", "update"])),
-    responses=problems(404, _200=document(Scan, "The latest scan")),
+    responses=problems(404, _200=document(Scan | NotScanned, "The latest scan")),
 )
 async def vulnerabilities(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
     """The latest scan of one container; `target=update` that of its candidate."""
@@ -120,7 +124,7 @@ async def vulnerabilities(request: ApiRequest, container_id: FromPath[str]) -> R
         found = security.get("updateScan")
     else:
         found = security.get("scan") or security.get("updateScan")
-    return Response(msgspec.json.encode(found or NOT_SCANNED), media_type=JSON)
+    return Response(msgspec.json.encode(found or NotScanned()), media_type=JSON)
 
 
 @post(
@@ -142,6 +146,7 @@ async def scan(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
     "/scan-all",
     opt=WATCH,
     status_code=202,
+    operation_class=reads(body=fields(containerIds=TEXTS, severity=one_of(*LEVELS))),
     responses=problems(400, 413, 415, _202=document(Started, "Started")),
 )
 async def scan_all(request: ApiRequest) -> Response[Any]:
@@ -250,8 +255,9 @@ async def stop_scan(request: ApiRequest, cycle_id: FromPath[str]) -> dict[str, s
     operation_class=reads(
         parameter("format", "Format of the document", enum=FORMATS),
         parameter("raw", "The bare document instead of the envelope", kind=OpenAPIType.BOOLEAN),
+        bare=tuple(BARE),
     ),
-    responses=problems(400, 404, 503),
+    responses=problems(400, 404, 503, _200=document(Document, "The document in its envelope")),
 )
 async def sbom(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
     """What is in the image of this container. `Accept: application/spdx+json` gives the bare document."""

@@ -88,7 +88,12 @@ async def container_stats(request: ApiRequest, container_id: FromPath[str]) -> C
     return await stats_of(request.services).read(container_id)
 
 
-@get("/stats/stream", opt=READ, media_type=EVENTS, responses=problems(404, _200=document(str, "Event stream")))
+@get(
+    "/stats/stream",
+    opt=READ,
+    media_type=EVENTS,
+    responses=problems(404, _200=document(str, "Event stream", media_type=EVENTS)),
+)
 async def container_stream(request: ApiRequest, container_id: FromPath[str]) -> Stream:
     """Events `dd:container-stats` with each new snapshot, and `dd:heartbeat` every 15 s."""
     stats = stats_of(request.services)
@@ -102,7 +107,12 @@ async def fleet_stats(request: ApiRequest) -> FleetStats:
     return FleetStats(data=await stats_of(request.services).fleet.read())
 
 
-@get("/summary/stream", opt=READ, media_type=EVENTS, responses=problems(_200=document(str, "Event stream")))
+@get(
+    "/summary/stream",
+    opt=READ,
+    media_type=EVENTS,
+    responses=problems(_200=document(str, "Event stream", media_type=EVENTS)),
+)
 async def fleet_stream(request: ApiRequest) -> Stream:
     """Events `dd:stats-summary` now and after each round, and `dd:heartbeat` every 15 s."""
     return sse(live(request.services, tick_frame, stats_of(request.services).fleet.joined))

@@ -11,7 +11,7 @@ from litestar import Response, Router, get
 from drydock.api.access import PUBLIC, READ
 from drydock.api.envelope import JSON_TYPE
 from drydock.api.network import PROXY_ADVICE
-from drydock.api.openapi import document, problems
+from drydock.api.openapi import complete, document, problems
 from drydock.api.request import ApiRequest
 from drydock.api.services import CurlOverride, LegacyInputs, Services
 from drydock.api.settings import ServerSettings
@@ -147,7 +147,7 @@ def _encoded(request: ApiRequest) -> Any:
     """The document as bytes, made at the first request."""
     state = request.app.state
     if "openapi" not in state:
-        state["openapi"] = msgspec.json.encode(request.app.openapi_schema.to_schema())
+        state["openapi"] = msgspec.json.encode(complete(request.app.openapi_schema.to_schema()))
     return state["openapi"]
 
 

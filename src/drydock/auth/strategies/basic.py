@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from drydock.auth.lockout import Locked, Lockout
+from drydock.auth.lockout import Locked, Lockout, normal
 from drydock.auth.passwords import PasswordHash, verify
 from drydock.auth.report import LoginAttempt, Outcome, Report
 from drydock.auth.roles import Role
@@ -52,7 +52,10 @@ class Guess(NamedTuple):
 
 
 class Passwords:
-    """All users with a password. `bucket` turns an address into the key under which it is counted."""
+    """All users with a password. `bucket` turns an address into the key under which it is counted.
+
+    `verifier` compares a password with a hash; it is called in a thread.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,9 @@ class Passwords:
         *,
         at_once: int = 2,
         bucket: Callable[[str], str] = str,
+        verifier: Callable[[PasswordHash, str], bool] = verify,
     ) -> None:
+        self._verify = verifier
         self.users = tuple(users)
         self.lockout = lockout
         self._clock = clock
@@ -131,7 +136,7 @@ class Passwords:
         return found
 
     async def _verified(self, guess: Guess) -> BasicUser | None:
-        """The user whose password this is. An unknown name costs as much time as a known one."""
+        """The user whose password this is. An unknown name costs as much time as one of the known ones."""
         if self._running >= self._at_once:
             raise TooManyLogins(headers={"Retry-After": "1"})
         named = [user for user in self.users if _same(user.user, guess.user)]
@@ -139,17 +144,24 @@ class Passwords:
             self._report.unknown_user()
         self._running += 1
         try:
-            for user in named or self.users[:1]:
-                if await asyncio.to_thread(verify, user.hash, guess.password) and named:
+            for user in named or self._stand_in(guess.user):
+                if await asyncio.to_thread(self._verify, user.hash, guess.password) and named:
                     return user
             return None
         finally:
             self._running -= 1
 
+    def _stand_in(self, name: str) -> Sequence[BasicUser]:
+        """Whose hash an unknown name is checked against: always the same one, so that repeating tells nothing."""
+        if not self.users:
+            return ()
+        number = hmac.new(self._key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+        return (self.users[int.from_bytes(number[:8], "big") % len(self.users)],)
+
     def _recent(self, guess: Guess) -> bool:
         """Whether a refusal of this guesser was told within the last minute: a flood must not fill the audit log."""
         now = self._clock.monotonic()
-        key = f"{guess.address}\n{guess.user}"
+        key = f"{guess.address}\n{normal(guess.user)}"
         told = self._told.get(key)
         if told is not None and now - told < QUIET_S:
             return True

@@ -188,11 +188,16 @@ class OidcStrategy:
             raise OidcFailure()
         return self._admitted({**claims, **info})
 
+    def remembers(self, token: str) -> bool:
+        """Whether this token was good within the last minute."""
+        held = self._bearers.get(_mark(token))
+        return held is not None and held[0] is not None and self._clock.monotonic() - held[1] < BEARER_S
+
     async def bearer(self, token: str) -> Identity | None:
         """Who presents this access token, asked of the provider at most once a minute; None when refused."""
         if not BEARER.fullmatch(token) or not _meant_for(token, self.config.client_id):
             return None
-        mark = hashlib.sha256(token.encode()).digest()
+        mark = _mark(token)
         held = self._bearers.get(mark)
         if held is not None and self._clock.monotonic() - held[1] < BEARER_S:
             return held[0]
@@ -215,6 +220,10 @@ class OidcStrategy:
             log.warning("auth.oidc_refused", provider=self.name, user=user, reason="no allowed user, group or role")
             raise OidcFailure()
         return Identity(user=user, role=role)
+
+
+def _mark(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _user_name(claims: Mapping[str, Any], claim: str | None) -> str:
