@@ -15,7 +15,8 @@ from drydock.core.audit import AuditFilter
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
 from drydock.updates.actions import Action
-from fakes.engine import Fault
+from fakes.clock import FakeClock
+from fakes.engine import FakeEngine, Fault
 
 MISSING = "f" * 64
 CONFIRM = {"X-DD-Confirm-Action": "container-rollback"}
@@ -748,6 +749,43 @@ async def test_a_sick_container_goes_back_by_itself_within_its_window(host: Host
     newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
     assert newest["rollbackReason"] == "Health check failed after the update"
     assert ("auto-rollback", "success") in await audit(host)
+
+
+@pytest.mark.parametrize("sick", [True, False])
+async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path: Path, sick: bool) -> None:
+    labels = {"dd.rollback.auto": "true", "dd.rollback.window": "400000", "dd.rollback.interval": "40000"}
+    async with serve(tmp_path, FakeEngine(FakeClock(longest_s=39), podman=True)) as host:
+        host.images()
+        container = await host.container(Labels=labels)
+        old_image, fresh = host.now()["Image"], host.engine.remote["app:2"]
+        host.engine.exec_codes["true"] = 0
+        found = await host.update(container)
+        assert found["status"] == "succeeded", found
+        if sick:
+            host.engine.images[fresh]["_behaviour"] = "unhealthy"
+        for _ in range(11):
+            host.clock.forward(40)
+            await asyncio.sleep(0.05)
+        await host.until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
+        assert host.engine.calls.count("health_check") >= 3
+        await host.until(lambda: not host.updates.service._owned)
+        newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
+        assert newest["status"] == ("rolled-back" if sick else "succeeded")
+
+
+async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path) -> None:
+    labels = {"dd.rollback.auto": "true", "dd.rollback.window": "100000", "dd.rollback.interval": "50000"}
+    async with serve(tmp_path) as host:
+        host.images("slow")
+        container = await host.container(Labels=labels)
+        found = await host.update(container)
+        host.engine._refresh_health = lambda _: None  # type: ignore[method-assign]  # the check hangs from now on
+        host.engine.containers[host.id_of()]["State"]["Health"] = {"Status": "starting"}
+        for _ in range(4):
+            host.clock.forward(50)
+            await asyncio.sleep(0.05)
+        shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
+        assert "nobody knows whether it is well" in shown["warnings"][0]
 
 
 async def test_orphans_of_a_lost_store_are_brought_back(tmp_path: Path) -> None:

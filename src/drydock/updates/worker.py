@@ -141,6 +141,10 @@ class Worker:
             return {}
         return self.namespaces_of(engine).known(engine)
 
+    async def runs_health_checks(self, operation: Operation) -> bool:
+        """Whether the operation's Engine runs health checks by itself. Raises `EngineError`."""
+        return await self._facts.runs_health_checks(self._engine_for(operation.watcher, operation.agent))
+
     def take_seen(self, operation_id: str) -> Seen | None:
         """What the operation saw of the container it made; told once."""
         return self._seen.pop(operation_id, None)
