@@ -57,6 +57,8 @@ class FakeEngine:
         self.containers: dict[str, Document] = {}
         self.images: dict[str, Document] = {}
         self.tags: dict[str, str] = {}
+        self.stuck: set[str] = set()
+        """Containers whose task the Engine lost: once stopped, they cannot be started before the Engine starts anew."""
         self.remote: dict[str, str] = {}
         self.networks: dict[str, Document] = {}
         self.volumes: dict[str, Document] = {}
@@ -160,7 +162,7 @@ class FakeEngine:
         return await self._call("create", lambda: self._create(name, document))
 
     async def start_container(self, ref: str) -> None:
-        await self._call("start", lambda: self._start(self._container(ref)))
+        await self._call("start", lambda: self._start_by_hand(self._container(ref)))
 
     async def stop_container(self, ref: str, *, grace: int | None = None) -> None:
         await self._call("stop", lambda: self._stop(self._container(ref)))
@@ -518,6 +520,11 @@ class FakeEngine:
         self.volumes.setdefault(source, {"Name": source, "anonymous": False, "data": ""})
         facts = {"Type": "volume", "Name": source, "Source": f"/volumes/{source}", "Destination": destination}
         return {**facts, "Driver": "local", "Mode": mode or default_mode, "RW": "ro" not in mode.split(",")}
+
+    def _start_by_hand(self, container: Document) -> None:
+        if container["Id"] in self.stuck and not container["State"]["Running"]:
+            raise EngineError(f"task {container['Id']}: already exists", engine_status=500)
+        self._start(container)
 
     def _start(self, container: Document) -> None:
         if container["State"]["Running"]:

@@ -184,6 +184,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     intent: str | None = None
     intent_target: str | None = None
     stop_in_doubt: bool = False
+    stuck_container_id: str | None = None
     dependents: list[Dependent] = []
     dependents_due: bool = False
     follow_up_due: bool = False
@@ -240,6 +241,7 @@ _AFTERWARDS = frozenset(
         "recovery",
         "recovered_at",
         "old_container_id",
+        "stuck_container_id",
         "dependents_due",
         "follow_up_due",
         "monitor_until",

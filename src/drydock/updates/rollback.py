@@ -6,6 +6,7 @@ nobody knows is looked up, never guessed.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -44,6 +45,7 @@ from drydock.updates.options import PlanOptions
 from drydock.updates.references import split_tag
 
 LONGEST_DELAY_S = 60.0
+_STUCK = re.compile(r"task \S+ already exists")
 
 
 class RestoreFailed(StepFailed):
@@ -118,6 +120,8 @@ def restore_patiently(operation: Operation, options: PlanOptions) -> Plan[Operat
 def restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """One attempt to have exactly the old container, named, armed and running as before. Raises what went wrong."""
     yield from dispose_of_new(operation, options)
+    if operation.stuck_container_id is not None:
+        operation = yield from _stand_in(operation, options)
     old = yield from find_old(operation)
     if old is None:
         operation, old = yield from _rebuild(operation)
@@ -126,7 +130,13 @@ def restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     yield from _rename_back(operation, old)
     yield from arm(operation, old)
     if operation.old_container_was_running and operation.source != "dependent":
-        yield from ensure_running(old["Id"], options)
+        try:
+            yield from ensure_running(old["Id"], options)
+        except EngineError as error:
+            if not _STUCK.search(error.message) or operation.temp_name is None or operation.old_spec is None:
+                raise
+            operation = yield record(stuck_container_id=old["Id"])
+            operation = yield from _stand_in(operation, options)
     for dependent in operation.dependents:
         if dependent.running:
             yield from _start_again(dependent.id)
@@ -216,6 +226,41 @@ def _start_again(container: str) -> Plan[None]:
 
 
 # ── an old container that no longer exists ──────────────────────────────────────────────────────────────────────────
+
+
+def _stand_in(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """Create anew an old container that the Engine cannot start any more; it goes when the other one runs.
+
+    After a crash of the daemon in the middle of a stop, containerd may keep a task that no container belongs to: every
+    start of that container then fails with `task … already exists`, until containerd is started anew.
+    """
+    stuck = yield from look(operation.stuck_container_id or "")
+    if stuck is not None and stuck["State"].get("Running"):
+        return (yield from _cured(operation, stuck))
+    if stuck is not None and stuck["Name"].lstrip("/") == operation.old_name:
+        yield from _disarm(stuck)
+        yield Rename(stuck["Id"], operation.temp_name or "")
+    operation, fresh = yield from _rebuild(operation)
+    if operation.old_container_was_running:
+        yield from ensure_running(fresh["Id"], options)
+    if stuck is not None:
+        with suppress(EngineNotFound):
+            yield Remove(stuck["Id"])
+    operation = yield record(stuck_container_id=None)
+    return operation
+
+
+def _cured(operation: Operation, stuck: Document) -> Plan[Operation]:
+    """The daemon was started anew meanwhile, and the container with it: nothing has to stand in for it."""
+    if (stand_in := (yield from find(f"{REBUILT_LABEL}={operation.id}"))) is not None:
+        yield Remove(stand_in, force=True)
+    operation = yield record(old_container_id=stuck["Id"], stuck_container_id=None)
+    return operation
+
+
+def _disarm(stuck: Document) -> Plan[None]:
+    if ((stuck.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") not in (None, "", "no"):
+        yield SetRestartPolicy(stuck["Id"], {"Name": "no"})
 
 
 def _rebuild(operation: Operation) -> Plan[tuple[Operation, Document]]:

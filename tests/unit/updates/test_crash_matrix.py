@@ -124,6 +124,14 @@ async def cannot_start(bench: Bench) -> list[Operation]:
 
 
 @scenario
+async def old_one_cannot_be_started_again(bench: Bench) -> list[Operation]:
+    images(bench, "exits", check=False)
+    container = await bench.container(HostConfig=ALWAYS)
+    bench.engine.stuck.add(container)
+    return [await bench.accept(container)]
+
+
+@scenario
 async def host_network(bench: Bench) -> list[Operation]:
     images(bench)
     return [await bench.accept(await bench.container(HostConfig={"NetworkMode": "host", **ALWAYS}))]
