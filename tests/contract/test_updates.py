@@ -683,6 +683,7 @@ async def test_one_replica_of_a_service_stands_for_all_where_the_action_wants_th
         assert ["warnings" in row for row in rows] == [False, True]
         assert host.now("web-1")["Config"]["Image"] == "app:2"
         assert host.now("web-2")["Config"]["Image"] == "app:1"
+        assert ("compose-updated", "success") in await audit(host)
     assert file.read_text() == "services:\n  web:\n    image: app:2\n"
 
 

@@ -258,6 +258,8 @@ def _write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
             if options.block_on_file:
                 raise
             yield Notice("compose-sync-failed", error.message)
+        else:
+            yield Notice("compose-updated", edit.path)
 
 
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────

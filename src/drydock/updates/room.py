@@ -52,6 +52,9 @@ class NotSelf:
         return True
 
 
+GOOD_NEWS = frozenset({"compose-updated"})
+"""Notices of a plan that tell of no trouble."""
+
 NO_GATE, NOT_SELF, NO_METER = NoGate(), NotSelf(), NoMeter()
 
 
@@ -160,7 +163,8 @@ def _surroundings(
     ports: Ports, hooks: Hooks, backups: Backups, actions: Actions, folders: OwnFolders, aftermath: Aftermath
 ) -> PlanSurroundings:
     def tell(row: Operation, action: str, text: str) -> None:
-        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, "error", text))
+        status = "success" if action in GOOD_NEWS else "error"
+        ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, status, text))
 
     return PlanSurroundings(
         pull_auth=ports.pull_auth,

@@ -131,7 +131,8 @@ class PlanSurroundings:
 
     def notice(self, operation: Operation, action: str, text: str) -> None:
         """Log, and hand on to whoever writes the audit."""
-        log.warning("update.notice", operation=operation.id, action=action, text=text)
+        tell = log.info if action == "compose-updated" else log.warning
+        tell("update.notice", operation=operation.id, action=action, text=text)
         self._tell(operation, action, text)
 
 
