@@ -12,6 +12,7 @@ import pytest
 
 from contract.updating import LOCAL, Host, serve
 from drydock.core.audit import AuditFilter
+from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
 from drydock.updates.actions import Action
@@ -386,6 +387,36 @@ async def test_rollback_wants_a_confirmation_and_a_backup(host: Host) -> None:
     unknown = await host.api.post(f"/containers/{container}/rollback", headers=CONFIRM, json={"backupId": "x"})
     assert (unknown.status_code, unknown.json()["error"]) == (404, "Backup not found for this container")
     assert host.id_of() == container
+
+
+async def test_a_backup_of_another_container_is_not_found(host: Host) -> None:
+    await host.update(await host.container())
+    await host.update(await host.container("db"))
+    backups = (await host.api.get("/containers/backups", params={"containerName": "db"})).json()["data"]
+    body, before = {"backupId": backups[0]["id"]}, host.id_of()
+    answer = await host.api.post(f"/containers/{before}/rollback", headers=CONFIRM, json=body)
+    assert (answer.status_code, answer.json()["error"]) == (404, "Backup not found for this container")
+    assert host.id_of() == before
+
+
+async def test_an_engine_that_restarts_in_the_middle_is_waited_for(host: Host) -> None:
+    """The stop is answered by nobody and the next calls fail: the old container is back once the Engine is."""
+    container = await host.container(HostConfig={"RestartPolicy": {"Name": "always"}})
+
+    class Away(Fault):
+        left = 6
+
+        def before(self, k: int, call: str) -> None:
+            self.left -= call == "stop" or self.left < 6
+            if 0 < self.left < 6:
+                raise EngineUnreachable("Cannot connect to the Docker Engine")
+
+    host.engine.fault = Away()
+    found = await host.update(container)
+    assert (found["status"], found["rollbackReason"]) == ("rolled-back", "Failed to stop the old container"), found
+    assert host.id_of() == container
+    assert host.engine.names() == {"web": "running"}
+    assert host.now()["HostConfig"]["RestartPolicy"]["Name"] == "always"
 
 
 async def test_a_backup_that_does_not_come_up_changes_nothing(host: Host) -> None:
