@@ -23,13 +23,17 @@ from drydock.core.view import ViewContext
 from drydock.docker.api import PullAuth
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
+from drydock.observe.acks import Acknowledgements
 from drydock.observe.audit import Audit
+from drydock.observe.eventstream import EventStream
 from drydock.observe.metrics.catalogue import Metrics
 from drydock.observe.updatereport import UpdateReport
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action
+from drydock.updates.own.identity import OwnProcess
+from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.room import Ports, Updates
 from drydock.updates.room import build as build_updates
 from drydock.updates.settings import UpdateSettings
@@ -75,6 +79,7 @@ class Host:
     api: httpx.AsyncClient
     gate: Gate
     metrics: Metrics
+    services: Services
     facts: dict[str, Any] = field(default_factory=dict)
 
     async def container(
@@ -147,6 +152,7 @@ async def serve(
     *,
     actions: tuple[Action, ...] = (LOCAL,),
     mode: str = "manual",
+    own: Callable[[Acknowledgements], OwnProcess] = lambda _: OUTSIDE,
     **settings: Any,
 ) -> AsyncIterator[Host]:
     """A process on `folder`; leaving the context ends it, the Engine can be given to the next."""
@@ -166,6 +172,8 @@ async def serve(
         ledger = FleetLedger(fleet, bus, clock)
         watcher = Watcher("local", engine, discovery, None, fleet, ledger, bus, clock)  # type: ignore[arg-type]  # checks nothing
         audit = Audit(store.audit, bus)
+        stream = EventStream(clock)
+        acks = Acknowledgements(stream, clock)
         ports = Ports(
             rows=store.operations,
             backups=store.backups,
@@ -183,6 +191,7 @@ async def serve(
             mode=lambda: _word(mode),
             gate=gate,
             meter=UpdateReport(metrics),
+            own=own(acks),
         )
         updates = build_updates(ports, UpdateSettings(**settings), actions)
         await fleet.load()
@@ -196,10 +205,12 @@ async def serve(
             registries=Registries(),
             audit=audit,
             updates=updates,
+            events=stream,
+            acks=acks,
         )
         url = await stack.enter_async_context(serving(build_http(services), services.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
-            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics)
+            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, services)
 
 
 def _note(bus: Bus, events: list[Event]) -> None:

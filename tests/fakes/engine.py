@@ -106,17 +106,31 @@ class FakeEngine:
         return {c["Name"][1:]: c["State"]["Status"] for c in self.containers.values()}
 
     def crash(self) -> None:
-        """SIGKILL and restart of the daemon without live-restore: everything stops, only `always` comes back."""
+        """SIGKILL and restart of the daemon without live-restore: everything stops; what comes back was measured."""
         for container in self.containers.values():
             if container["State"]["Running"]:
                 self._stopped(container, 137)
         for container in list(self.containers.values()):
-            started = container["State"]["Status"] != "created"
-            if started and container["HostConfig"]["RestartPolicy"]["Name"] == "always":
+            if container["State"]["Status"] != "created" and self._revives(container):
                 self._try_start(container)
         for container in list(self.containers.values()):
             if container["HostConfig"]["AutoRemove"] and container["State"]["Status"] == "exited":
                 self._delete(container)
+        self.on_change()
+
+    @staticmethod
+    def _revives(container: Document) -> bool:
+        """Whether a daemon that starts runs a container again: `unless-stopped` does not come back after SIGKILL."""
+        policy = container["HostConfig"]["RestartPolicy"]["Name"]
+        return bool(policy == "always" or (policy == "on-failure" and container["State"]["ExitCode"] != 0))
+
+    def ended(self, container: Document, code: int) -> None:
+        """The process of a running container ended by itself; its restart policy applies."""
+        self._stopped(container, code)
+        policy = container["HostConfig"]["RestartPolicy"]["Name"]
+        if policy in ("always", "unless-stopped") or (policy == "on-failure" and code):
+            container["RestartCount"] += 1
+            self._try_start(container)
         self.on_change()
 
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────────

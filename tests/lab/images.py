@@ -40,18 +40,23 @@ def layer(*files: tuple[str, bytes, int]) -> bytes:
     """An uncompressed layer with busybox, its usual links and `files` (name, content, mode)."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as archive:
-        for name, data, mode in (("bin/busybox", pathlib.Path("/bin/busybox").read_bytes(), 0o755), *files):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), mode
-            archive.addfile(entry, io.BytesIO(data))
-        for applet in APPLETS:
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(link)
-        temporary = tarfile.TarInfo("tmp")
-        temporary.type, temporary.mode = tarfile.DIRTYPE, 0o1777
-        archive.addfile(temporary)
+        busybox_entries(archive, *files)
     return raw.getvalue()
+
+
+def busybox_entries(archive: tarfile.TarFile, *files: tuple[str, bytes, int]) -> None:
+    """Put busybox, its usual links, `files` and an empty `/tmp` into an archive."""
+    for name, data, mode in (("bin/busybox", pathlib.Path("/bin/busybox").read_bytes(), 0o755), *files):
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(data), mode
+        archive.addfile(entry, io.BytesIO(data))
+    for applet in APPLETS:
+        link = tarfile.TarInfo(f"bin/{applet}")
+        link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        archive.addfile(link)
+    temporary = tarfile.TarInfo("tmp")
+    temporary.type, temporary.mode = tarfile.DIRTYPE, 0o1777
+    archive.addfile(temporary)
 
 
 @functools.cache
@@ -95,6 +100,10 @@ class Pusher:
         self._expect(201, self.request("PUT", place, data, {"Content-Type": "application/octet-stream"}))
         return digest
 
+    def mount(self, repository: str, source: str, digest: str) -> None:
+        """Let a repository have a blob that `source` has, without uploading it again."""
+        self._expect(201, self.request("POST", f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}", b""))
+
     def manifest(self, repository: str, reference: str, document: Mapping[str, Any], media_type: str) -> str:
         """Put a manifest under a tag or its digest; its digest."""
         body = json.dumps(document).encode()
@@ -111,22 +120,24 @@ class Pusher:
         created: str = "2026-01-01T00:00:00Z",
         platform: str = "linux/amd64",
         files: Sequence[tuple[str, bytes, int]] = (),
+        packed: tuple[bytes, str] | None = None,
         oci: bool = False,
         media_type: bool = True,
     ) -> str:
         """Push one image under `tags` (none: by digest only); the digest of its manifest.
 
         The same arguments give the same digest: change `created` or `config` for a rebuilt image. `oci` with
-        `media_type=False` leaves the manifest's own `mediaType` out, as some builders do.
+        `media_type=False` leaves the manifest's own `mediaType` out, as some builders do. `packed` is a layer made
+        elsewhere (compressed bytes, digest of the plain ones).
         """
-        packed, plain_digest = _pack(files)
+        compressed, plain_digest = packed or _pack(files)
         kind = OCI_MANIFEST if oci else DOCKER_MANIFEST
         blob = json.dumps(_image_config(config or {}, created, platform, plain_digest)).encode()
         document: dict[str, Any] = {
             "schemaVersion": 2,
             **({"mediaType": kind} if media_type else {}),
             "config": _descriptor(OCI_CONFIG if oci else DOCKER_CONFIG, blob, self.blob(repository, blob)),
-            "layers": [_descriptor(OCI_LAYER if oci else DOCKER_LAYER, packed, self.blob(repository, packed))],
+            "layers": [_descriptor(OCI_LAYER if oci else DOCKER_LAYER, compressed, self.blob(repository, compressed))],
         }
         return self._publish(repository, tags, document, kind)
 

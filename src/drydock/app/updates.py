@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,22 @@ import msgspec
 import structlog
 
 from drydock.api.services import Services
+from drydock.app.light import engine_settings
 from drydock.app.scanning import UpdateGate
 from drydock.app.triggers import families
 from drydock.clock import Clock
 from drydock.config.load import Settings
+from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import EngineUnreachable
 from drydock.core.model import Container
+from drydock.core.operation import Operation
 from drydock.core.reference import parse
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.observe.acks import Acknowledgements
 from drydock.observe.updatereport import UpdateReport
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
@@ -31,6 +35,7 @@ from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.compose.files import unusable
+from drydock.updates.own.identity import OwnContainer, Route, signs
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
@@ -39,7 +44,7 @@ from drydock.watch.watcher import Watcher
 
 log = structlog.get_logger("app")
 
-_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/|docker[-/]([0-9a-f]{64})")
+FINALIZE_PATH = "/api/v1/internal/self-update/finalize"
 
 
 class FleetContext:
@@ -80,27 +85,38 @@ def update_settings(settings: Settings) -> UpdateSettings:
     )
 
 
-class OwnContainer:
-    """Whether a container is the one this process runs in."""
+def own_container(
+    settings: Settings, hosts: Hosts, acks: Acknowledgements | None, updates: UpdateSettings
+) -> OwnContainer:
+    """What this process knows of the container it runs in."""
+    server = settings.server
 
-    def __init__(self, own_id: str | None) -> None:
-        self._own_id = own_id
+    async def announce(operation: Operation) -> None:
+        if acks is not None:
+            await acks.announce(operation.id, requires_ack=True)
 
-    def is_self(self, container: Container) -> bool:
-        return container.id == self._own_id
+    scheme = "https" if server.tls_enabled else "http"
+    return OwnContainer(
+        signs(_text("/proc/self/mountinfo"), _text("/proc/self/cgroup"), socket.gethostname()),
+        hosts.engine_for,
+        {one.name: _route(one) for one in settings.watchers},
+        announce=announce,
+        finalize_url=f"{scheme}://127.0.0.1:{server.port}{FINALIZE_PATH}" if server.enabled else "",
+        grace_ms=updates.liveness_grace_ms,
+    )
 
-    def possible(self, container: Container) -> bool:
-        """Replacing the very process that does the replacing needs a helper container, which is not offered yet."""
-        del container
-        return False
+
+def _text(path: str) -> str:
+    file = Path(path)
+    return file.read_text(errors="replace") if file.exists() else ""
 
 
-def own_container_id(mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The id of the container this process runs in, from its mounts; None outside of one."""
-    if not mountinfo.exists():
-        return None
-    match = _OWN_ID.search(mountinfo.read_text(errors="replace"))
-    return (match[1] or match[2]) if match else None
+def _route(watcher: WatcherSettings) -> Route:
+    """How a helper container would reach the watcher's Engine."""
+    found = engine_settings(watcher)
+    protocol = found.protocol or ("https" if found.tls else "http")
+    guarded = found.tls or found.auth.given or protocol == "https"
+    return Route(socket=found.socket, host=found.host, port=found.port, protocol=protocol, guarded=guarded)
 
 
 class Hosts:
@@ -179,6 +195,7 @@ def build_updates(
     Subscribes to the bus, so call it before the bus runs, and after the preferences were built.
     """
     fleet, clock = services.fleet, services.clock
+    behaviour = update_settings(settings)
     hosts = Hosts(watching, clock, supervisor)
     actions, problems = register(families(settings).for_updates(), unusable)
     for problem in problems:
@@ -209,13 +226,13 @@ def build_updates(
         mode=mode,
         gate=UpdateGate(gate, fleet, Artifacts(registries), hosts.engine_for),
         gate_facts=lambda _: dict(gate_facts),
-        identity=OwnContainer(own_container_id()),
+        own=own_container(settings, hosts, services.acks, behaviour),
         window_open=hosts.window_open,
         meter=UpdateReport(services.metrics) if services.metrics else NO_METER,
         namespaces_of=hosts.namespaces_of,
         known_facts=hosts.known_facts,
     )
-    services.updates = updates = build(ports, update_settings(settings), actions)
+    services.updates = updates = build(ports, behaviour, actions)
     context.window_open = hosts.window_open
     context.updates = updates
     bus.subscribe("automatic-updates", updates.automatic.on_checks, ChecksFinished)

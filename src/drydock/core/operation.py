@@ -132,6 +132,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     """One row of the journal. Times are epoch milliseconds; `public` renders them.
 
     Everything below the second blank line is private: it is needed for recovery and never leaves the server.
+    `by_helper`: this process cannot do it alone, for it would stop itself or its way to the Engine (updates.md §13).
     """
 
     id: str
@@ -200,6 +201,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     attempt: int = 0
     owner_boot_id: str | None = None
     secret_hash: str | None = None
+    by_helper: bool = False
+    helper_id: str | None = None
 
     @property
     def active(self) -> bool:

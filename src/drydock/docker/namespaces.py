@@ -29,25 +29,36 @@ class Namespaces:
 
     def learn(self, engine: Engine, inspected: Document) -> None:
         """Remember what an inspected container hangs on."""
-        known = self._known.setdefault(id(engine), {})
-        known[inspected["Id"]] = shared_with(inspected)
-        if len(known) > MOST:
-            known.pop(next(iter(known)))
+        self._keep(engine, inspected["Id"], shared_with(inspected))
 
     def known(self, engine: Engine) -> Mapping[str, frozenset[str]]:
         """By container id, what it hangs on; containers never inspected are missing."""
         return self._known.get(id(engine), {})
 
+    async def explore(self, engine: Engine) -> None:
+        """Inspect every container that was never seen. Raises `EngineError`."""
+        await self._ask(engine, await engine.list_containers(all=True))
+
     async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
         """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""
-        known = self._known.get(id(engine), {})
-        now = {
-            entry["Id"]: known[entry["Id"]] if entry["Id"] in known else await _references(engine, entry["Id"])
-            for entry in entries
-            if entry["Id"] != owner["Id"]
-        }
-        self._known[id(engine)] = now
-        return [_dependent(entry) for entry in entries if joins(now.get(entry["Id"], ()), owner)]
+        others = [entry for entry in entries if entry["Id"] != owner["Id"]]
+        known = await self._ask(engine, others)
+        return [_dependent(entry) for entry in others if joins(known[entry["Id"]], owner)]
+
+    async def _ask(self, engine: Engine, entries: Sequence[Document]) -> dict[str, frozenset[str]]:
+        """What each of `entries` hangs on."""
+        found: dict[str, frozenset[str]] = {}
+        for identity in (entry["Id"] for entry in entries):
+            known = self.known(engine).get(identity)
+            found[identity] = await _references(engine, identity) if known is None else known
+            self._keep(engine, identity, found[identity])
+        return found
+
+    def _keep(self, engine: Engine, container: str, hangs_on: frozenset[str]) -> None:
+        known = self._known.setdefault(id(engine), {})
+        known[container] = hangs_on
+        if len(known) > MOST:
+            known.pop(next(iter(known)))
 
 
 async def _references(engine: Engine, container: str) -> frozenset[str]:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_a
 from drydock.core.errors import ConfigError
 from drydock.store import migrations
 from drydock.store.location import Location, StoreSettings
+from drydock.store.stepback import step_back
 
 log = structlog.get_logger("store")
 
@@ -121,8 +122,11 @@ def _check_and_copy(location: Location) -> None:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise location.corrupt(verdict)
+    connection.close()
+    step_back(location)
+    with sqlite3.connect(location.file) as connection:
         revision = migrations.revision_of(connection)
-        if revision is not None and revision != migrations.HEAD:
+        if revision is not None and revision < migrations.HEAD:
             _copy(connection, location, revision)
     connection.close()
 

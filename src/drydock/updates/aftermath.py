@@ -197,14 +197,14 @@ class Aftermath:
     # ── tidying ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _post_hook(self, row: Operation) -> None:
-        if row.source != "dependent":
+        if row.source != "dependent" and not row.by_helper:
             await self._hooks.post(row)
 
     async def _tidy(self, row: Operation) -> None:
         await self._backups.prune(row)
 
     async def _watch_health(self, row: Operation) -> None:
-        if self.monitor is not None and row.source != "dependent":
+        if self.monitor is not None and row.source != "dependent" and not row.by_helper:
             await self.monitor.begin(row)
 
 

@@ -208,6 +208,24 @@ class CurrentRow(Effect, frozen=True):
     """→ the whole row as it is now, without writing it."""
 
 
+class Reread(Effect, frozen=True):
+    """→ the row as the journal has it, which somebody else may have ended."""
+
+
+class WhoAmI(Effect, frozen=True):
+    """→ id of the container this process runs in, or None outside of one on this Engine."""
+
+
+class HelperFor(Effect, frozen=True):
+    """→ `own.helper.Helper`: how to create the container that does what this process cannot. Raises `StepFailed`."""
+
+    old: Document
+
+
+class Announce(Effect, frozen=True):
+    """Tell browsers that the server is about to go, and wait for one of them."""
+
+
 class Duplicate(Effect, frozen=True):
     """Whether somebody else's operation explains why the container is gone (updates.md §4) → bool."""
 

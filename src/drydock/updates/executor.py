@@ -22,6 +22,7 @@ from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
+from drydock.updates.own.helper import Helper
 
 log = structlog.get_logger("updates")
 
@@ -48,6 +49,14 @@ class Surroundings(Protocol):
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None: ...
     async def write_file(self, edit: FileEdit) -> None: ...
     def notice(self, operation: Operation, action: str, text: str) -> None: ...
+
+
+class OwnSide(Protocol):
+    """What a plan may ask about this very process (`updates.own`). May raise errors of `core.errors`."""
+
+    async def container_id(self, engine: Engine) -> str | None: ...
+    async def helper(self, operation: Operation, engine: Engine, old: Document) -> Helper: ...
+    async def announce(self, operation: Operation) -> None: ...
 
 
 KnownFacts = Callable[[Engine], HostFacts | None]
@@ -121,6 +130,7 @@ class Executor:
         surroundings: Surroundings,
         facts: EngineFacts,
         namespaces: Namespaces,
+        own: OwnSide,
     ) -> None:
         self._id = operation.id
         self._last = operation
@@ -164,6 +174,10 @@ class Executor:
             fx.WriteFile: lambda e: surroundings.write_file(e.edit),
             fx.Record: self._record,
             fx.CurrentRow: self._current,
+            fx.Reread: self._reread,
+            fx.WhoAmI: lambda _: own.container_id(engine),
+            fx.HelperFor: lambda e: own.helper(self._row(), engine, e.old),
+            fx.Announce: lambda _: own.announce(self._row()),
             fx.Duplicate: lambda _: journal.is_duplicate(self._row()),
             fx.Stranger: self._stranger,
             fx.Requeue: lambda _: journal.requeue(self._id),
@@ -253,6 +267,10 @@ class Executor:
 
     async def _current(self, _: fx.CurrentRow) -> Operation:
         return self._row()
+
+    async def _reread(self, _: fx.Reread) -> Operation:
+        self._last = await self._journal.get(self._id) or self._last
+        return self._last
 
     async def _stranger(self, effect: fx.Stranger) -> bool:
         return await self._journal.get(effect.operation_id) is None

@@ -54,10 +54,11 @@ DEPENDENTS_FIRST = "dependent containers"
 """How Podman words it that a container cannot be removed while others share its namespaces."""
 
 Stage = Callable[[Operation, PlanOptions], Plan[None]]
+Finish = Callable[[Operation, PlanOptions], Plan[Operation]]
 
 
-def update(operation: Operation, options: PlanOptions) -> Plan[Operation]:
-    """From an accepted operation to a terminal row."""
+def update(operation: Operation, options: PlanOptions, finish: Finish | None = None) -> Plan[Operation]:
+    """From an accepted operation to a terminal row; `finish` is what follows the rename (`replace`)."""
     try:
         operation = yield from prepare(operation, options)
         yield from _rename(operation)
@@ -69,7 +70,7 @@ def update(operation: Operation, options: PlanOptions) -> Plan[Operation]:
         if _is_gone(error) and (yield Duplicate()):
             return (yield from write(status="expired", phase="expired", last_error=error.message))
         return (yield from write(**_untouched(error)))
-    return (yield from replace(operation, options))
+    return (yield from (finish or replace)(operation, options))
 
 
 def replace(operation: Operation, options: PlanOptions, *, resume: str | None = None) -> Plan[Operation]:
@@ -88,8 +89,8 @@ def replace(operation: Operation, options: PlanOptions, *, resume: str | None = 
 
 def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]:
     stages: list[tuple[str, str, Stage]] = [
-        ("renamed", "create_new_failed", _mark_renamed),
-        ("create", "create_new_failed", _create),
+        ("renamed", "create_new_failed", mark_renamed),
+        ("create", "create_new_failed", create),
     ]
     if operation.old_container_was_running:
         stages += [
@@ -97,7 +98,7 @@ def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]
             ("start", "start_new_failed", _start_new),
             ("verify", "start_new_failed", _verify),
         ]
-    stages.append(("files", "compose_write_failed", _write_files))
+    stages.append(("files", "compose_write_failed", write_files))
     names = [name for name, _, _ in stages]
     return [(code, stage) for _, code, stage in stages[names.index(resume) if resume else 0 :]]
 
@@ -115,6 +116,8 @@ def _untouched(error: DrydockError) -> dict[str, Any]:
 
 
 def _without_change(operation: Operation, end: StepFailed) -> dict[str, Any]:
+    if isinstance(end, DryRun) and operation.kind == "self-update":
+        return {"status": "expired", "phase": "expired", "last_error": end.message}
     if isinstance(end, DryRun):
         return {"status": "succeeded", "phase": "dryrun"}
     if operation.kind == "container-rollback":
@@ -154,12 +157,14 @@ def _after_failed_rename(operation: Operation, error: EngineError) -> Plan[None]
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _mark_renamed(_: Operation, __: PlanOptions) -> Plan[None]:
+def mark_renamed(_: Operation, __: PlanOptions) -> Plan[None]:
+    """The old container has its temporary name; the last but one point at which a cancel is honoured."""
     yield from reach("renamed")
     yield from stop_if_cancelled()
 
 
-def _create(operation: Operation, _: PlanOptions) -> Plan[None]:
+def create(operation: Operation, _: PlanOptions) -> Plan[None]:
+    """The new container under the name, on all its networks, not started."""
     assert operation.new_spec is not None
     created: str = yield Create(operation.old_name or operation.container_name, operation.new_spec)
     yield record(new_container_id=created)
@@ -249,7 +254,7 @@ def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
         yield from healthy(document, options)
 
 
-def _write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
+def write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
     """Compose files change when the new container is good; only `block` lets a failure undo the update."""
     for edit in operation.edits:
         try:

@@ -37,6 +37,7 @@ from drydock.updates.effects import (
     Successor,
     Tag,
     Verify,
+    WhoAmI,
     look,
     look_image,
     record,
@@ -210,7 +211,7 @@ def _same_platform(operation: Operation, source: Document | None, target: Docume
 
 def _judged(operation: Operation) -> bool:
     """What is going to be new here is judged by the security gate; what ran before is not."""
-    return operation.source != "dependent" and operation.kind == "container-update"
+    return operation.source != "dependent" and operation.kind != "container-rollback"
 
 
 def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
@@ -229,6 +230,7 @@ def _journal(
     entries: list[Document] = yield ListContainers()
     yield from _networks_exist(old)
     dependents: list[Dependent] = yield Dependents(old, entries)
+    yield from _not_ourselves(dependents)
     replaced, inherited = yield from _references(old)
     told, notes = yield from _in_dockers_words(old, source)
     result = clone(
@@ -301,6 +303,18 @@ def _was_running(operation: Operation, old: Document) -> bool:
         return True
     stopped_since = operation.source == "dependent" or operation.attempt > 0
     return bool(stopped_since and operation.old_container_was_running)
+
+
+def _not_ourselves(dependents: list[Dependent]) -> Plan[None]:
+    """Whoever replaces the container whose network Drydock lives in cuts itself off."""
+    if not dependents:
+        return
+    own: str | None = yield WhoAmI()
+    if any(dependent.id == own for dependent in dependents):
+        raise Refused(
+            "Drydock itself shares a namespace of this container and would be stopped with it: "
+            "update it from outside, for example with `docker compose up -d`",
+        )
 
 
 def _networks_exist(old: Document) -> Plan[None]:

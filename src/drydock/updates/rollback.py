@@ -91,7 +91,8 @@ def _undo_files(operation: Operation) -> Plan[None]:
 def _ending(operation: Operation) -> dict[str, Any]:
     rebuilt = operation.recovery == "rebuilt-from-spec"
     recovery = {"recovery": "restored-old"} if operation.recovered_at and not rebuilt else {}
-    if operation.kind == "container-rollback":
+    never_handed_over = operation.by_helper and operation.rollback_code == "create_new_failed"
+    if operation.kind == "container-rollback" or never_handed_over:
         return {"status": "failed", "phase": "failed", **recovery}
     return {"status": "rolled-back", "phase": "rolled-back", **recovery}
 

@@ -55,6 +55,7 @@ class Rollbacks:
         """
         container = self._fleet.need(container_id)
         backup = self._choose(await self._backups.records.of(audit_key(container)), backup_id)
+        await self._service.refuse_self(container)
         action = admission.need_action(container, self._service.eligibility(container))
         row = await self._service.run_now(container, **rollback_fields(container, backup, action))
         if row.status != "rolled-back":

@@ -29,9 +29,12 @@ from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.locks import Locks
 from drydock.updates.meter import Meter, NoMeter
 from drydock.updates.options import PlanOptions
+from drydock.updates.own.identity import OwnProcess
+from drydock.updates.own.outside import OUTSIDE
+from drydock.updates.own.status import SelfUpdates
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
-from drydock.updates.service import ModeNow, SelfFacts, UpdateService
+from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.settings import UpdateSettings
 from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
 from drydock.updates.sweep import Sweeper
@@ -40,22 +43,10 @@ from drydock.updates.worker import NamespacesOf, Worker
 EngineFor = Callable[[str, str | None], Engine]
 
 
-class NotSelf:
-    """No container is this process."""
-
-    def is_self(self, container: Container) -> bool:
-        del container
-        return False
-
-    def possible(self, container: Container) -> bool:
-        del container
-        return True
-
-
 GOOD_NEWS = frozenset({"compose-updated"})
 """Notices of a plan that tell of no trouble."""
 
-NO_GATE, NOT_SELF, NO_METER = NoGate(), NotSelf(), NoMeter()
+NO_GATE, NO_METER = NoGate(), NoMeter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +69,7 @@ class Ports:
     mode: ModeNow
     gate: Gate = NO_GATE
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
-    identity: SelfFacts = NOT_SELF
+    own: OwnProcess = OUTSIDE
     window_open: Callable[[Container], bool | None] = lambda _: None
     meter: Meter = NO_METER
     namespaces_of: NamespacesOf | None = None
@@ -95,6 +86,7 @@ class Updates:
     previews: Previews
     chains: Chains
     automatic: Automatic
+    self_updates: SelfUpdates
     actions: Actions
 
     async def start(self) -> None:
@@ -127,7 +119,14 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
     surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
     options = _Options(settings, known)
     worker = Worker(
-        journal, ports.clock, ports.engine_for, surroundings, options, ports.namespaces_of, ports.known_facts
+        journal,
+        ports.clock,
+        ports.engine_for,
+        surroundings,
+        options,
+        ports.namespaces_of,
+        ports.known_facts,
+        own=ports.own,
     )
     service = UpdateService(
         journal=journal,
@@ -142,7 +141,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         locks=locks,
         settings=settings,
         mode=ports.mode,
-        identity=ports.identity,
+        own=ports.own,
         gate=ports.gate_facts,
         window_open=ports.window_open,
         meter=ports.meter,
@@ -154,6 +153,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
         previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces_of, folders),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
+        self_updates=SelfUpdates(service),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import Conflict, DrydockError, NotFound
+from drydock.core.errors import Conflict, DrydockError, EngineError, NotFound
 from drydock.core.model import ActiveOperation, Container, audit_key
-from drydock.core.operation import ImageWanted, Operation, active_view, public
+from drydock.core.operation import ImageWanted, Operation, Status, active_view, public
 from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.recreate import joins
 from drydock.core.update import update_kind
@@ -31,6 +31,8 @@ from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
 from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
 from drydock.updates.meter import Meter
+from drydock.updates.own.handover import INTERRUPTED
+from drydock.updates.own.identity import OwnProcess
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.sweep import Sweeper
 from drydock.updates.targets import described, wanted_image
@@ -43,18 +45,12 @@ LIVE = ("running", "restarting", "paused")
 """States of a container that counts as running: it is to run again after the update."""
 HOUSEKEEPING_S = 60.0
 SWEEP_S = 3600.0
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts to reach an Engine whose operations wait to be recovered."""
 
 
 ModeNow = Callable[[], Awaitable[UpdateMode]]
 """The update mode in force; it may be changed at any time."""
-
-
-class SelfFacts(Protocol):
-    """Whether a container is this very process, and whether it could update itself."""
-
-    def is_self(self, container: Container) -> bool: ...
-
-    def possible(self, container: Container) -> bool: ...
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -99,7 +95,7 @@ class UpdateService:
         locks: Locks,
         settings: UpdateSettings,
         mode: ModeNow,
-        identity: SelfFacts,
+        own: OwnProcess,
         gate: Callable[[Container], dict[str, Any]],
         window_open: Callable[[Container], bool | None],
         meter: Meter,
@@ -116,7 +112,7 @@ class UpdateService:
         self._clock = clock
         self._supervisor = supervisor
         self._mode = mode
-        self._identity = identity
+        self._own = own
         self._gate = gate
         self._window_open = window_open
         self.meter = meter
@@ -152,8 +148,8 @@ class UpdateService:
         return EligibilityContext(
             triggers=fitting(self.actions.all(), container.labels),
             active_operation=self.active_operation(container),
-            is_self=self._identity.is_self(container),
-            self_update_possible=self._identity.possible(container),
+            is_self=self._own.is_self(container),
+            self_update_possible=self._own.possible(container),
             labels_strict=self.settings.labels_strict,
             window_open=self._window_open(container),
             **self._gate(container),
@@ -187,6 +183,8 @@ class UpdateService:
 
     async def check(self, container: Container) -> None:
         """Raise the answer a manual request would get."""
+        if container.agent is None:
+            await self._own.learn(container.watcher)
         admission.check_container(
             container, self.active(container), await self._mode(), self.eligibility(container), self._clock.now_ms()
         )
@@ -209,12 +207,26 @@ class UpdateService:
             source=source,
             trigger_name=action.id if action else None,
             dry_run=bool(action and action.dry_run),
+            **self._how(container),
             **(more or {}),
         )
         row = await self._insert(operation)
         if source == "manual":
             self.meter.acted("container-update")
         return row
+
+    def _how(self, container: Container) -> dict[str, Any]:
+        kind = "self-update" if self._own.is_self(container) else "container-update"
+        return {"kind": kind, "by_helper": self._own.by_helper(container)}
+
+    async def refuse_self(self, container: Container) -> None:
+        """`Conflict` for what this process cannot do to its own container."""
+        await self._own.learn(container.watcher)
+        if container.agent is None and self._own.by_helper(container):
+            raise Conflict(
+                "Drydock cannot roll back what it runs on",
+                hint="Set the image of the wanted version in the Compose file, or recreate the container from outside.",
+            )
 
     async def _insert(self, operation: Operation) -> Operation:
         await self.journal.insert(operation)
@@ -298,16 +310,21 @@ class UpdateService:
     async def _with_locks(self, operation: Operation, work: Callable[[], Awaitable[Operation]]) -> Operation:
         self._owned.add(operation.id)
         try:
-            async with self.locks.hold(self.keys(operation), permit=operation.kind != "self-update"):
+            if self._knows_too_little(operation):
+                await self._explore(operation)
+            async with self.locks.hold(self.keys(operation), permit=not operation.by_helper):
                 row = await work()
                 await self._aftermath.follow(row, self._worker.take_seen(row.id))
+                for child in self._worker.take_children(row.id):
+                    await self._aftermath.follow(child, self._worker.take_seen(child.id))
         finally:
             self._owned.discard(operation.id)
         return row
 
     def keys(self, operation: Operation) -> list[str]:
         """The locks an operation needs: of its container, and of those that are stopped and created anew with it."""
-        names = [operation.container_name, *self._dependents(operation)]
+        begun = (dependent.name for dependent in operation.dependents)
+        names = [operation.container_name, *begun, *self._dependents(operation)]
         keys = [container_key(operation.agent, operation.watcher, name) for name in names]
         project = (operation.container.labels if operation.container else {}).get(COMPOSE_PROJECT)
         if project and (operation.trigger_name or "").startswith("dockercompose."):
@@ -319,6 +336,11 @@ class UpdateService:
         row = await self.journal.change(operation.id, follow_up_due=False, **changes)
         self._owned.discard(operation.id)
         return row
+
+    def _knows_too_little(self, operation: Operation) -> bool:
+        """Whether some container of the host was never inspected: it may hang on the one of this operation."""
+        hangs_on = self._worker.hangs_on(operation)
+        return any(one.id not in hangs_on for one in self._fleet.by_watcher(operation.watcher, operation.agent))
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""
@@ -377,6 +399,16 @@ class UpdateService:
             await self._aftermath.follow(row)
         return row
 
+    async def end(self, row: Operation, status: Status, phase: str, error: str | None) -> None:
+        """End an operation that somebody else carried out; whoever attends it here does what follows."""
+        code = "start_new_failed" if status == "rolled-back" else row.rollback_code
+        due = status == "succeeded" and bool(row.dependents)
+        ended = await self.journal.change(
+            row.id, status=status, phase=phase, last_error=error, rollback_code=code, dependents_due=due
+        )
+        if row.id not in self._owned:
+            await self._aftermath.follow(ended)
+
     # ── start, housekeeping ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
@@ -388,23 +420,47 @@ class UpdateService:
         await asyncio.sleep(0)
 
     async def _recover(self, rows: Sequence[Operation]) -> None:
+        await self._know_ourselves()
         gate = asyncio.Semaphore(self.settings.boot_concurrency)
-        running = [row for row in rows if row.status == "in-progress"]
+        begun = [row for row in rows if row.status == "in-progress"]
+        running = [row for row in begun if row.source != "dependent"]
+        children = [row for row in begun if row.source == "dependent"]
         waiting = [row for row in rows if row.status == "queued"]
         due = [row for row in rows if not row.active]
-        for group in (running, waiting, due):
+        for group in (running, children, waiting, due):
             await asyncio.gather(*(self._recover_one(row, gate) for row in group))
         await self._sweeper.sweep()
 
+    async def _know_ourselves(self) -> None:
+        """Find out which container this process runs in, so that it is shown for what it is; asked once per Engine."""
+        for watcher in {container.watcher for container in self._fleet.all() if container.agent is None}:
+            await self._own.learn(watcher)
+
     async def _recover_one(self, row: Operation, gate: asyncio.Semaphore) -> None:
+        await self._explore(row)  # also what the fleet does not know yet: it is as old as the last start
         async with gate:
             try:
                 await self._with_locks(row, lambda: self._revive(row))
             except DrydockError as error:
                 log.error("update.recovery_failed", operation=row.id, error=error.message)
 
+    async def _explore(self, row: Operation) -> None:
+        """Which containers hang on which, before locks are taken; waits for the Engine as long as it takes."""
+        pause = 1.0
+        while row.agent is None:
+            try:
+                await self._worker.explore(row)
+                return
+            except EngineError as error:
+                log.info("update.recovery_waits", operation=row.id, error=error.message)
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
     async def _revive(self, row: Operation) -> Operation:
+        row = await self.journal.get(row.id) or row
         too_old = self._too_old(row)
+        if row.by_helper and row.temp_name is None:
+            return await self.journal.change(row.id, status="expired", phase="expired", last_error=INTERRUPTED)
         if row.status == "queued":
             row = await self.journal.change(row.id, attempt=row.attempt + 1)
             return await self._resume_queued(row, too_old)
@@ -415,9 +471,11 @@ class UpdateService:
     async def _resume_queued(self, row: Operation, too_old: str | None) -> Operation:
         if too_old is not None:
             return await self.journal.change(row.id, status="expired", phase="expired", last_error=too_old)
-        container = self._fleet.get(await self.journal.successor(row.container_id) or row.container_id)
+        known = (
+            self._fleet.get(row.container_id) is not None or await self.journal.successor(row.container_id) is not None
+        )
         problem = None
-        if container is None and row.source != "dependent":
+        if not known and row.source != "dependent":
             problem = f"Recovery abandoned: container {row.container_id} not found in store after restart."
         elif row.kind == "container-update" and self.actions.get(row.trigger_name) is None:
             problem = f"Recovery abandoned: no compatible update trigger for {row.container_name} after restart."
@@ -443,6 +501,7 @@ class UpdateService:
         swept = self._clock.monotonic()
         while True:
             await self._clock.sleep(HOUSEKEEPING_S)
+            await self._know_ourselves()
             await self._expire()
             await self._retry_failed_rollbacks()
             await self.journal.prune(self.settings.retention_days, self.settings.max_entries)

@@ -99,7 +99,8 @@ class PlanSurroundings:
 
     async def pre_hook(self, operation: Operation, container: Document) -> None:
         """Hooks are for updates only: not for rollbacks, dry runs or dependents, and never again in recovery."""
-        if operation.kind == "container-update" and operation.source != "dependent" and not operation.recovered_at:
+        for_updates = operation.kind == "container-update" and not operation.by_helper
+        if for_updates and operation.source != "dependent" and not operation.recovered_at:
             await self._hooks.pre(operation, container["Config"].get("Labels") or {})
 
     async def verify(self, operation: Operation, reference: str) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import EngineError
+from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import OPERATION_LABEL, temporary_base
 from drydock.core.times import DAY_MS, from_iso
 from drydock.docker.api import Engine
@@ -18,6 +19,7 @@ from drydock.updates.locks import Locks, container_key
 log = structlog.get_logger("updates.sweep")
 
 Document = dict[str, Any]
+GIVEN_UP_S = 600.0
 _REVIVING = ("always", "unless-stopped")
 
 
@@ -42,12 +44,28 @@ class Sweeper:
 
     async def _host(self, watcher: str, engine: Engine) -> None:
         entries = await engine.list_containers(all=True)
+        await self._helpers(engine, entries)
         by_name = {name.lstrip("/"): entry for entry in entries for name in entry.get("Names") or []}
         for name, entry in by_name.items():
             base = temporary_base(name)
             if base is not None and not self._is_ours(watcher, base):
                 async with self._locks.hold([container_key(None, watcher, base)], permit=False):
                     await self._orphan(engine, name, base, entry["Id"], by_name.get(base))
+
+    async def _helpers(self, engine: Engine, entries: Iterable[Document]) -> None:
+        """Helpers of operations that ended. Those of another Drydock are left to it, unless they have stopped."""
+        for entry in entries:
+            operation = (entry.get("Labels") or {}).get(SELF_UPDATE_OPERATION)
+            if operation is None or self._journal.live(operation) is not None:
+                continue
+            known = await self._journal.get(operation) is not None
+            if known or self._given_up(entry):
+                log.info("sweep.helper_removed", container=entry["Id"])
+                await engine.remove_container(entry["Id"], force=known)
+
+    def _given_up(self, entry: Document) -> bool:
+        old = self._clock.now_ms() / 1000 - float(entry.get("Created") or 0) > GIVEN_UP_S
+        return old and entry.get("State") not in ("running", "restarting")
 
     def _is_ours(self, watcher: str, base: str) -> bool:
         return any(row.watcher == watcher and row.container_name == base for row in self._journal.active())

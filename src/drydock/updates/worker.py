@@ -6,6 +6,7 @@ What may run when (locks, cap, waves) is `service`; what happens inside is `plan
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -20,9 +21,11 @@ from drydock.core.times import from_iso
 from drydock.docker.api import Engine
 from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
-from drydock.updates.executor import EngineFacts, Executor, KnownFacts, Surroundings, nothing_known
+from drydock.updates.executor import EngineFacts, Executor, KnownFacts, OwnSide, Surroundings, nothing_known
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
+from drydock.updates.own.handover import attend, hand_over
+from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.plan import update
 from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
@@ -64,6 +67,7 @@ class Worker:
         options_for: OptionsFor,
         namespaces_of: NamespacesOf | None = None,
         known_facts: KnownFacts = nothing_known,
+        own: OwnSide = OUTSIDE,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -72,13 +76,16 @@ class Worker:
         self._options_for = options_for
         self._facts = EngineFacts(clock, known_facts)
         self._seen: dict[str, Seen] = {}
-        own = Namespaces()
-        self.namespaces_of = namespaces_of or (lambda _: own)
+        self._own = own
+        self._children: defaultdict[str, list[Operation]] = defaultdict(list)
+        unshared = Namespaces()
+        self.namespaces_of = namespaces_of or (lambda _: unshared)
 
     async def run(self, operation: Operation) -> Operation:
         """From queued to terminal. A fault of this program on the way is recovered from like a crash."""
         try:
-            row = await self._drive(operation, update(operation, self._options_for(operation)))
+            finish = hand_over if operation.by_helper else None
+            row = await self._drive(operation, update(operation, self._options_for(operation), finish))
         except Exception as error:
             log.exception("update.broken", operation=operation.id)
             row = await self._after_fault(operation, error)
@@ -115,18 +122,28 @@ class Worker:
     async def recover(self, operation: Operation, *, expire: str | None = None) -> Operation:
         """Bring an interrupted operation to its end, or back into the queue (`recovery.recover`)."""
         if operation.active:
-            plan = recover(operation, self._options_for(operation), expire=expire)
-            row = await self._drive(operation, plan)
+            row = await self._drive(operation, self._recovery(operation, expire))
             log.info("update.recovered", operation=row.id, status=row.status, phase=row.phase, recovery=row.recovery)
             return await self._then(row)
         if operation.phase == "rollback-failed" and operation.recovery is None:
             operation = await self._drive(operation, retry_restore(operation, self._options_for(operation)))
         return await self._then(operation)
 
+    def _recovery(self, operation: Operation, expire: str | None) -> fx.Plan[Operation]:
+        options = self._options_for(operation)
+        return attend(options) if operation.by_helper else recover(operation, options, expire=expire)
+
     async def _drive(self, operation: Operation, plan: fx.Plan[Operation]) -> Operation:
         engine = self._engine_for(operation.watcher, operation.agent)
         executor = Executor(
-            operation, engine, self._journal, self._clock, self._around, self._facts, self.namespaces_of(engine)
+            operation,
+            engine,
+            self._journal,
+            self._clock,
+            self._around,
+            self._facts,
+            self.namespaces_of(engine),
+            self._own,
         )
         row = await executor.run(plan)
         if row.status == "succeeded" and row.new_container_id in executor.seen:
@@ -145,6 +162,18 @@ class Worker:
         """Whether the operation's Engine runs health checks by itself. Raises `EngineError`."""
         return await self._facts.runs_health_checks(self._engine_for(operation.watcher, operation.agent))
 
+    async def explore(self, operation: Operation) -> None:
+        """Learn what shares namespaces on the operation's Engine; raises `EngineError` while it does not answer."""
+        try:
+            engine = self._engine_for(operation.watcher, operation.agent)
+        except EngineUnreachable:
+            return  # no watcher of that name any more: there is nobody to ask
+        await self.namespaces_of(engine).explore(engine)
+
+    def take_children(self, operation_id: str) -> list[Operation]:
+        """Ended operations that were carried out for the sake of this one; told once."""
+        return self._children.pop(operation_id, [])
+
     def take_seen(self, operation_id: str) -> Seen | None:
         """What the operation saw of the container it made; told once."""
         return self._seen.pop(operation_id, None)
@@ -156,7 +185,7 @@ class Worker:
         if row.active and row.temp_name is None:
             return await self._journal.change(row.id, status="failed", phase="failed")
         if row.active:
-            return await self._drive(row, recover(row, self._options_for(row), expire=text))
+            return await self._drive(row, self._recovery(row, text))
         return row
 
     # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
@@ -186,6 +215,8 @@ class Worker:
     async def _recreate(self, parent: Operation, dependent: Dependent) -> None:
         """Create a container that shared a namespace of the replaced one anew, on the same image."""
         engine = self._engine_for(parent.watcher, parent.agent)
+        if (begun := self._begun(parent, dependent)) is not None:
+            self._children[parent.id].append(await self.recover(begun))
         for pause in (*DEPENDENT_RETRIES_S, None):
             try:
                 document = await engine.inspect_container(dependent.id)
@@ -195,12 +226,18 @@ class Worker:
             child = self._child(parent, dependent, document)
             await self._journal.insert(child)
             child = await self.run(child)
-            self.take_seen(child.id)
+            self._children[parent.id] += [child, *self.take_children(child.id)]
             if child.status == "succeeded":
                 return
             if pause is not None:
                 await self._clock.sleep(pause)
         raise EngineError(f"{dependent.name} could not be created anew: {child.last_error}")
+
+    def _begun(self, parent: Operation, dependent: Dependent) -> Operation | None:
+        """What was begun for this dependent before a crash: it comes to its end first."""
+        place = (parent.agent, parent.watcher, dependent.name)
+        rows = (row for row in self._journal.active() if row.source == "dependent" and row.status == "in-progress")
+        return next((row for row in rows if (row.agent, row.watcher, row.container_name) == place), None)
 
     def _child(self, parent: Operation, dependent: Dependent, document: fx.Document) -> Operation:
         now = self._clock.now_ms()

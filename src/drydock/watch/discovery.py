@@ -18,7 +18,14 @@ from drydock.core.model import Container
 from drydock.docker.api import Document, Engine
 from drydock.docker.namespaces import Namespaces
 from drydock.watch.compose import ComposeFiles
-from drydock.watch.names import AliasFilter, display_name, raw_names
+from drydock.watch.names import (
+    AliasFilter,
+    canonical_name,
+    display_name,
+    is_rollback_name,
+    is_temporary_name_of,
+    raw_names,
+)
 from drydock.watch.notices import Notices
 from drydock.watch.record import Context, Facts, refresh, register, settings_for
 from drydock.watch.settling import Settling
@@ -157,7 +164,8 @@ class _Scan:
         usable = [entry for entry in entries if entry.get("Id") and entry.get("Image")]
         labels = await asyncio.gather(*(self._labels(entry) for entry in usable))
         defaults = self._discovery.context.defaults
-        watched = [pair for pair in zip(usable, labels, strict=True) if label_names.is_watched(pair[1], defaults)]
+        pairs = [pair for pair in zip(usable, labels, strict=True) if not self._is_passing(*pair)]
+        watched = [pair for pair in pairs if label_names.is_watched(pair[1], defaults)]
         self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
         listed = Counter(name for entry in usable for name in set(raw_names(entry)))
         kept = [pair for pair in watched if self._is_no_alias(pair[0], listed)]
@@ -173,6 +181,14 @@ class _Scan:
     async def _labels(self, entry: Document) -> dict[str, str]:
         async with self._slots:
             return await self._services.effective(entry.get("Labels"))
+
+    def _is_passing(self, entry: Document, labels: Mapping[str, str]) -> bool:
+        """What Drydock itself made for the time of an update; users never see it, unless they knew it before."""
+        if label_names.SELF_UPDATE_HELPER in labels:
+            return True
+        name = display_name(entry)
+        unknown = self._known.get(entry["Id"]) is None
+        return unknown and is_rollback_name(name) and self._known.has_name(canonical_name(name), besides=entry["Id"])
 
     def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
         """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
@@ -200,6 +216,8 @@ class _Scan:
 
     async def _record(self, entry: Document, labels: dict[str, str]) -> Container | None:
         stored = self._known.get(entry["Id"])
+        if stored is not None and is_temporary_name_of(stored.name, display_name(entry)):
+            return stored  # being replaced just now: it stays what it was
         if self._light and stored is not None and entry.get("ImageID") == stored.image.id:
             return self._glanced(stored, entry, labels)
         inspected, image = await asyncio.gather(self._inspected(entry["Id"]), self._image(entry))

@@ -16,7 +16,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
-from drydock.watch.names import canonical_name, is_own_alias
+from drydock.watch.names import is_own_alias, is_temporary_name_of
 
 log = structlog.get_logger("watcher")
 
@@ -85,7 +85,7 @@ class EventHandler:
         await self._store(stored, record, name)
 
     async def _store(self, stored: Container, record: Container, name: str) -> None:
-        if canonical_name(name) == stored.name and name != stored.name:
+        if is_temporary_name_of(stored.name, name):
             return  # Drydock's own renaming of the container it is replacing
         if record == stored:
             return

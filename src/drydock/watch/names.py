@@ -82,6 +82,11 @@ def created_ms(value: Any) -> int | None:
     return int(number if number >= MS_FROM else number * 1000)
 
 
+def is_temporary_name_of(name: str, other: str) -> bool:
+    """Whether `other` is what the container `name` is called while Drydock replaces it."""
+    return other != name and canonical_name(other) == name
+
+
 class AliasFilter:
     """Decides which list entries are passing aliases, and remembers the last thousand decisions."""
 

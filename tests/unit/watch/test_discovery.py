@@ -288,3 +288,20 @@ async def test_records_of_watchers_that_are_gone_leave_at_start(make_place: Any)
     )
     await place.service.forget_strangers()
     assert sorted(c.id for c in place.fleet.all()) == [A, "c" * 64, "d" * 64]
+
+
+async def test_what_an_update_makes_for_a_while_is_not_seen(make_place: Any) -> None:
+    place = await make_place(discovery_settle_ms=0)
+    place.host.add(A, "web")
+    await place.watcher.scan("cron")
+    place.host.containers[A]["Names"] = ["/web-old-1760000000000"]
+    place.host.add(B, "drydock-self-update-1760000000000", Labels={"dd.self-update.helper": "true", "dd.watch": "true"})
+    await place.watcher.scan("cron")
+    assert place.names() == ["web"], "the one being replaced keeps its name, the helper has none"
+
+
+async def test_the_leftover_of_an_update_is_seen_when_nothing_stands_in_its_place(make_place: Any) -> None:
+    place = await make_place(discovery_settle_ms=0)
+    place.host.add(A, "web-old-1760000000000")
+    await place.watcher.scan("cron")
+    assert place.names() == ["web-old-1760000000000"]

@@ -29,6 +29,7 @@ from drydock.api.routes import (
     registries,
     release_notes,
     security,
+    self_update,
     settings,
     stats,
     system,
@@ -65,4 +66,5 @@ ROUTES: tuple[Router, ...] = (
     release_notes.router,
     log.router,
     events.router,
+    self_update.router,
 )
