@@ -156,6 +156,7 @@ async def test_words_instead_of_an_address_make_no_new_client(tmp_path: Path) ->
 
 # ── other people's browsers ─────────────────────────────────────────────────────────────────────────────────────────
 
+
 async def test_a_page_elsewhere_cannot_act_on_an_open_instance(tmp_path: Path) -> None:
     """Anonymous mode has no cookie that could be missing: what the browser says of the page tells it from a script."""
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}

@@ -12,10 +12,12 @@ import pytest
 
 from contract.updating import LOCAL, Host, serve
 from drydock.core.audit import AuditFilter
+from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
 from drydock.updates.actions import Action
-from fakes.engine import Fault
+from fakes.clock import FakeClock
+from fakes.engine import FakeEngine, Fault
 
 MISSING = "f" * 64
 CONFIRM = {"X-DD-Confirm-Action": "container-rollback"}
@@ -387,6 +389,36 @@ async def test_rollback_wants_a_confirmation_and_a_backup(host: Host) -> None:
     assert host.id_of() == container
 
 
+async def test_a_backup_of_another_container_is_not_found(host: Host) -> None:
+    await host.update(await host.container())
+    await host.update(await host.container("db"))
+    backups = (await host.api.get("/containers/backups", params={"containerName": "db"})).json()["data"]
+    body, before = {"backupId": backups[0]["id"]}, host.id_of()
+    answer = await host.api.post(f"/containers/{before}/rollback", headers=CONFIRM, json=body)
+    assert (answer.status_code, answer.json()["error"]) == (404, "Backup not found for this container")
+    assert host.id_of() == before
+
+
+async def test_an_engine_that_restarts_in_the_middle_is_waited_for(host: Host) -> None:
+    """The stop is answered by nobody and the next calls fail: the old container is back once the Engine is."""
+    container = await host.container(HostConfig={"RestartPolicy": {"Name": "always"}})
+
+    class Away(Fault):
+        left = 6
+
+        def before(self, k: int, call: str) -> None:
+            self.left -= call == "stop" or self.left < 6
+            if 0 < self.left < 6:
+                raise EngineUnreachable("Cannot connect to the Docker Engine")
+
+    host.engine.fault = Away()
+    found = await host.update(container)
+    assert (found["status"], found["rollbackReason"]) == ("rolled-back", "Failed to stop the old container"), found
+    assert host.id_of() == container
+    assert host.engine.names() == {"web": "running"}
+    assert host.now()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+
+
 async def test_a_backup_that_does_not_come_up_changes_nothing(host: Host) -> None:
     old_image = host.engine.tags["app:1"]
     await host.update(await host.container())
@@ -682,6 +714,7 @@ async def test_one_replica_of_a_service_stands_for_all_where_the_action_wants_th
         assert ["warnings" in row for row in rows] == [False, True]
         assert host.now("web-1")["Config"]["Image"] == "app:2"
         assert host.now("web-2")["Config"]["Image"] == "app:1"
+        assert ("compose-updated", "success") in await audit(host)
     assert file.read_text() == "services:\n  web:\n    image: app:2\n"
 
 
@@ -748,6 +781,43 @@ async def test_a_sick_container_goes_back_by_itself_within_its_window(host: Host
     newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
     assert newest["rollbackReason"] == "Health check failed after the update"
     assert ("auto-rollback", "success") in await audit(host)
+
+
+@pytest.mark.parametrize("sick", [True, False])
+async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path: Path, sick: bool) -> None:
+    labels = {"dd.rollback.auto": "true", "dd.rollback.window": "400000", "dd.rollback.interval": "40000"}
+    async with serve(tmp_path, FakeEngine(FakeClock(longest_s=39), podman=True)) as host:
+        host.images()
+        container = await host.container(Labels=labels)
+        old_image, fresh = host.now()["Image"], host.engine.remote["app:2"]
+        host.engine.exec_codes["true"] = 0
+        found = await host.update(container)
+        assert found["status"] == "succeeded", found
+        if sick:
+            host.engine.images[fresh]["_behaviour"] = "unhealthy"
+        for _ in range(11):
+            host.clock.forward(40)
+            await asyncio.sleep(0.05)
+        await host.until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
+        assert host.engine.calls.count("health_check") >= 3
+        await host.until(lambda: not host.updates.service._owned)
+        newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
+        assert newest["status"] == ("rolled-back" if sick else "succeeded")
+
+
+async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path) -> None:
+    labels = {"dd.rollback.auto": "true", "dd.rollback.window": "100000", "dd.rollback.interval": "50000"}
+    async with serve(tmp_path) as host:
+        host.images("slow")
+        container = await host.container(Labels=labels)
+        found = await host.update(container)
+        host.engine._refresh_health = lambda _: None  # type: ignore[method-assign]  # the check hangs from now on
+        host.engine.containers[host.id_of()]["State"]["Health"] = {"Status": "starting"}
+        for _ in range(4):
+            host.clock.forward(50)
+            await asyncio.sleep(0.05)
+        shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
+        assert "nobody knows whether it is well" in shown["warnings"][0]
 
 
 async def test_orphans_of_a_lost_store_are_brought_back(tmp_path: Path) -> None:

@@ -424,3 +424,30 @@ async def test_pull_with_credentials(bench: Bench, private_images) -> None:  # t
 def network(bench: Bench, request: pytest.FixtureRequest) -> str:
     """A user network with the subnet 10.97.5.0/24."""
     return bench.add_network("conf-n", "10.97.5.0/24")
+
+
+async def test_health_checks_that_somebody_else_must_run(bench: Bench) -> None:
+    """Podman runs and counts a check when asked to; a Docker Engine does it by itself and offers no such call."""
+    check = {"Test": ["CMD", "/bin/false"], "Interval": 1_000_000_000, "Retries": 2}
+    made = await bench.run("conf-check", bench.provide("conf/app"), Healthcheck=check)
+    if bench.kind != "podman":
+        with pytest.raises(EngineNotSupported):
+            await bench.engine.run_health_check(made)
+        return
+    for _ in range(2):
+        await bench.engine.run_health_check(made)
+    assert (await bench.engine.inspect_container(made))["State"]["Health"]["Status"] == "unhealthy"
+
+
+async def test_what_only_podman_tells(bench: Bench) -> None:
+    check = {"Test": ["CMD", "/bin/true"], "Interval": 1_000_000_000, "Retries": 2}
+    image = bench.provide("conf/checked", config={"Healthcheck": check})
+    made = await bench.run("conf-told", image)
+    if bench.kind != "podman":
+        with pytest.raises(EngineNotSupported):
+            await bench.engine.inspect_of_podman("containers", made)
+        return
+    identity = (await bench.engine.inspect_container(made))["Image"]
+    assert (await bench.engine.inspect_of_podman("images", identity))["Healthcheck"] == check
+    command = (await bench.engine.inspect_of_podman("containers", made))["Config"]["CreateCommand"]
+    assert {"system", "service"} <= set(command)

@@ -215,6 +215,11 @@ class FakeEngine:
     ) -> ExecResult:
         return await self._call("exec", lambda: self._exec(self._container(ref), " ".join(command)))
 
+    async def run_health_check(self, ref: str) -> None:
+        if not self.podman:
+            raise EngineNotSupported("This Engine does not offer GET /libpod/containers", engine_status=404)
+        await self._call("health_check", lambda: self._count_check(self._container(ref)))
+
     async def connect_network(self, network: str, container: str, endpoint: Document) -> None:
         await self._call("connect", lambda: self._connect(network, self._container(container), endpoint))
 
@@ -409,10 +414,18 @@ class FakeEngine:
         age = self.clock.now_ms() - container["_started_ms"]
         due = 3000 if behaviour == "slow" else 1000
         if self.podman:  # nobody runs the check
-            container["State"]["Health"] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+            container["State"].setdefault("Health", {"Status": "starting", "FailingStreak": 0, "Log": []})
             return
         settled = "unhealthy" if behaviour == "unhealthy" else "healthy"
         container["State"]["Health"] = {"Status": settled if age >= due else "starting", "FailingStreak": 0, "Log": []}
+
+    def _count_check(self, container: Document) -> None:
+        self._refresh_health(container)
+        bad = self.images[container["Image"]]["_behaviour"] == "unhealthy"
+        streak = container["State"]["Health"]["FailingStreak"] + 1 if bad else 0
+        retries = container["Config"]["Healthcheck"].get("Retries") or 3
+        status = "healthy" if not bad else "unhealthy" if streak >= retries else container["State"]["Health"]["Status"]
+        container["State"]["Health"] = {"Status": status, "FailingStreak": streak, "Log": []}
 
     def _create(self, name: str, document: Document) -> Created:
         if self.by_name(name):

@@ -201,6 +201,10 @@ class EngineClient:
         output = await self._exec_output(made["Id"], limit)
         return ExecResult(exit_code=await self._exec_code(made["Id"]), output=output)
 
+    async def run_health_check(self, ref: str) -> None:
+        """Let Podman run the container's health check once and count the outcome; `EngineNotSupported` elsewhere."""
+        await self._http.json("GET", f"/libpod/containers/{_segment(ref)}/healthcheck")
+
     async def connect_network(self, network: str, container: str, endpoint: Document) -> None:
         """Attach a container; `endpoint` is the EndpointConfig (aliases, addresses)."""
         body = {"Container": container, "EndpointConfig": endpoint}

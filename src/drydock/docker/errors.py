@@ -53,7 +53,7 @@ def refusal(status: int, body: bytes, call: str) -> EngineError:
     text = message_of(body)
     if 300 <= status < 400:
         return EngineError(f"Unexpected redirect for {call}", engine_status=status)
-    if status == 404 and not _is_document(body):
+    if status == 404 and (not _is_document(body) or text == "page not found"):
         return EngineNotSupported(f"This Engine does not offer {call}", engine_status=status)
     if status == 404:
         return EngineNotFound(text or None, engine_status=status, hint=pull_hint(text))

@@ -5,7 +5,7 @@ Both are operations of kind `container-rollback` through the same plan as update
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -23,6 +23,7 @@ from drydock.updates.backups import Backups
 from drydock.updates.gate import has_health_check, milliseconds, rollback_window
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
+from drydock.updates.probe import Check, check_of
 from drydock.updates.service import UpdateService
 
 log = structlog.get_logger("updates")
@@ -90,8 +91,14 @@ def rollback_fields(container: Container, backup: Backup, action: str, source: s
     }
 
 
+UNDECIDED = "The container's health was {} until the end of dd.rollback.window: nobody knows whether it is well"
+
+
 class HealthMonitor:
-    """Watches a new container for a while; `unhealthy` brings back the image it replaced. Survives restarts."""
+    """Watches a new container for a while; `unhealthy` brings back the image it replaced. Survives restarts.
+
+    Where the Engine leaves health checks to others (Podman without systemd), it has them run at their own interval.
+    """
 
     def __init__(
         self,
@@ -104,7 +111,9 @@ class HealthMonitor:
         clock: Clock,
         supervisor: Supervisor,
         options: PlanOptions,
+        runs_checks: Callable[[Operation], Awaitable[bool]],
     ) -> None:
+        self._runs_checks = runs_checks
         self._service = service
         self._backups = backups
         self._journal = journal
@@ -129,32 +138,51 @@ class HealthMonitor:
             until = self._clock.now_ms() + round(rollback_window(document, self._options) * 1000)
             operation = await self._journal.change(operation.id, monitor_until=until)
         interval = milliseconds(document, ROLLBACK_INTERVAL, 10.0)
-        self._supervisor.spawn(f"monitor:{operation.id}", self._watch(operation, until, interval))
+        check = None if await self._runs_checks(operation) else check_of(document)
+        self._supervisor.spawn(f"monitor:{operation.id}", self._watch(operation, until, interval, check))
 
-    async def _watch(self, operation: Operation, until_ms: int, interval_s: float) -> None:
-        unhealthy = False
-        while self._clock.now_ms() < until_ms and not unhealthy:
+    async def _watch(self, operation: Operation, until_ms: int, interval_s: float, check: Check | None) -> None:
+        """`check` is one that nobody else runs: it is run when it is due."""
+        status, due = "unknown", 0.0
+        while self._clock.now_ms() < until_ms and status != "unhealthy":
             await self._clock.sleep(interval_s)
             try:
+                if check is not None and self._clock.monotonic() >= due:
+                    due = self._clock.monotonic() + check.interval_s
+                    await self._engine(operation).run_health_check(operation.new_container_id or "")
                 document = await self._look(operation)
+            except EngineNotFound:
+                document = None
             except EngineError as error:
                 log.info("monitor.not_answered", operation=operation.id, error=error.message)
                 continue
             if document is None:
+                status = "gone"
                 break
-            unhealthy = (document["State"].get("Health") or {}).get("Status") == "unhealthy"
-        await self._journal.change(operation.id, required=False, monitor_until=None)
-        if unhealthy:
+            status = (document["State"].get("Health") or {}).get("Status") or "unknown"
+        await self._end(operation, status)
+
+    async def _end(self, operation: Operation, status: str) -> None:
+        """The window is over, or the container is sick or gone; what could not be decided is not called stable."""
+        changes: dict[str, Any] = {"monitor_until": None}
+        if status in ("unknown", "starting"):
+            changes["warnings"] = [*operation.warnings, UNDECIDED.format(status)]
+        await self._journal.change(operation.id, required=False, **changes)
+        if status == "unhealthy":
             await self._roll_back(operation)
-        else:
+        elif status == "healthy":
             log.info("monitor.stable", operation=operation.id, container=operation.container_name)
+        else:
+            log.warning("monitor.undecided", operation=operation.id, container=operation.container_name, status=status)
 
     async def _look(self, operation: Operation) -> dict[str, Any] | None:
-        engine = self._engine_for(operation.watcher, operation.agent)
         try:
-            return await engine.inspect_container(operation.new_container_id or "")
+            return await self._engine(operation).inspect_container(operation.new_container_id or "")
         except EngineNotFound:
             return None
+
+    def _engine(self, operation: Operation) -> Engine:
+        return self._engine_for(operation.watcher, operation.agent)
 
     async def _roll_back(self, operation: Operation) -> None:
         """Only the very container that the operation made, to the very image it replaced."""

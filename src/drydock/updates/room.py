@@ -146,7 +146,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         window_open=ports.window_open,
         meter=ports.meter,
     )
-    aftermath.monitor = _monitor(ports, service, backups, settings)
+    aftermath.monitor = _monitor(ports, service, backups, settings, worker)
     return Updates(
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
@@ -179,7 +179,9 @@ def _surroundings(
     )
 
 
-def _monitor(ports: Ports, service: UpdateService, backups: Backups, settings: UpdateSettings) -> HealthMonitor:
+def _monitor(
+    ports: Ports, service: UpdateService, backups: Backups, settings: UpdateSettings, worker: Worker
+) -> HealthMonitor:
     return HealthMonitor(
         service=service,
         backups=backups,
@@ -189,6 +191,7 @@ def _monitor(ports: Ports, service: UpdateService, backups: Backups, settings: U
         clock=ports.clock,
         supervisor=ports.supervisor,
         options=settings.plan_options(),
+        runs_checks=worker.runs_health_checks,
     )
 
 

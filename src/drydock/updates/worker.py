@@ -158,6 +158,10 @@ class Worker:
             return {}
         return self.namespaces_of(engine).known(engine)
 
+    async def runs_health_checks(self, operation: Operation) -> bool:
+        """Whether the operation's Engine runs health checks by itself. Raises `EngineError`."""
+        return await self._facts.runs_health_checks(self._engine_for(operation.watcher, operation.agent))
+
     async def explore(self, operation: Operation) -> None:
         """Learn what shares namespaces on the operation's Engine; raises `EngineError` while it does not answer."""
         try:
