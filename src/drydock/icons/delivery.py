@@ -13,7 +13,6 @@ import aiohttp
 from yarl import URL
 
 from drydock.icons.sources import IconName
-from drydock.icons.svg import BadSvg, sanitized
 
 SECONDS = 10.0
 LARGEST = 2 * 1024 * 1024
@@ -72,6 +71,8 @@ def checked(name: IconName, content: bytes) -> bytes:
         if not is_png(content):
             raise Undelivered("it is no PNG image")
         return content
+    from drydock.icons.svg import BadSvg, sanitized  # the XML parser comes into memory with the first drawing
+
     try:
         return sanitized(content)
     except BadSvg as error:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from drydock.core.operation import FileEdit, ImageWanted, Operation, PostStart
 from drydock.docker.own import translate
 from drydock.updates.actions import Action, register
-from drydock.updates.compose.edit import ComposeProblem, Interpolated, edit_image
+from drydock.updates.compose.edit import edit_image
 from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, unusable, write_edit
 from drydock.updates.compose.hooks import post_start
 from drydock.updates.compose.locate import fit, locate
 from drydock.updates.compose.outlook import outlook
+from drydock.updates.compose.problems import ComposeProblem, Interpolated
 from drydock.updates.compose.project import plan_files
 
 FULL = """\

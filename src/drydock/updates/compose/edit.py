@@ -22,29 +22,13 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from drydock.updates.effects import StepFailed
+from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
 from drydock.updates.references import split_tag
 
 LARGEST_FILE = 1024 * 1024
 MOST_ALIASES = 10_000
 _DOLLAR = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
 _VARIABLE = re.compile(r"\$\{(?P<braced>[A-Za-z_]\w*)(?P<default>:?-(?P<value>[^}$]*))?\}|\$(?P<bare>[A-Za-z_]\w*)")
-
-
-class ComposeProblem(StepFailed):
-    """The file cannot be edited safely; nothing was written."""
-
-    code = "compose-edit-impossible"
-
-
-class Interpolated(ComposeProblem):
-    """The image of the service comes from a variable that cannot be changed for certain."""
-
-    code = "compose-image-interpolated"
-
-
-class Invalid(ComposeProblem):
-    """The edited text would not be what was meant."""
 
 
 class Span(msgspec.Struct, frozen=True):

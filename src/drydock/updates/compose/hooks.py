@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.core.operation import Operation, PostStart
-from drydock.updates.compose.edit import ComposeProblem
+from drydock.updates.compose.problems import ComposeProblem
 from drydock.updates.effects import Document, Plan, Run, StepFailed
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -18,7 +18,7 @@ from msgspec import structs
 from drydock.core.policy.automation import TriggerFacts
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.edit import ComposeProblem
+from drydock.updates.compose.problems import ComposeProblem
 
 CONFIG_FILES = "com.docker.compose.project.config_files"
 WORKING_DIR = "com.docker.compose.project.working_dir"

@@ -11,8 +11,8 @@ import msgspec
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.edit import ComposeProblem
 from drydock.updates.compose.locate import SERVICE, locate
+from drydock.updates.compose.problems import ComposeProblem
 from drydock.updates.compose.project import FilesPlan, plan_files
 
 

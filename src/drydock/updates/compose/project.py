@@ -11,17 +11,20 @@ import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from drydock.core.operation import FileEdit, Operation, PostStart
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.edit import ComposeProblem, Edited, Interpolated, Invalid, edit_image, services_of
 from drydock.updates.compose.files import read_text, sha256
 from drydock.updates.compose.hooks import post_start
 from drydock.updates.compose.locate import ENV_FILES, PROJECT, SERVICE, WORKING_DIR, absolute, as_it_is, serving_files
+from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
+
+if TYPE_CHECKING:
+    from drydock.updates.compose.edit import Edited
 
 
 class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +118,8 @@ def _edits(
 def _edits_of(
     texts: Mapping[Path, str], service: str, reference: str, env_path: Path | None, action: Action
 ) -> list[FileEdit]:
+    from drydock.updates.compose.edit import edit_image
+
     path = _file_to_edit(texts, service)
     env_text = read_text(env_path) if env_path else None
     try:
@@ -129,6 +134,12 @@ def _edits_of(
     return edits
 
 
+def _services(text: str) -> Mapping[str, Any]:
+    from drydock.updates.compose.edit import services_of  # the YAML library comes into memory with the first file
+
+    return services_of(text)
+
+
 def _guess(texts: Iterable[str], labels: Mapping[str, str], action: Action, current: str) -> str | None:
     """A container without Compose labels, served through FILE: the first service of its image, exactly or in part."""
     if PROJECT in labels or action.file is None:
@@ -136,7 +147,7 @@ def _guess(texts: Iterable[str], labels: Mapping[str, str], action: Action, curr
     images = {
         name: str(part["image"])
         for text in texts
-        for name, part in services_of(text).items()
+        for name, part in _services(text).items()
         if isinstance(part, dict) and part.get("image")
     }
     for same in (str.__eq__, _same_with_tag, str.__contains__):
@@ -153,7 +164,7 @@ def _merged(texts: Iterable[str], service: str) -> dict[str, Any] | None:
     """The service over the whole chain, later files win key by key."""
     found: dict[str, Any] | None = None
     for text in texts:
-        part = services_of(text).get(service)
+        part = _services(text).get(service)
         if isinstance(part, dict):
             found = {**(found or {}), **part}
     return found
@@ -191,7 +202,7 @@ def _target(operation: Operation, action: Action) -> str | None:
 
 def _file_to_edit(texts: Mapping[Path, str], service: str) -> Path:
     """The last file of the chain where the service's image literally stands."""
-    holding = [path for path, text in texts.items() if "image" in (services_of(text).get(service) or {})]
+    holding = [path for path, text in texts.items() if "image" in (_services(text).get(service) or {})]
     if not holding:
         raise ComposeProblem(f"No file of the project holds the image of service {service}")
     return holding[-1]
