@@ -399,6 +399,8 @@ async def test_every_route_needs_somebody_or_is_declared_public(admin_only: Serv
         "/metrics",
         "/api/v1/openapi.json",
         "/api/v1/auth/status",
+        "/api/v1/self-update/{operation_id}/status",
+        "/api/v1/internal/self-update/finalize",
         "/auth/status",
         "/api/auth/status",
         "/auth/strategies",

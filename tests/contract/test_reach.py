@@ -11,9 +11,12 @@ import httpx
 import pytest
 
 from contract.served import PASSWORD, Served, served, user
-from samples import container, container_id
+from drydock.core.model import ImageRegistry
+from samples import container, container_id, image
 
 HERE, THERE, EDGE = (container_id(number) for number in (1, 2, 3))
+NOWHERE = image(registry=ImageRegistry(name="unknown", url="127.0.0.1:1"))
+"""Of a registry that nobody configured: it is never asked."""
 
 
 @pytest.fixture
@@ -21,8 +24,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Served]:
     sockets = {f"DD_WATCHER_{name}_SOCKET": str(tmp_path / f"{name}.sock") for name in ("HERE", "THERE")}
     async with served(tmp_path, **user("admin"), **sockets, DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as made:
         await made.seed(
-            container(1, watcher="here", update="1.1.0"),
-            container(2, watcher="there"),
+            container(1, watcher="here", update="1.1.0", image=NOWHERE),
+            container(2, watcher="there", image=NOWHERE),
             container(3, watcher="here", agent="edge"),
         )
         yield made

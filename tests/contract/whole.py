@@ -91,6 +91,7 @@ async def whole(
             "DD_WATCHER_LOCAL_PORT": str(port),
             "DD_WATCHER_LOCAL_DISCOVERY_SETTLE_MS": "0",
             "DD_REGISTRY_CUSTOM_LAB_URL": f"http://{host}",
+            "DD_ICON_CDN_URL": f"http://{host}/icons",  # which has none
             "DD_SECURITY_SCANNER": "trivy",
             "DD_SECURITY_TRIVY_COMMAND": scanner.path,
             "DD_SECURITY_SBOM_ENABLED": "true",

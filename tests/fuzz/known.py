@@ -21,6 +21,7 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
     "POST /api/v1/containers/{container_id}/update": {},
     "POST /api/v1/triggers/{type}/{name}": {"body": {"id": "ID"}},
     "POST /api/v1/containers/scan-all": {"body": {}},
+    "GET /api/v1/audit/export": {"query": {"format": "csv"}},
     "POST /api/v1/events/ui/self-update/{operation_id}/ack": {"body": {"clientId": "a", "clientToken": "b"}},
 }
 """A request that must succeed; `ID`, `NEW` and `PASSWORD` are filled in. Operations not named need no body."""
@@ -44,6 +45,9 @@ NEVER: Final = {
     "GET /api/v1/containers/stats": "410: moved",
     "GET /api/v1/update-operations": "400: an operation without its id",
     "GET /api/v1/watchers/{type}/{name}/{agent}": "no agents in this version",
+    "POST /api/v1/watchers/{type}/{name}/{agent}/watch": "no agents in this version",
+    "GET /api/v1/self-update/{operation_id}/status": "needs a server in a container; tests/contract/test_self_update.py",
+    "POST /api/v1/internal/self-update/finalize": "takes a helper's secret; tests/contract/test_self_update.py",
     "GET /api/v1/registries/{type}/{name}/{agent}": "no agents in this version",
     "GET /api/v1/triggers/{type}/{name}/{agent}": "no agents in this version",
     "POST /api/v1/triggers/{type}/{name}/{agent}": "no agents in this version",

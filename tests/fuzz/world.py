@@ -129,7 +129,14 @@ class Running:
             "cycle_id": self._cycle,
             "id": self._session_id if "sessions" in label else self._key_id,
         }
-        plain: dict[str, Any] = {"type": kind, "name": name, "agent": "edge", "number": 1}
+        plain: dict[str, Any] = {
+            "type": kind,
+            "name": name,
+            "agent": "edge",
+            "number": 1,
+            "provider": "selfhst",
+            "slug": "drydock",
+        }
         return {each: await makers[each](label) if each in makers else plain[each] for each in names}
 
     async def _container(self, label: str) -> str:

@@ -243,9 +243,16 @@ class Answer:
         return found if allowed == "*" else [*found, (b"vary", b"Origin")]
 
 
+_BY_CONTAINER = ("/api/v1/containers/", "/api/containers/")
+
+
 def _check_text(scope: Scope) -> None:
-    """No name of ours has a NUL, and what is behind us (databases, programs, files) may trip over one."""
-    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+    """No name of ours has a NUL, and what is behind us (databases, programs, files) may trip over one.
+
+    Containers are looked up in memory first: one whose id has a NUL is unknown like any other.
+    """
+    path = scope["path"]
+    if ("\0" in path and not path.startswith(_BY_CONTAINER)) or b"%00" in scope["query_string"]:
         raise BadRequest()
 
 
