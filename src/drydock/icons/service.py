@@ -115,7 +115,10 @@ class Icons:
             raise _unable(name) from error
 
     async def _deliver(self, name: IconName) -> Picture:
-        """One delivery, whoever waits for it."""
+        """One delivery, whoever waits for it; none when another one ended between a look and this."""
+        found = await asyncio.to_thread(self._cache.read, name)
+        if found is not None and found.fresh:
+            return Picture(found.content, name.source.media_type)
         try:
             content = await self._delivery.get(name)
             if content is not None:

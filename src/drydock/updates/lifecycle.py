@@ -48,6 +48,7 @@ class Lifecycle:
             raise Conflict("Container update already in progress")
         key = container_key(container.agent, container.watcher, container.name)
         async with self._service.locks.hold([key], permit=False):
+            self._fleet.need(container_id)  # an update that was just ending may have replaced it meanwhile
             engine = self._engine_for(container.watcher, container.agent)
             try:
                 await self._call(engine, verb)(container.id)

@@ -79,7 +79,7 @@ async def test_429_pauses_as_advised(
             await tags(service, proxy)
         return
     assert len(await tags(service, proxy)) == 3
-    assert sum(clock.slept) >= seconds
+    assert sum(clock.slept) >= seconds - 0.1, "what has passed since the answer is not waited for again"
     assert proxy.count() == {"tags": 2}
 
 
