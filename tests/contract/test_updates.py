@@ -813,10 +813,12 @@ async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path
         found = await host.update(container)
         host.engine._refresh_health = lambda _: None  # type: ignore[method-assign]  # the check hangs from now on
         host.engine.containers[host.id_of()]["State"]["Health"] = {"Status": "starting"}
-        for _ in range(4):
-            host.clock.forward(50)
-            await asyncio.sleep(0.05)
-        shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
+        shown: dict[str, Any] = {}
+        async with asyncio.timeout(10):
+            while not shown.get("warnings"):
+                host.clock.forward(50)
+                await asyncio.sleep(0.05)
+                shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
         assert "nobody knows whether it is well" in shown["warnings"][0]
 
 

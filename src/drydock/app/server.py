@@ -97,9 +97,7 @@ async def run(
         context = FleetContext(settings.process.ui_maturity_threshold_days)
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
-        legacy = LegacyInputs()
-        for variable in settings.source.ignored:
-            legacy.count("env", variable)
+        legacy = _legacy(settings)
         watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
         watching = WatchService(watchers, fleet)
         stack.push_async_callback(watching.close)
@@ -107,9 +105,8 @@ async def run(
         watching.follow_updates(bus)
         services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
-        services.logs, services.stats = observation.logs, observation.stats
+        services.logs, services.stats, services.log = observation.logs, observation.stats, log_buffer
         services.host_stats = observation.host_stats
-        services.log = log_buffer
         await observe(services, settings, watching, store, bus, supervisor, stack)
         await build_icons(settings, environ, services, stack)
         _inform(services, settings, registries, watching, watchers, store, stack)
@@ -140,6 +137,14 @@ async def run(
         room.start(supervisor)
         _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application
+
+
+def _legacy(settings: Settings) -> LegacyInputs:
+    """Names of another time that were found in the environment."""
+    legacy = LegacyInputs()
+    for variable in settings.source.ignored:
+        legacy.count("env", variable)
+    return legacy
 
 
 def _inform(

@@ -182,6 +182,13 @@ async def _check(watcher: Watcher, container: Container) -> None:
     await watcher.check_some([container])
 
 
+async def pull_auth(registries: RegistryService, reference: str) -> PullAuth | None:
+    """The credentials for pulling this image, if its registry has any."""
+    image = parse(reference)
+    found = await registries.pull_auth(image.registry_host, image.repository)
+    return PullAuth(found.username, found.password.reveal()) if found else None
+
+
 def build_updates(
     settings: Settings,
     environ: Mapping[str, str],
@@ -209,11 +216,6 @@ def build_updates(
     async def mode() -> UpdateMode:
         return (await services.preferences.settings()).update_mode if services.preferences else "manual"
 
-    async def pull_auth(reference: str) -> PullAuth | None:
-        image = parse(reference)
-        found = await registries.pull_auth(image.registry_host, image.repository)
-        return PullAuth(found.username, found.password.reveal()) if found else None
-
     ports = Ports(
         rows=store.operations,
         backups=store.backups,
@@ -224,7 +226,7 @@ def build_updates(
         audit=services.audit,
         engine_for=hosts.engine_for,
         hosts=hosts.all,
-        pull_auth=pull_auth,
+        pull_auth=lambda reference: pull_auth(registries, reference),
         look_again=hosts.look_again,
         replaced=hosts.replaced,
         environ=environ,

@@ -118,6 +118,10 @@ class EngineFacts:
             return {}
 
 
+Perform = Callable[[Any], Awaitable[Any]]
+"""Carries out one effect and gives its result."""
+
+
 class Executor:
     """Runs plans of one operation on one Engine."""
 
@@ -141,9 +145,13 @@ class Executor:
         self._facts = facts
         self.seen: dict[str, Document] = {}
         """The last document of every container and image that was inspected, by id."""
-        self._perform: dict[type[fx.Effect], Callable[[Any], Awaitable[Any]]] = {
-            fx.EngineInfo: lambda _: facts.of(engine),
-            fx.RunsHealthChecks: lambda _: facts.runs_health_checks(engine),
+        self._perform = {**self._on_engine(engine, namespaces), **self._around_engine(engine, own)}
+
+    def _on_engine(self, engine: Engine, namespaces: Namespaces) -> dict[type[fx.Effect], Perform]:
+        """What asks or changes the Engine."""
+        return {
+            fx.EngineInfo: lambda _: self._facts.of(engine),
+            fx.RunsHealthChecks: lambda _: self._facts.runs_health_checks(engine),
             fx.PodmanSays: self._podman_says,
             fx.Probe: self._probe,
             fx.Inspect: lambda e: self._noted(engine.inspect_container(e.ref)),
@@ -151,7 +159,7 @@ class Executor:
             fx.InspectNetwork: lambda e: engine.inspect_network(e.ref),
             fx.ListContainers: self._list,
             fx.Dependents: lambda e: namespaces.dependents(engine, e.owner, e.entries),
-            fx.Successor: lambda e: journal.successor(e.container),
+            fx.Successor: lambda e: self._journal.successor(e.container),
             fx.Now: self._now,
             fx.Pull: self._pull,
             fx.Tag: lambda e: engine.tag_image(e.image, e.repository, e.tag),
@@ -171,7 +179,13 @@ class Executor:
                 working_dir=e.working_dir,
                 privileged=e.privileged,
             ),
-            fx.WriteFile: lambda e: surroundings.write_file(e.edit),
+        }
+
+    def _around_engine(self, engine: Engine, own: OwnSide) -> dict[type[fx.Effect], Perform]:
+        """The journal, the clock, files, and what stands around an update."""
+        journal, around = self._journal, self._around
+        return {
+            fx.WriteFile: lambda e: around.write_file(e.edit),
             fx.Record: self._record,
             fx.CurrentRow: self._current,
             fx.Reread: self._reread,
@@ -183,12 +197,12 @@ class Executor:
             fx.Requeue: lambda _: journal.requeue(self._id),
             fx.Touch: self._touch,
             fx.Checkpoint: self._checkpoint,
-            fx.PreHook: lambda e: surroundings.pre_hook(self._row(), e.container),
-            fx.Verify: lambda e: surroundings.verify(self._row(), e.reference),
-            fx.Scan: lambda e: surroundings.scan(self._row(), e.reference, e.image_id, self._gate_phase),
-            fx.PlanFiles: lambda e: surroundings.plan_files(self._row(), e.container),
-            fx.SaveBackup: lambda e: surroundings.save_backup(self._row(), e.container, e.image),
-            fx.Sleep: lambda e: clock.sleep(e.seconds),
+            fx.PreHook: lambda e: around.pre_hook(self._row(), e.container),
+            fx.Verify: lambda e: around.verify(self._row(), e.reference),
+            fx.Scan: lambda e: around.scan(self._row(), e.reference, e.image_id, self._gate_phase),
+            fx.PlanFiles: lambda e: around.plan_files(self._row(), e.container),
+            fx.SaveBackup: lambda e: around.save_backup(self._row(), e.container, e.image),
+            fx.Sleep: lambda e: self._clock.sleep(e.seconds),
             fx.Notice: self._notice,
         }
 

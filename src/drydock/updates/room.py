@@ -117,17 +117,7 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
     )
     folders = OwnFolders()
     surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
-    options = _Options(settings, known)
-    worker = Worker(
-        journal,
-        ports.clock,
-        ports.engine_for,
-        surroundings,
-        options,
-        ports.namespaces_of,
-        ports.known_facts,
-        own=ports.own,
-    )
+    worker = _worker(ports, journal, surroundings, _Options(settings, known))
     service = UpdateService(
         journal=journal,
         worker=worker,
@@ -156,6 +146,19 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         self_updates=SelfUpdates(service),
         automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
         actions=known,
+    )
+
+
+def _worker(ports: Ports, journal: Journal, surroundings: PlanSurroundings, options: _Options) -> Worker:
+    return Worker(
+        journal,
+        ports.clock,
+        ports.engine_for,
+        surroundings,
+        options,
+        ports.namespaces_of,
+        ports.known_facts,
+        own=ports.own,
     )
 
 
