@@ -216,7 +216,7 @@ class Worker:
         """Create a container that shared a namespace of the replaced one anew, on the same image."""
         engine = self._engine_for(parent.watcher, parent.agent)
         if (begun := self._begun(parent, dependent)) is not None:
-            self._children[parent.id].append(await self.recover(begun))
+            self._children[parent.id] += [await self.recover(begun), *self.take_children(begun.id)]
         for pause in (*DEPENDENT_RETRIES_S, None):
             try:
                 document = await engine.inspect_container(dependent.id)
