@@ -23,11 +23,11 @@ from bench.report import Figure, show
 from bench.talkers import TalkingEngine, Watched, framed
 from drydock.clock import SystemClock
 from drydock.docker.logs import LogReader
-from drydock.observe.logs.selection import Selection
-from drydock.observe.logs.service import LogService
-from drydock.observe.logs.viewer import Viewer
-from drydock.observe.stats.collector import Rhythm
-from drydock.observe.stats.service import StatsService
+from drydock.logs.selection import Selection
+from drydock.logs.service import LogService
+from drydock.logs.viewer import Viewer
+from drydock.stats.collector import Rhythm
+from drydock.stats.service import StatsService
 from drydock.supervisor import Supervisor
 
 CONTAINERS, VIEWERS, CLIENTS, TICKS = 20, 200, 500, 20
@@ -217,8 +217,8 @@ async def _round(count: int) -> dict[str, float]:
     from tests.lab.images import Pusher
     from tests.lab.registry import RegistryServer
 
+    from drydock.compat.dockhand.rounds import Limits, Round
     from drydock.docker.connect import connect, from_docker_host, resolve
-    from drydock.observe.stats.rounds import Limits, Round
 
     home = Path(tempfile.mkdtemp(prefix="ob", dir="/run"))
     registry = RegistryServer(home / "r").start()

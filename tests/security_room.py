@@ -13,8 +13,8 @@ from drydock.core.audit import AuditEntry
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.gate import Gate
 from drydock.security.scanners.trivy import TrivyOptions
+from drydock.security.security_gate import Gate
 from drydock.security.service import SecurityService
 from drydock.security.settings import Policy, ScanSettings
 from drydock.store.store import Store

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import structlog
 
+from drydock.cooperative import Turns
 from drydock.core.model import Container
-from drydock.turns import Turns
 
 log = structlog.get_logger("events")
 

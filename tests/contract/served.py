@@ -13,11 +13,11 @@ import httpx
 import uvicorn
 from argon2.low_level import Type, hash_secret
 
-from drydock.api.wire import BoundedProtocol
+from drydock.api.http_protocol import BoundedProtocol
 from drydock.app import server as app
 from drydock.config.load import load
 from drydock.core.model import Container
-from drydock.observe.serverlog import LogBuffer
+from drydock.logs.server_log import LogBuffer
 from samples import StillClock
 
 PASSWORD = "correct: horse"

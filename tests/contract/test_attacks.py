@@ -18,7 +18,7 @@ import pytest
 import websockets
 
 from contract.served import PASSWORD, Served, served, user
-from drydock.api.wire import HEAD_BYTES, BoundedProtocol
+from drydock.api.http_protocol import HEAD_BYTES, BoundedProtocol
 from samples import container
 
 TOKEN = "a-token-of-16-chars"

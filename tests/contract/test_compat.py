@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from contract.served import PASSWORD, Served, served, user
-from drydock.api.compat import bare
+from drydock.compat.wud import bare
 from samples import container, container_id
 
 ORIGIN = "http://home-assistant.example:8123"

@@ -12,12 +12,12 @@ import pytest
 
 from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
+from drydock.compat.dockhand.environments import Environments, Host
+from drydock.compat.dockhand.host_stats import HostStats
+from drydock.compat.dockhand.rounds import Limits
 from drydock.core.errors import EngineError, EngineNotFound, EngineUnreachable, Unavailable
 from drydock.docker.api import Document, Engine
-from drydock.observe.stats.environments import Environments, Host
-from drydock.observe.stats.hosts import HostStats
-from drydock.observe.stats.rounds import Limits
-from drydock.observe.stats.service import StatsService
+from drydock.stats.service import StatsService
 from drydock.supervisor import Supervisor
 from fakes.numbers import SOME_TIME, MemoryNumbers
 from fakes.served import HeaderAccess, Site, frames, served, services

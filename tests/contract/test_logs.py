@@ -18,7 +18,7 @@ from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
 from drydock.core.errors import EngineError, EngineUnreachable, Unavailable
 from drydock.docker.api import Engine
-from drydock.observe.logs.service import LogService
+from drydock.logs.service import LogService
 from fakes.hands import HandClock
 from fakes.printing import PrintedLog
 from fakes.served import HeaderAccess, Site, served, services

@@ -9,8 +9,8 @@ import pytest
 
 from contract.world import World
 from drydock.core.model import Result
-from drydock.notes.github import GitHub
-from drydock.notes.service import ReleaseNotesService
+from drydock.release_notes.github import GitHub
+from drydock.release_notes.service import ReleaseNotesService
 from github_server import GitHubServer
 from samples import container, container_id
 

@@ -18,11 +18,11 @@ from drydock.api.application import build
 from drydock.core.audit import AuditFilter
 from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.events import UpdateApplied
-from drydock.observe.acks import Acknowledgements
+from drydock.live.acknowledgements import Acknowledgements
 from drydock.updates.actions import Action
-from drydock.updates.own import process
-from drydock.updates.own.helper import read_order
-from drydock.updates.own.identity import OwnContainer, Route, Signs
+from drydock.updates.self_update import process
+from drydock.updates.self_update.helper import read_order
+from drydock.updates.self_update.identity import OwnContainer, Route, Signs
 from fakes.clock import FakeClock
 from fakes.engine import FakeEngine
 

@@ -10,8 +10,8 @@ import pytest
 
 from drydock.auth.caller import ALL_SCOPES
 from drydock.docker.api import Document
-from drydock.observe.stats.collector import Rhythm
-from drydock.observe.stats.service import StatsService
+from drydock.stats.collector import Rhythm
+from drydock.stats.service import StatsService
 from drydock.supervisor import Supervisor
 from fakes.hands import HandClock, settle
 from fakes.served import HeaderAccess, Site, frames, served, services

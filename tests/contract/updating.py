@@ -16,6 +16,7 @@ from contract.world import Registries, Watchers
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
+from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Result
@@ -23,19 +24,18 @@ from drydock.core.view import ViewContext
 from drydock.docker.api import PullAuth
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
-from drydock.observe.acks import Acknowledgements
-from drydock.observe.audit import Audit
-from drydock.observe.eventstream import EventStream
-from drydock.observe.metrics.catalogue import Metrics
-from drydock.observe.updatereport import UpdateReport
+from drydock.live.acknowledgements import Acknowledgements
+from drydock.live.event_stream import EventStream
+from drydock.metrics.catalogue import Metrics
+from drydock.metrics.updates import UpdateReport
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action
-from drydock.updates.own.identity import OwnProcess
-from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.room import Ports, Updates
 from drydock.updates.room import build as build_updates
+from drydock.updates.self_update.identity import OwnProcess
+from drydock.updates.self_update.not_containerised import OUTSIDE
 from drydock.updates.settings import UpdateSettings
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger

@@ -15,6 +15,7 @@ import uvicorn
 from drydock.api.application import build
 from drydock.api.services import Component, Services
 from drydock.api.settings import ServerSettings
+from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess, Caller, Connection
 from drydock.core.errors import DrydockError, NotFound
 from drydock.core.model import Container
@@ -22,7 +23,6 @@ from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
-from drydock.observe.audit import Audit
 from drydock.store.location import StoreSettings
 from drydock.store.store import Store, open_store
 from samples import StillClock

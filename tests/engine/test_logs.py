@@ -14,9 +14,9 @@ from drydock.clock import SystemClock
 from drydock.core.errors import EngineError
 from drydock.docker.client import EngineClient
 from drydock.docker.connect import connect, from_docker_host, resolve
-from drydock.observe.logs.selection import Selection
-from drydock.observe.logs.service import LogService
-from drydock.observe.logs.viewer import Viewer
+from drydock.logs.selection import Selection
+from drydock.logs.service import LogService
+from drydock.logs.viewer import Viewer
 from fakes.talkative import Watched, container, eventually
 from lab.engine import DockerEngine
 from lab.images import Pusher

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from drydock.clock import SystemClock
+from drydock.compat.dockhand.environments import Environments, Host
+from drydock.compat.dockhand.host_stats import HostStats
 from drydock.core.errors import NotFound
 from drydock.docker.api import Document
 from drydock.docker.client import EngineClient
 from drydock.docker.connect import connect, from_docker_host, resolve
-from drydock.observe.feed import Reader
-from drydock.observe.stats.collector import Rhythm
-from drydock.observe.stats.environments import Environments, Host
-from drydock.observe.stats.hosts import HostStats
-from drydock.observe.stats.service import StatsService
-from drydock.observe.stats.snapshot import Snapshot
+from drydock.latest import Reader
+from drydock.stats.collector import Rhythm
+from drydock.stats.service import StatsService
+from drydock.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
 from fakes.numbers import MemoryNumbers
 from fakes.talkative import Watched, container, eventually

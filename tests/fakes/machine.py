@@ -18,10 +18,10 @@ from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.core.operation import Operation
 from drydock.docker.api import Engine
 from drydock.updates.journal import Journal
-from drydock.updates.own import process
-from drydock.updates.own.handover import INTERRUPTED
-from drydock.updates.own.helper import Access, Helper, document, order_for, read_order
-from drydock.updates.own.identity import secret_digest
+from drydock.updates.self_update import process
+from drydock.updates.self_update.handover import INTERRUPTED
+from drydock.updates.self_update.helper import Access, Helper, document, order_for, read_order
+from drydock.updates.self_update.identity import secret_digest
 from drydock.updates.worker import Worker
 
 from .bench import Bench

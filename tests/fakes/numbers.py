@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drydock.observe.stats.environments import Numbered
+from drydock.compat.dockhand.environments import Numbered
 
 SOME_TIME = "2026-01-01T00:00:00.000Z"
 

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from drydock.app.light import watch_context
+from drydock.app.shared import watch_context
 from drydock.config.load import load
 from drydock.config.sections.watching import WatcherSettings
 from drydock.core.model import Container

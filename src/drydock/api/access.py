@@ -18,7 +18,7 @@ from drydock.api.services import Services
 from drydock.auth.caller import Caller, Connection
 from drydock.core.audit import Requester
 from drydock.core.errors import ConfirmationRequired, DrydockError, Forbidden, NotFound, TooManyRequests, Unauthorized
-from drydock.requester import asked_by
+from drydock.request_context import asked_by
 
 READ: Final = {"scope": "read"}
 WATCH: Final = {"scope": "watch"}

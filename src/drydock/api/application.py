@@ -15,11 +15,11 @@ from drydock.api import envelope, openapi
 from drydock.api.access import admit
 from drydock.api.asgi import App
 from drydock.api.body import API_LIMIT
-from drydock.api.compat import bare_lists, shim
-from drydock.api.edge import Edge, remember
+from drydock.api.middleware import Edge, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
+from drydock.compat.wud import bare_lists, shim
 from drydock.lean import without
 
 SCOPES = frozenset({"read", "watch", "update", "admin", "public"})

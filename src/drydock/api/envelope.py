@@ -14,7 +14,7 @@ import structlog
 from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from drydock.api.compat import legacy_key, unversioned
+from drydock.compat.wud import legacy_key, unversioned
 from drydock.core import errors
 
 log = structlog.get_logger("api")

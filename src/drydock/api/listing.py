@@ -13,7 +13,7 @@ from drydock.api.query import Page, Query, links, page
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
 from drydock.core.model import ContainerView
-from drydock.fleet.bodies import PageFacts
+from drydock.fleet.response_cache import PageFacts
 from drydock.fleet.selection import EXACT, KINDS, MATURITIES, ORDERS, SORTS, STATUSES, SortKey, Wanted
 
 

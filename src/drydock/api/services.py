@@ -18,23 +18,23 @@ from drydock.api.streams import Streams
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Access
 from drydock.clock import Clock
+from drydock.compat.dockhand.host_stats import HostStats
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
 from drydock.icons.service import Icons
-from drydock.notes.service import ReleaseNotesService
-from drydock.notify.room import Notifications
-from drydock.observe.acks import Acknowledgements
-from drydock.observe.eventstream import EventStream
-from drydock.observe.logs.service import LogService
-from drydock.observe.metrics.catalogue import Metrics
-from drydock.observe.preferences import Preferences
-from drydock.observe.serverlog import LogBuffer
-from drydock.observe.stats.hosts import HostStats
-from drydock.observe.stats.service import StatsService
+from drydock.live.acknowledgements import Acknowledgements
+from drydock.live.event_stream import EventStream
+from drydock.logs.server_log import LogBuffer
+from drydock.logs.service import LogService
+from drydock.metrics.catalogue import Metrics
+from drydock.notify.service import Notifications
+from drydock.preferences.service import Preferences
+from drydock.release_notes.service import ReleaseNotesService
 from drydock.security.build import SecurityRoom
+from drydock.stats.service import StatsService
 from drydock.updates.room import Updates
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ import msgspec
 from drydock.api.routes import authentications, watchers
 from drydock.api.services import Services
 from drydock.config.load import Settings
+from drydock.diagnostics.dump import Section
+from drydock.logs.server_log import LogEntry, Wanted
 from drydock.notify.masking import strict
-from drydock.observe.dump import Section
-from drydock.observe.serverlog import LogEntry, Wanted
 from drydock.store.figures import figures
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor

@@ -8,8 +8,8 @@ from functools import partial
 
 from drydock.api.services import Services
 from drydock.config.load import Settings
-from drydock.observe.metrics.catalogue import Metrics
-from drydock.observe.metrics.rooms import Usage, of_findings, of_registries, of_watchers
+from drydock.metrics.catalogue import Metrics
+from drydock.metrics.rooms import Usage, of_findings, of_registries, of_watchers
 from drydock.registries.service import RegistryService
 from drydock.watch.service import ScheduledWatcher
 

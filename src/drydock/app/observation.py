@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from drydock.app.light import engine_settings
+from drydock.app.shared import engine_settings
 from drydock.clock import Clock
+from drydock.compat.dockhand.environments import Environments, Host
+from drydock.compat.dockhand.host_stats import HostStats
+from drydock.compat.dockhand.numbers import StoredNumbers
 from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import Unavailable
 from drydock.docker.api import Engine
 from drydock.docker.connect import resolve
 from drydock.fleet.fleet import Fleet
-from drydock.observe.logs.service import LogService
-from drydock.observe.stats.collector import Rhythm
-from drydock.observe.stats.environments import Environments, Host
-from drydock.observe.stats.hosts import HostStats
-from drydock.observe.stats.numbers import StoredNumbers
-from drydock.observe.stats.service import StatsService
+from drydock.logs.service import LogService
+from drydock.stats.collector import Rhythm
+from drydock.stats.service import StatsService
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.watch.service import ScheduledWatcher

@@ -8,7 +8,7 @@ from typing import TypedDict, cast
 
 import aiohttp
 
-from drydock.app.light import engine_settings
+from drydock.app.shared import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.config.sections.security import SecuritySettings
@@ -21,19 +21,19 @@ from drydock.docker.api import Engine
 from drydock.docker.connect import resolve
 from drydock.events import Bus, ContainerChecked, ContainerUpdated
 from drydock.fleet.fleet import Fleet
-from drydock.notes.enrich import Enricher
-from drydock.notes.github import GitHub
-from drydock.notes.service import HubDescriptions, ReleaseNotesService
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
+from drydock.release_notes.enrich import Enricher
+from drydock.release_notes.github import GitHub
+from drydock.release_notes.service import HubDescriptions, ReleaseNotesService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.gate import Gate, GateVerdict, OnPhase
 from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.scanners.trivy import TrivyOptions
+from drydock.security.security_gate import Gate, GateVerdict, OnPhase
 from drydock.security.settings import Policy, ScanSettings
 from drydock.security.signatures import SignatureSettings
 from drydock.security.signatures.base import SignatureSource

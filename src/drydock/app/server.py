@@ -20,13 +20,14 @@ from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.icons import build_icons
-from drydock.app.light import build_registries, engine_settings, watch_context, watch_notices
 from drydock.app.metrics import count_rooms
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
+from drydock.app.shared import build_registries, engine_settings, watch_context, watch_notices
 from drydock.app.triggers import build_notifications
 from drydock.app.updates import FleetContext, build_updates, own_signs
+from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
@@ -40,8 +41,7 @@ from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
-from drydock.observe.audit import Audit
-from drydock.observe.serverlog import LogBuffer
+from drydock.logs.server_log import LogBuffer
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.store.location import StoreSettings

@@ -16,12 +16,12 @@ from drydock.events import Bus
 from drydock.notify.catalog import Catalog
 from drydock.notify.channels import ToolBox
 from drydock.notify.components import build, gather, prefixes
-from drydock.notify.desk import Desk
+from drydock.notify.delivery import Desk
 from drydock.notify.families import Families
 from drydock.notify.history import History
-from drydock.notify.room import Notifications
 from drydock.notify.rules import Rules, StoredRule
 from drydock.notify.sender import open_sender
+from drydock.notify.service import Notifications
 from drydock.notify.texts import Place
 from drydock.registries.proxies import Proxies
 from drydock.store.store import Store

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from drydock.api.services import Services
-from drydock.app.light import engine_settings
 from drydock.app.scanning import UpdateGate
+from drydock.app.shared import engine_settings
 from drydock.app.triggers import families
 from drydock.clock import Clock
 from drydock.config.load import Settings
@@ -26,17 +26,17 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
-from drydock.observe.acks import Acknowledgements
-from drydock.observe.updatereport import UpdateReport
+from drydock.live.acknowledgements import Acknowledgements
+from drydock.metrics.updates import UpdateReport
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
-from drydock.security.gate import Gate
+from drydock.security.security_gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.compose.files import unusable
-from drydock.updates.own.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.room import NO_METER, Ports, Updates, build
+from drydock.updates.self_update.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
 from drydock.watch.service import WatchService

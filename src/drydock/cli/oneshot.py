@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from drydock.app import light
+from drydock.app import shared
 from drydock.clock import SystemClock
 from drydock.config.load import Settings
 from drydock.config.sections.watching import WatcherSettings
@@ -66,8 +66,8 @@ async def look(settings: Settings, host: str | None, progress: Progress, *, cach
     address = resolve(engine_settings)
     engine = connect(address)
     try:
-        async with light.build_registries(settings, os.environ, clock, cache=_cache_path(cache)) as registries:
-            context = light.watch_context(watcher, registries)
+        async with shared.build_registries(settings, os.environ, clock, cache=_cache_path(cache)) as registries:
+            context = shared.watch_context(watcher, registries)
             discovery = Discovery(context, clock, watch_all=watcher.watch_all, settle_ms=0)
             try:
                 found = await discovery.enumerate(engine, Nothing(), settled=True)
@@ -94,7 +94,7 @@ def _engine_settings(watcher: WatcherSettings, host: str | None) -> EngineSettin
         return from_docker_host({**os.environ, "DOCKER_HOST": host})
     if os.environ.get("DOCKER_HOST"):
         return from_docker_host(os.environ)
-    return light.engine_settings(watcher)
+    return shared.engine_settings(watcher)
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:

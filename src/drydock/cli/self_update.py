@@ -33,8 +33,8 @@ def run_helper() -> int:
 async def _exchange() -> int:
     from drydock.clock import SystemClock
     from drydock.docker.connect import connect, resolve
-    from drydock.updates.own import process
-    from drydock.updates.own.helper import read_order
+    from drydock.updates.self_update import process
+    from drydock.updates.self_update.helper import read_order
 
     order = read_order(os.environ)
     engine = connect(resolve(process.engine_settings(order)))

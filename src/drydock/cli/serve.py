@@ -16,13 +16,13 @@ import uvicorn
 import uvloop
 
 from drydock import log_setup
-from drydock.api.wire import BoundedProtocol
+from drydock.api.http_protocol import BoundedProtocol
 from drydock.app import server as app
 from drydock.cli.config import report
 from drydock.clock import SystemClock
 from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
-from drydock.observe.serverlog import LogBuffer
+from drydock.logs.server_log import LogBuffer
 from drydock.store.prepare import prepare
 
 log = structlog.get_logger("server")

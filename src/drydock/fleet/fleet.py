@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
+from drydock.cooperative import Turns
 from drydock.core.errors import NotFound
 from drydock.core.explain import Explanation, explain
 from drydock.core.model import Container, ContainerView, UpdatePolicy, audit_key, identity_key
@@ -22,18 +23,17 @@ from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
 from drydock.core.view import ViewContext, view
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
-from drydock.fleet.bodies import Bodies, PageFacts, envelope
 from drydock.fleet.changes import became_unhealthy, meaningful
 from drydock.fleet.counters import Counters, Summary
 from drydock.fleet.entry import Entry, is_leftover
-from drydock.fleet.incoming import Marks, keep_secrets
+from drydock.fleet.incoming_guard import Marks, keep_secrets
 from drydock.fleet.index import Index, containers
+from drydock.fleet.response_cache import Bodies, PageFacts, envelope
 from drydock.fleet.retention import Records as RetentionRecords
 from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_overrides
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
-from drydock.fleet.waiting import Change, Job, Merge, Record, Waiting
-from drydock.turns import Turns
+from drydock.fleet.write_queue import Change, Job, Merge, Record, Waiting
 
 log = structlog.get_logger("fleet")
 

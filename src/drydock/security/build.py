@@ -21,12 +21,12 @@ from drydock.fleet.fleet import Fleet
 from drydock.security import scanners
 from drydock.security.alerts import Alerts, Memory
 from drydock.security.cache import DigestCache, Rows, interval_of
-from drydock.security.gate import Gate
 from drydock.security.inspector import DockerHosts, Inspector, Logins, anonymous
 from drydock.security.journal import AuditLog, Journal
 from drydock.security.runtime import Programs, Runtime
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.schedule import SbomSweep, ScanSchedule
+from drydock.security.security_gate import Gate
 from drydock.security.service import SecurityService, Tools
 from drydock.security.settings import ScanSettings
 from drydock.security.signatures import SignatureSettings, choose

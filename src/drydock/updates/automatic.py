@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from drydock.cooperative import Turns
 from drydock.core.errors import Conflict, DrydockError
 from drydock.core.model import Container, audit_key
 from drydock.core.operation import Operation
@@ -16,9 +17,8 @@ from drydock.core.policy.thresholds import reaches
 from drydock.core.update import update_kind
 from drydock.events import ChecksFinished, MaturityCleared
 from drydock.fleet.fleet import Fleet
-from drydock.turns import Turns
 from drydock.updates import admission
-from drydock.updates.aftermath import Aftermath
+from drydock.updates.completion import Aftermath
 from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.targets import wanted_image
 

@@ -22,7 +22,7 @@ from drydock.docker.namespaces import Namespaces
 from drydock.updates import effects as fx
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.journal import Journal
-from drydock.updates.own.helper import Helper
+from drydock.updates.self_update.helper import Helper
 
 log = structlog.get_logger("updates")
 

@@ -12,7 +12,7 @@ from drydock.core.model import Container
 from drydock.docker.api import Engine
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
-from drydock.updates.aftermath import LookAgain
+from drydock.updates.completion import LookAgain
 from drydock.updates.locks import container_key
 from drydock.updates.service import UpdateService
 

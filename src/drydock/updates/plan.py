@@ -36,7 +36,7 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.gate import alive, has_health_check, healthy
+from drydock.updates.health_gate import alive, has_health_check, healthy
 from drydock.updates.options import PlanOptions
 from drydock.updates.preflight import (
     DryRun,

@@ -43,7 +43,7 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.gate import has_health_check
+from drydock.updates.health_gate import has_health_check
 from drydock.updates.options import PlanOptions
 from drydock.updates.rollback import name_image, wall_time
 from drydock.updates.targets import spelled

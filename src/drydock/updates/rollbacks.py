@@ -20,7 +20,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.backups import Backups
-from drydock.updates.gate import has_health_check, milliseconds, rollback_window
+from drydock.updates.health_gate import has_health_check, milliseconds, rollback_window
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
 from drydock.updates.probe import Check, check_of

@@ -17,11 +17,11 @@ from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action, Actions
-from drydock.updates.aftermath import Aftermath, Auditor, LookAgain, Replaced
 from drydock.updates.automatic import Automatic
 from drydock.updates.backups import Backups
 from drydock.updates.backups import Records as BackupRecords
-from drydock.updates.chains import Chains
+from drydock.updates.completion import Aftermath, Auditor, LookAgain, Replaced
+from drydock.updates.dependency_groups import Chains
 from drydock.updates.executor import KnownFacts, nothing_known
 from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
@@ -29,15 +29,15 @@ from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.locks import Locks
 from drydock.updates.meter import Meter, NoMeter
 from drydock.updates.options import PlanOptions
-from drydock.updates.own.identity import OwnProcess
-from drydock.updates.own.outside import OUTSIDE
-from drydock.updates.own.status import SelfUpdates
+from drydock.updates.orphans import Sweeper
+from drydock.updates.plan_services import Gate, NoGate, PlanSurroundings
 from drydock.updates.preview import Previews
 from drydock.updates.rollbacks import HealthMonitor, Rollbacks
+from drydock.updates.self_update.identity import OwnProcess
+from drydock.updates.self_update.not_containerised import OUTSIDE
+from drydock.updates.self_update.status import SelfUpdates
 from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.settings import UpdateSettings
-from drydock.updates.surroundings import Gate, NoGate, PlanSurroundings
-from drydock.updates.sweep import Sweeper
 from drydock.updates.worker import NamespacesOf, Worker
 
 AUDITED: Final = {"compose-updated": "success", "compose-sync-failed": "error", "rollback": "info"}

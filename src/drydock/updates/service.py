@@ -23,19 +23,19 @@ from drydock.core.recreate import joins
 from drydock.core.update import update_kind
 from drydock.events import BatchFinished, Bus, OperationChanged
 from drydock.fleet.fleet import Fleet
-from drydock.requester import requester
+from drydock.request_context import requester
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
 from drydock.updates.actions import Actions
-from drydock.updates.aftermath import Aftermath
+from drydock.updates.completion import Aftermath
 from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
 from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
 from drydock.updates.meter import Meter
-from drydock.updates.own.handover import INTERRUPTED
-from drydock.updates.own.identity import OwnProcess
+from drydock.updates.orphans import Sweeper
+from drydock.updates.self_update.handover import INTERRUPTED
+from drydock.updates.self_update.identity import OwnProcess
 from drydock.updates.settings import UpdateMode, UpdateSettings
-from drydock.updates.sweep import Sweeper
 from drydock.updates.targets import described, wanted_image
 from drydock.updates.worker import Worker
 

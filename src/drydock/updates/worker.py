@@ -24,11 +24,11 @@ from drydock.updates import effects as fx
 from drydock.updates.executor import EngineFacts, Executor, KnownFacts, OwnSide, Surroundings, nothing_known
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
-from drydock.updates.own.handover import attend, hand_over
-from drydock.updates.own.outside import OUTSIDE
 from drydock.updates.plan import update
 from drydock.updates.preflight import SECOND_MANAGER, SECOND_MANAGER_MS, made_lately_by
 from drydock.updates.recovery import recover, retry_restore
+from drydock.updates.self_update.handover import attend, hand_over
+from drydock.updates.self_update.not_containerised import OUTSIDE
 
 log = structlog.get_logger("updates")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from drydock.clock import Clock
+from drydock.cooperative import Turns
 from drydock.core.model import Container
 from drydock.core.policy import maturity
 from drydock.core.policy.layers import effective
@@ -15,7 +16,6 @@ from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
 from drydock.events import Bus, ContainerChecked, MaturityCleared
 from drydock.fleet.fleet import Fleet
-from drydock.turns import Turns
 from drydock.watch.checker import CRASHED
 from drydock.watch.merge import checked, observed
 

@@ -17,10 +17,10 @@ from drydock.core.errors import BadRequest, ConfigError, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_HELPER, SELF_UPDATE_OPERATION, WATCH
 from drydock.core.operation import Operation
 from drydock.updates.effects import StepFailed
-from drydock.updates.own import process
-from drydock.updates.own.helper import Access, Order, check_host, document, order_for, read_order, user_for
-from drydock.updates.own.identity import OwnContainer, Route, Signs, secret_digest, signs
-from drydock.updates.own.status import read_report
+from drydock.updates.self_update import process
+from drydock.updates.self_update.helper import Access, Order, check_host, document, order_for, read_order, user_for
+from drydock.updates.self_update.identity import OwnContainer, Route, Signs, secret_digest, signs
+from drydock.updates.self_update.status import read_report
 from fakes.bench import Bench
 
 A, B = "a" * 64, "b" * 64

@@ -17,7 +17,6 @@ from drydock.api.routes import (
     container,
     debug,
     dependencies,
-    dockhand,
     events,
     fleet,
     icons,
@@ -37,6 +36,7 @@ from drydock.api.routes import (
     triggers,
     watchers,
 )
+from drydock.compat.dockhand import routes as dockhand
 
 ROUTES: tuple[Router, ...] = (
     probes.router,

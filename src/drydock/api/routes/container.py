@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import ADMIN, READ, UPDATE, WATCH, admit_scope, confirmed, limited
 from drydock.api.auditing import record
-from drydock.api.hot import Encoded
+from drydock.api.fast_path import Encoded
 from drydock.api.openapi import (
     NUMBER,
     TEXT,

@@ -14,8 +14,8 @@ from drydock.api.openapi import TEXTS, confirmation, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core import dependencies as deps
 from drydock.core.errors import BadRequest
-from drydock.updates.chains import Member
-from drydock.updates.chains import document as graph_document
+from drydock.updates.dependency_groups import Member
+from drydock.updates.dependency_groups import document as graph_document
 
 
 @get("/containers/dependencies", opt=READ, responses=problems())

@@ -16,8 +16,8 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.api.streams import Channel, pump, sse
 from drydock.core.errors import BadRequest
-from drydock.observe.acks import Outcome
-from drydock.observe.eventstream import EventStream, Joined
+from drydock.live.acknowledgements import Outcome
+from drydock.live.event_stream import EventStream, Joined
 
 _STATUS = {"accepted": 202, "ignored": 202, "rejected": 403}
 

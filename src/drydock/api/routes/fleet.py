@@ -10,7 +10,7 @@ from litestar import Router, post
 
 from drydock.api import listing
 from drydock.api.access import READ, WATCH
-from drydock.api.hot import Encoded, get
+from drydock.api.fast_path import Encoded, get
 from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.audit import AuditFilter

@@ -15,7 +15,7 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.api.streams import SHUTDOWN_CODE, Channel, serve_socket
 from drydock.core.errors import BadRequest
-from drydock.observe.serverlog import DEFAULT_TAIL, RANKS, LogEntry, Wanted
+from drydock.logs.server_log import DEFAULT_TAIL, RANKS, LogEntry, Wanted
 
 DROPS_BEFORE_CLOSE = 3
 TOO_SLOW = 1008

@@ -21,7 +21,7 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import Services
 from drydock.api.streams import SHUTDOWN_CODE, SLOW_CODE, Channel
 from drydock.core.errors import DrydockError, NotFound, Unavailable, UpgradeRequired
-from drydock.observe.logs.selection import (
+from drydock.logs.selection import (
     DOWNLOAD_TAIL,
     STREAM_TAIL,
     Selection,
@@ -30,9 +30,9 @@ from drydock.observe.logs.selection import (
     since_seconds,
     stream_tail,
 )
-from drydock.observe.logs.service import LogService, NotRunning
-from drydock.observe.logs.viewer import Viewer, ViewerTooSlow
-from drydock.observe.waiting import cancel
+from drydock.logs.service import LogService, NotRunning
+from drydock.logs.viewer import Viewer, ViewerTooSlow
+from drydock.waiting import cancel
 
 TEXT = "text/plain"
 """The framework adds the character set."""

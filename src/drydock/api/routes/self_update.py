@@ -12,7 +12,7 @@ from drydock.api.network import header
 from drydock.api.openapi import TEXT, document, fields, one_of, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import Forbidden
-from drydock.updates.own.status import ENDINGS, Finalized, SelfUpdateStatus, read_report
+from drydock.updates.self_update.status import ENDINGS, Finalized, SelfUpdateStatus, read_report
 
 SECRET = "X-DD-Self-Update-Secret"
 

@@ -18,11 +18,11 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import Services
 from drydock.api.streams import Channel, beat, frame, sse
 from drydock.core.errors import Gone, Unavailable
-from drydock.observe.feed import Sink
-from drydock.observe.stats.aggregator import Tick
-from drydock.observe.stats.service import StatsService
-from drydock.observe.stats.snapshot import ContainerStats, FleetStats, Snapshot
-from drydock.observe.waiting import cancel
+from drydock.latest import Sink
+from drydock.stats.aggregator import Tick
+from drydock.stats.service import StatsService
+from drydock.stats.snapshot import ContainerStats, FleetStats, Snapshot
+from drydock.waiting import cancel
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""What exists only for other people's clients: Dockhand's routes, the WUD shim, names of former versions."""

@@ -1,0 +1,115 @@
+"""The end of a container's log, exactly as many lines as asked for, from one Engine.
+
+The Engine counts a tail over both streams and filters afterwards, so that `tail=3` of standard error may give nothing
+although there are hundreds of lines. Where one stream is wanted, more is asked for until there is enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from drydock.core.errors import EngineError, PayloadTooLarge
+from drydock.docker.api import Engine
+from drydock.docker.logs import STDOUT, Demultiplexer, Frame
+from drydock.logs.selection import Selection
+from drydock.waiting import closing
+
+PAYLOAD_LIMIT = 16 * 1024 * 1024
+WIDER = 20
+"""How much more is asked for when the other stream filled the tail; after that, everything."""
+
+
+async def has_tty(engine: Engine, ref: str) -> bool:
+    """Whether the container writes to a terminal: its log has no frames then, and one stream only."""
+    document = await engine.inspect_container(ref)
+    return bool((document.get("Config") or {}).get("Tty"))
+
+
+async def last_frames(
+    engine: Engine, ref: str, wanted: Selection, *, tty: bool, stall_s: float, timestamps: bool = True
+) -> AsyncIterator[Frame]:
+    """Frames of the last `wanted.tail` lines, oldest first.
+
+    Raises `PayloadTooLarge` as soon as one stream's lines to keep pass 16 MiB, `EngineError` when the Engine fails or
+    says nothing for `stall_s` seconds.
+    """
+    if wanted.empty or wanted.tail == 0 or (tty and not wanted.stdout):
+        return
+    if tty or wanted.both:
+        async with closing(_frames(engine, ref, wanted, wanted.tail, tty, stall_s, timestamps)) as frames:
+            async for frame in frames:
+                yield frame
+        return
+    for tail in (wanted.tail, wanted.tail * WIDER, None):
+        kept = _LastLines(wanted.tail)
+        async with closing(_frames(engine, ref, wanted, tail, tty, stall_s, timestamps)) as frames:
+            async for frame in frames:
+                kept.add(frame)
+        if kept.full or tail is None:
+            break
+    for frame in kept.frames():
+        yield frame
+
+
+class _LastLines:
+    """Keeps the frames of the last lines of one stream, within the payload limit."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lines: deque[list[Frame]] = deque()
+        self._open = False
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self._lines) >= self._count
+
+    def add(self, frame: Frame) -> None:
+        if not self._open:
+            self._lines.append([])
+        self._lines[-1].append(frame)
+        self._open = not frame.payload.endswith(b"\n")
+        self._bytes += len(frame.payload)
+        while len(self._lines) > self._count:
+            self._bytes -= sum(len(gone.payload) for gone in self._lines.popleft())
+        if self._bytes > PAYLOAD_LIMIT:
+            raise too_large()
+
+    def frames(self) -> list[Frame]:
+        return [frame for line in self._lines for frame in line]
+
+
+async def _frames(
+    engine: Engine, ref: str, wanted: Selection, tail: int | None, tty: bool, stall_s: float, timestamps: bool
+) -> AsyncIterator[Frame]:
+    split = None if tty else Demultiplexer()
+    stream = engine.logs(
+        ref, stdout=wanted.stdout, stderr=wanted.stderr, tail=tail, since=wanted.since, timestamps=timestamps
+    )
+    async with closing(stream) as chunks:
+        async for chunk in within(chunks, stall_s):
+            for frame in [Frame(STDOUT, chunk, False)] if split is None else split.feed(chunk):
+                if frame.stream in wanted.streams:
+                    yield frame
+
+
+async def within(chunks: AsyncIterator[bytes], stall_s: float) -> AsyncIterator[bytes]:
+    """The chunks of a stream that must not pause for more than `stall_s` seconds: `EngineError` then."""
+    while True:
+        try:
+            async with asyncio.timeout(stall_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise EngineError(f"The Engine sent no log data for {stall_s:g} s") from None
+        yield chunk
+
+
+def too_large() -> PayloadTooLarge:
+    """The log asked for passes the limit."""
+    return PayloadTooLarge(
+        "The log is larger than 16 MiB", hint="Ask for fewer lines with `tail`, or for a later start with `since`."
+    )

@@ -1,0 +1,221 @@
+"""The manager's half of an update that it cannot carry out itself (updates.md §13.3, §13.4).
+
+`hand_over` creates the new container and starts the helper. From then on only the helper touches the two containers;
+`attend` waits for it – in the process that handed over, or in whichever comes up next, old or new – and writes the end.
+Where no helper is left it takes the one way out that stops nobody it needs: back, inside of the old container; forward,
+inside of the new one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
+from drydock.core.labels import SELF_UPDATE_OPERATION
+from drydock.core.operation import Operation
+from drydock.updates.effects import (
+    Announce,
+    Connect,
+    Create,
+    CurrentRow,
+    Document,
+    HelperFor,
+    Inspect,
+    ListContainers,
+    Plan,
+    Remove,
+    Reread,
+    Sleep,
+    Start,
+    StepFailed,
+    WhoAmI,
+    look,
+    reach,
+    record,
+    write,
+)
+from drydock.updates.options import PlanOptions
+from drydock.updates.plan import commit, create, disarm, mark_renamed, replace, stop_surely, write_files
+from drydock.updates.preflight import stop_if_cancelled
+from drydock.updates.recovery import Decision, Scene, decide, observe
+from drydock.updates.rollback import roll_back, wall_time
+from drydock.updates.self_update.helper import NAME, Helper
+
+POLL_S = 1.0
+LONGEST_DELAY_S = 5.0
+GRACE_MS = 10 * 60_000
+"""How long a helper may take before it is given up (updates.md §13.4)."""
+
+MOST_HELPERS = 3
+INTERRUPTED = "Interrupted by a restart before anything was changed"
+NOT_UP = "The new container did not come up; the old one was brought back"
+
+
+def hand_over(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+    """What follows the rename: the new container, a word to the browsers, the helper; then `attend`."""
+    if not operation.old_container_was_running:
+        return (yield from replace(operation, options))
+    failure: DrydockError | None = None
+    try:
+        yield from _prepare_swap(operation, options)
+        yield from _launch((yield CurrentRow()))
+    except DrydockError as error:
+        failure = error
+    return (yield from attend(options, failure))
+
+
+def _prepare_swap(operation: Operation, options: PlanOptions) -> Plan[None]:
+    yield from mark_renamed(operation, options)
+    if operation.auto_remove:
+        raise StepFailed(
+            "Docker removes this container as soon as it stops (--rm), so there would be no way back: "
+            "run it without --rm and with a restart policy"
+        )
+    yield from create(operation, options)
+    if operation.kind == "self-update":
+        yield Announce()
+    yield from stop_if_cancelled()
+
+
+def _launch(operation: Operation) -> Plan[None]:
+    """Create and start a helper; its row knows it before it runs."""
+    old: Document = yield Inspect(operation.old_container_id or "")
+    helper: Helper = yield HelperFor(old)
+    yield record(secret_hash=helper.secret_hash, attempt=operation.attempt + 1)
+    created: str = yield Create(NAME.format((yield from wall_time())), helper.document)
+    yield record(helper_id=created)
+    for network in helper.networks:
+        yield Connect(network, created, {})
+    yield Start(created)
+
+
+# ── waiting for the end ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def attend(options: PlanOptions, failure: DrydockError | None = None) -> Plan[Operation]:
+    """Wait for the helper of an operation and end its row truthfully; also what a start of Drydock does with one.
+
+    `failure` is why no helper could be started.
+    """
+    delay = POLL_S
+    while True:
+        try:
+            row = yield from _attend(options, failure)
+        except DrydockError as error:
+            failure = failure or (error if _refused(error) else None)
+            yield Sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+            continue
+        if row is not None:
+            return row
+        yield Sleep(POLL_S)
+
+
+def _reported(row: Operation, options: PlanOptions) -> Plan[Operation]:
+    """The helper has said how it ended."""
+    if row.status == "succeeded":
+        yield from write_files(row, msgspec.structs.replace(options, block_on_file=False))
+    return row
+
+
+def _refused(error: DrydockError) -> bool:
+    """The Engine, or we ourselves, said no; that is not going to change."""
+    return isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
+
+
+def _attend(options: PlanOptions, failure: DrydockError | None) -> Plan[Operation | None]:
+    """One look: the terminal row, or None while there is something to wait for."""
+    row: Operation = yield Reread()
+    if not row.active:
+        return (yield from _reported(row, options))
+    helpers = yield from _helpers(row)
+    scene = yield from observe(row)
+    if scene.old is None and scene.new is not None:
+        row = yield record(new_container_id=scene.new["Id"])
+        return (yield from _succeed(row, options))
+    if helpers and not (yield from _dismissed(row, helpers)):
+        yield from _note_arrival(row, scene)
+        return None
+    if helpers:
+        return None  # look again: one of them may have been at work until now
+    return (yield from _alone(row, scene, options, failure))
+
+
+def _helpers(operation: Operation) -> Plan[list[Document]]:
+    entries: list[Document] = yield ListContainers(f"{SELF_UPDATE_OPERATION}={operation.id}")
+    found = []
+    for entry in entries:
+        if (document := (yield from look(entry["Id"]))) is not None:
+            found.append(document)
+    return found
+
+
+def _dismissed(row: Operation, helpers: list[Document]) -> Plan[bool]:
+    """Remove helpers that do nothing any more, and those that had their time. False while one is at work."""
+    overdue = (yield from wall_time()) - row.updated_at > GRACE_MS
+    if not overdue and any(_at_work(helper) for helper in helpers):
+        return False
+    for helper in helpers:
+        try:
+            yield Remove(helper["Id"], force=overdue)
+        except EngineNotFound:
+            continue
+        except EngineConflict:
+            return False  # it has come back to life
+    return True
+
+
+def _at_work(helper: Document) -> bool:
+    state = helper["State"]
+    return bool(state.get("Running") or state.get("Restarting"))
+
+
+def _note_arrival(row: Operation, scene: Scene) -> Plan[None]:
+    if scene.new is not None and (yield WhoAmI()) == scene.new["Id"] and row.phase == "new-created":
+        yield from reach("new-started", started_once=True, new_container_id=scene.new["Id"])
+
+
+# ── no helper is left ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _alone(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockError | None) -> Plan[Operation | None]:
+    """Nobody else will touch these containers: go the way that needs no helper, or start another one."""
+    if failure is None and decide(row, scene) is Decision.REQUEUE:
+        return (yield from write(status="expired", phase="expired", last_error=INTERRUPTED))
+    own: str | None = yield WhoAmI()
+    if scene.new is None or own == row.old_container_id or row.phase.startswith("rollback"):
+        return (yield from _back(row, scene, options, failure))
+    if failure is None and row.attempt < MOST_HELPERS:
+        yield from _launch(row)
+        return None
+    if scene.new["State"].get("Running"):
+        return (yield from _keep_new(row, scene, scene.new, options))
+    return (yield from _back(row, scene, options, failure))
+
+
+def _back(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockError | None) -> Plan[Operation]:
+    """The old container under its name; the new one, where it still exists, goes."""
+    if failure is not None:
+        own = failure.rollback_code if isinstance(failure, StepFailed) else None
+        return (yield from roll_back(own or "create_new_failed", failure, options))
+    if scene.new is None and row.helper_id is not None and not row.phase.startswith("rollback"):
+        return (yield from roll_back("start_new_failed", StepFailed(NOT_UP), options))
+    yield record(recovered_at=(yield from wall_time()))
+    return (yield from roll_back("interrupted", None, options))
+
+
+def _keep_new(row: Operation, scene: Scene, new: Document, options: PlanOptions) -> Plan[Operation]:
+    """Inside of the new container, or connected through it: it stays, the old one goes."""
+    if scene.old is not None:
+        yield from disarm(row, scene.old["Id"])
+        yield from stop_surely(scene.old["Id"], options)
+    now = yield from wall_time()
+    row = yield record(recovered_at=now, recovery="rolled-forward", new_container_id=new["Id"])
+    return (yield from _succeed(row, options))
+
+
+def _succeed(row: Operation, options: PlanOptions) -> Plan[Operation]:
+    """Files follow once the new container is good. There is no way back from here, whatever becomes of them."""
+    options = msgspec.structs.replace(options, block_on_file=False)
+    yield from write_files(row, options)
+    return (yield from commit(row, options))
