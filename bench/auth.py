@@ -20,7 +20,7 @@ from bench.report import Figure, show
 from drydock.auth.passwords import make_hash
 from drydock.core.audit import AuditEntry
 from drydock.core.times import to_iso
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 
 PASSWORD = "bench password"

@@ -26,7 +26,7 @@ from drydock.security.overview import overview
 from drydock.security.scanners.base import Target
 from drydock.security.scanners.trivy import parse
 from drydock.security.settings import Policy
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 
 CLOCK = SystemClock()

@@ -15,6 +15,7 @@ from argon2.low_level import Type, hash_secret
 
 from drydock.api.http_protocol import BoundedProtocol
 from drydock.app import server as app
+from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 from drydock.core.model import Container
 from drydock.logs.server_log import LogBuffer
@@ -79,7 +80,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Start the application with these variables; nothing is watched."""
     variables = {"DD_STORE_PATH": str(folder / "store"), "DD_LOCAL_WATCHER": "false", **environ}
-    loaded = load(variables)
+    loaded = load(variables, SCHEMA)
     assert loaded.settings is not None, [str(problem) for problem in loaded.problems]
     clock = clock or StillClock()
     buffer = LogBuffer(clock.now_ms, "info")

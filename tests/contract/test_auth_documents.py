@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.served import HASH, PASSWORD, served, user
+from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -55,7 +56,7 @@ def test_variables_of_the_documents_are_accepted(block: str, tmp_path: Path) -> 
         file.write_text("secret")
         file.chmod(0o600)
         found[name] = str(file)
-    loaded = load(found)
+    loaded = load(found, SCHEMA)
     assert loaded.settings is not None, [str(problem) for problem in loaded.problems]
     assert not loaded.problems
 

@@ -28,7 +28,7 @@ from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
 from drydock.metrics.catalogue import Metrics
 from drydock.metrics.updates import UpdateReport
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action

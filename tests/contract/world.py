@@ -23,7 +23,7 @@ from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from samples import StillClock
 

@@ -12,9 +12,10 @@ from drydock.clock import SystemClock
 from drydock.core.errors import EngineUnreachable
 from drydock.docker.api import Document
 from drydock.docker.client import EngineClient
-from drydock.docker.connect import EngineSettings, connect, from_docker_host, resolve
+from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.docker.events import EventListener
 from drydock.docker.host import identify
+from drydock.docker.settings import EngineSettings
 from lab.engine import DockerEngine
 from lab.images import Pusher
 from lab.podman import PodmanEngine

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 from drydock.core import labels
 from lab.engine import DockerEngine
@@ -50,5 +51,5 @@ def test_every_variable_exists() -> None:
     names = {name.rstrip("_") for name in re.findall(r"\bDD_[A-Z_]+", GUIDE)} - {"DD_REGISTRY"}
     values = {"DD_WATCHER_LOCAL_CRON": "0 * * * *", "DD_WATCHER_LOCAL_MAINTENANCE_WINDOW": "* 2 * * *"}
     given = {name: values.get(name, "true") for name in names} | {"DD_WATCHER_LOCAL_IMGSET_PG_TAG_FAMILY": "loose"}
-    problems = load(given).problems
+    problems = load(given, SCHEMA).problems
     assert [problem for problem in problems if "unknown" in problem.message] == []

@@ -15,7 +15,7 @@ import pytest
 from drydock.core.errors import EngineError
 from drydock.core.operation import INTERNAL_LABELS
 from drydock.docker.connect import connect, from_docker_host, resolve
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.updates.probe import NOTE
 from fakes.rows import MemoryRows

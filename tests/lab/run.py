@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 
 from drydock.auth.first_login import FirstLogin, first_login
 from drydock.core.errors import ConfigError, EngineError
-from drydock.docker.connect import EngineSettings, connect, from_docker_host, resolve
+from drydock.docker.connect import connect, from_docker_host, resolve
+from drydock.docker.settings import EngineSettings
 
 from . import box
 from .engine import DockerEngine, installed

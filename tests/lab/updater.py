@@ -17,7 +17,7 @@ from drydock.clock import SystemClock
 from drydock.core.operation import FileEdit, ImageWanted, Operation
 from drydock.docker.api import Engine, PullAuth
 from drydock.docker.connect import connect, from_docker_host, resolve
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.updates.compose.project import NOTHING, FilesPlan
 from drydock.updates.executor import OnPhase

@@ -16,18 +16,20 @@ from random import Random
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from drydock.app.settings import SCHEMA
 from drydock.app.shared import watch_context
 from drydock.config.load import load
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.model import Container
 from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
-from drydock.docker.connect import EngineSettings, connect, resolve
+from drydock.docker.connect import connect, resolve
 from drydock.docker.events import EventListener
+from drydock.docker.settings import EngineSettings
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.settings import WatcherSettings
 from drydock.registries.service import RegistryOptions, RegistryService, register
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery
@@ -160,10 +162,10 @@ def _tried(check: Callable[[], T]) -> T | None:
 def watcher_settings(socket: str, **variables: str) -> WatcherSettings:
     """Settings as the product reads them from `DD_WATCHER_LOCAL_<KEY>`."""
     given = {"SOCKET": socket, "WATCHBYDEFAULT": "false", "DISCOVERY_SETTLE_MS": "0", **variables}
-    loaded = load({f"DD_WATCHER_LOCAL_{key}": value for key, value in given.items()})
+    loaded = load({f"DD_WATCHER_LOCAL_{key}": value for key, value in given.items()}, SCHEMA)
     assert loaded.settings is not None, loaded.problems
-    assert loaded.settings.watchers, loaded.problems
-    return loaded.settings.watchers[0]
+    (watcher,) = loaded.settings.all(WatcherSettings)
+    return watcher
 
 
 @asynccontextmanager

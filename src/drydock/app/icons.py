@@ -11,11 +11,12 @@ import aiohttp
 
 from drydock.api.services import Services
 from drydock.config.load import Settings
-from drydock.config.sections.icons import IconSettings
 from drydock.icons.cache import CacheLimits
 from drydock.icons.delivery import Delivery
 from drydock.icons.service import IconOptions, Icons
+from drydock.icons.settings import IconSettings
 from drydock.registries.proxies import Proxies
+from drydock.store.settings import StoreSettings
 
 FOLDER = "icons"
 
@@ -30,11 +31,11 @@ async def build_icons(
         )
     )
     made = Icons(
-        Path(settings.store.path) / FOLDER,
-        Delivery(session, settings.icons.cdn_url, Proxies.of(environ).for_url),
+        Path(settings[StoreSettings].path) / FOLDER,
+        Delivery(session, settings[IconSettings].cdn_url, Proxies.of(environ).for_url),
         lambda: _offline(services),
         services.clock,
-        icon_options(settings.icons),
+        icon_options(settings[IconSettings]),
     )
     stack.push_async_callback(made.close)
     services.icons = made

@@ -10,6 +10,7 @@ from drydock.api.services import Services
 from drydock.config.load import Settings
 from drydock.metrics.catalogue import Metrics
 from drydock.metrics.rooms import Usage, of_findings, of_registries, of_watchers
+from drydock.metrics.settings import ContainerMetricsSettings
 from drydock.registries.service import RegistryService
 from drydock.watch.service import ScheduledWatcher
 
@@ -34,7 +35,7 @@ def count_rooms(
         *of_watchers(lambda: [one.watcher for one in watchers]),
         of_findings(services.fleet.all),
     )
-    if settings.container_metrics.containerstats and services.stats is not None:
+    if settings[ContainerMetricsSettings].containerstats and services.stats is not None:
         usage = Usage(services.fleet.get)
         stack.enter_context(services.stats.fleet.joined(usage))
         metrics.registry.add(*usage.families())

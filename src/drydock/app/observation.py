@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from drydock.app.shared import engine_settings
 from drydock.clock import Clock
 from drydock.compat.dockhand.environments import Environments, Host
 from drydock.compat.dockhand.host_stats import HostStats
 from drydock.compat.dockhand.numbers import StoredNumbers
 from drydock.config.load import Settings
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import Unavailable
 from drydock.docker.api import Engine
 from drydock.docker.connect import resolve
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.settings import WatcherSettings
+from drydock.http.settings import HttpSettings
 from drydock.logs.service import LogService
 from drydock.stats.collector import Rhythm
 from drydock.stats.service import StatsService
+from drydock.stats.settings import StatsSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.watch.service import ScheduledWatcher
@@ -66,15 +67,15 @@ def build_observation(
 ) -> Observation:
     """The services over the Engines of the watchers."""
     engines = Engines(watchers)
-    rhythm = Rhythm(interval_s=settings.stats.interval, history_size=settings.stats.history_size)
-    configured = [host(one) for one in settings.watchers]
+    rhythm = Rhythm(interval_s=settings[StatsSettings].interval, history_size=settings[StatsSettings].history_size)
+    configured = [host(one) for one in settings.all(WatcherSettings)]
     by_name = {each.settings.name: each.watcher for each in watchers}
 
     def hosts() -> list[Host]:
         return [structs.replace(each, online=_online(by_name.get(each.watcher))) for each in configured]
 
     return Observation(
-        logs=LogService(fleet, engines, clock, stall_s=settings.process.outbound_http_timeout_ms / 1000),
+        logs=LogService(fleet, engines, clock, stall_s=settings[HttpSettings].outbound_http_timeout_ms / 1000),
         stats=StatsService(fleet, engines, clock, supervisor, rhythm),
         host_stats=HostStats(Environments(hosts, StoredNumbers(store.documents, clock)), engines, clock),
     )
@@ -82,7 +83,7 @@ def build_observation(
 
 def host(settings: WatcherSettings) -> Host:
     """A configured watcher as an environment. No credential, no path of a key."""
-    address = resolve(engine_settings(settings))
+    address = resolve(settings)
     if address.socket is not None:
         return Host(watcher=settings.name, connection_type="socket", socket_path=address.socket)
     return Host(

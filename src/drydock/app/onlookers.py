@@ -18,9 +18,11 @@ from drydock.events import Bus
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_feed import EventFeed
 from drydock.live.event_stream import EventStream
+from drydock.live.settings import StreamSettings
 from drydock.metrics.catalogue import Metrics
 from drydock.metrics.families import Computed
 from drydock.metrics.process import LoopLag
+from drydock.metrics.settings import MetricsAccessSettings, MetricsSettings
 from drydock.preferences.service import Preferences
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
@@ -44,17 +46,19 @@ async def observe(
     trail = Audit(store.audit, bus, clock, lambda action: metrics.audit_entries.inc(action=action))
     services.audit = trail
     EventAudit(trail, clock).subscribe(bus)
-    stream = EventStream(clock, settings.process.sse_max_clients, log_addresses=settings.process.sse_debug_log_ip)
+    stream = EventStream(
+        clock, settings[StreamSettings].sse_max_clients, log_addresses=settings[StreamSettings].sse_debug_log_ip
+    )
     EventFeed(stream, fleet.view_of, clock).subscribe(bus)
     services.events, services.acks = stream, Acknowledgements(stream, clock)
     supervisor.start("event-stream:heartbeat", stream.run)
     services.preferences = Preferences(store.documents, clock)
-    if settings.metrics.enabled:
+    if settings[MetricsSettings].enabled:
         services.metrics = metrics
         lag = LoopLag(clock)
         metrics.registry.add(lag.gauge, Computed("drydock_event_stream_clients", CLIENTS, lambda: [((), len(stream))]))
         supervisor.start("metrics:loop-lag", lag.run)
-    services.metrics_token = settings.server.metrics_token
+    services.metrics_token = settings[MetricsAccessSettings].metrics_token
     report = AuthReport(trail, metrics)
     door = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
     services.auth = services.access = door

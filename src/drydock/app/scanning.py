@@ -8,11 +8,8 @@ from typing import TypedDict, cast
 
 import aiohttp
 
-from drydock.app.shared import engine_settings
 from drydock.clock import Clock
 from drydock.config.load import Settings
-from drydock.config.sections.security import SecuritySettings
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import ConfigError, EngineError, RegistryError
 from drydock.core.model import Container
 from drydock.core.operation import Operation
@@ -21,22 +18,27 @@ from drydock.docker.api import Engine
 from drydock.docker.connect import resolve
 from drydock.events import Bus, ContainerChecked, ContainerUpdated
 from drydock.fleet.fleet import Fleet
+from drydock.fleet.settings import FleetSettings
+from drydock.hosts.settings import WatcherSettings
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.release_notes.enrich import Enricher
 from drydock.release_notes.github import GitHub
 from drydock.release_notes.service import HubDescriptions, ReleaseNotesService
+from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
 from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.scanners.trivy import TrivyOptions
+from drydock.security.sections import SecuritySettings
 from drydock.security.security_gate import Gate, GateVerdict, OnPhase
 from drydock.security.settings import Policy, ScanSettings
 from drydock.security.signatures import SignatureSettings
 from drydock.security.signatures.base import SignatureSource
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 
@@ -55,7 +57,7 @@ class GateFacts(TypedDict):
 
 def gate_facts(settings: Settings) -> GateFacts:
     """The gate counts only where a scanner is configured."""
-    security = settings.security
+    security = settings[SecuritySettings]
     enabled = security.scanner is not None and security.gate_mode == "on"
     return GateFacts(gate_enabled=enabled, block_severities=frozenset(security.block_severity))
 
@@ -80,19 +82,19 @@ def build_security(
         audit=audit,
         scan_rows=store.scans,
         alert_memory=store.scan_alerts,
-        sbom_folder=Path(settings.store.path) / SBOM_FOLDER,
+        sbom_folder=Path(settings[StoreSettings].path) / SBOM_FOLDER,
         logins=registries.pull_auth,
         signature_source=Artifacts(registries),
         docker_hosts=docker_hosts(settings),
     )
-    room = assemble(parts, scan_settings(settings), program_settings(settings.security, environ))
+    room = assemble(parts, scan_settings(settings), program_settings(settings[SecuritySettings], environ))
     bus.subscribe("security", room.service.on_event, ContainerUpdated)
     return room
 
 
 def docker_hosts(settings: Settings) -> DockerHosts:
     """`DOCKER_HOST` of the local watchers whose Engine a program can reach by itself: a socket, or plain TCP."""
-    known = {one.name: _docker_host(one) for one in settings.watchers}
+    known = {one.name: _docker_host(one) for one in settings.all(WatcherSettings)}
 
     def host(watcher: str, agent: str | None) -> str | None:
         return known.get(watcher) if agent is None else None
@@ -102,7 +104,7 @@ def docker_hosts(settings: Settings) -> DockerHosts:
 
 def _docker_host(settings: WatcherSettings) -> str | None:
     try:
-        address = resolve(engine_settings(settings))
+        address = resolve(settings)
     except ConfigError:
         return None
     if address.socket is not None:
@@ -113,7 +115,7 @@ def _docker_host(settings: WatcherSettings) -> str | None:
 
 def scan_settings(settings: Settings) -> ScanSettings:
     """How scans run, and the policy of the gate."""
-    security = settings.security
+    security = settings[SecuritySettings]
     policy = Policy(
         block=security.block_severity,
         availability="warn" if security.availability_policy == "warn" else "block",
@@ -130,7 +132,7 @@ def scan_settings(settings: Settings) -> ScanSettings:
         concurrency=security.scan_concurrency,
         batch_timeout_ms=security.scan_batch_timeout,
         notify_scheduled=security.scan_notifications,
-        cache_entries=security.scan_digest_cache_max_entries or settings.caches.default_max_entries,
+        cache_entries=security.scan_digest_cache_max_entries or settings[FleetSettings].default_max,
     )
 
 
@@ -243,7 +245,7 @@ async def build_notes(
 
     Without a token of its own GitHub gets that of the configured GHCR registry (registries.md: trusted sources only).
     """
-    notes, proxies = settings.notes, Proxies.of(environ)
+    notes, proxies = settings[ReleaseNotesSettings], Proxies.of(environ)
     token = notes.github_token or await _package_token(registries)
     service = ReleaseNotesService(
         [GitHub(session, notes.github_url, token, proxies.for_url)],

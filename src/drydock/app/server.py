@@ -16,6 +16,7 @@ import structlog
 from drydock import __version__
 from drydock.api import application as api
 from drydock.api.asgi import App
+from drydock.api.sections import PublicSettings, ServerSettings
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
@@ -24,14 +25,15 @@ from drydock.app.metrics import count_rooms
 from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
-from drydock.app.shared import build_registries, engine_settings, watch_context, watch_notices
+from drydock.app.settings import ProcessSettings
+from drydock.app.shared import build_registries, watch_context, watch_notices
 from drydock.app.triggers import build_notifications
 from drydock.app.updates import FleetContext, build_updates, own_signs
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
+from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.cron import CronError
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
@@ -40,11 +42,14 @@ from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
-from drydock.fleet.settings import FleetSettings
+from drydock.fleet.settings import FleetSettings, MaturitySettings
+from drydock.hosts.settings import WatcherSettings
+from drydock.live.settings import StreamSettings
 from drydock.logs.server_log import LogBuffer
+from drydock.metrics.settings import MetricsAccessSettings
 from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import Checker
@@ -54,6 +59,7 @@ from drydock.watch.ledger import FleetLedger
 from drydock.watch.notices import Notices
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
+from drydock.watch.settings import WatchingSettings
 from drydock.watch.sweep import MaturitySweep
 from drydock.watch.watcher import Watcher
 
@@ -87,14 +93,14 @@ async def run(
     clock = clock or SystemClock()
     zone = process_zone(environ)
     async with AsyncExitStack() as stack:
-        store = await open_store(store_settings(settings))
+        store = await open_store(settings[StoreSettings])
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
-        bus = Bus(settings.process.event_handler_timeout_ms / 1000)
+        bus = Bus(settings[ProcessSettings].event_handler_timeout_ms / 1000)
         registries = await stack.enter_async_context(
-            build_registries(settings, environ, clock, cache=Path(settings.store.path) / REGISTRY_CACHE)
+            build_registries(settings, environ, clock, cache=Path(settings[StoreSettings].path) / REGISTRY_CACHE)
         )
-        context = FleetContext(settings.process.ui_maturity_threshold_days)
+        context = FleetContext(settings[MaturitySettings].threshold_days)
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         legacy = _legacy(settings)
@@ -165,9 +171,9 @@ def _inform(
 
 def _sweep(settings: Settings, fleet: Fleet, bus: Bus, clock: Clock, zone: ZoneInfo, supervisor: Supervisor) -> None:
     """Open the gates of candidates that became old enough, by schedule."""
-    if settings.watching.maturity_sweep_cron:
+    if (cron := settings[WatchingSettings].maturity_sweep_cron) is not None:
         ledger = FleetLedger(fleet, bus, clock)
-        sweep = MaturitySweep(ledger, settings.watching.maturity_sweep_cron, zone, clock)
+        sweep = MaturitySweep(ledger, cron, zone, clock)
         supervisor.start("maturity-sweep", sweep.run)
 
 
@@ -191,24 +197,9 @@ def _machine_zone() -> ZoneInfo:
         return ZoneInfo.from_file(handle, key="localtime")
 
 
-def store_settings(settings: Settings) -> StoreSettings:
-    """The store's part of the settings."""
-    return StoreSettings(path=settings.store.path, file=settings.store.file, url=settings.store.url)
-
-
 def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, context: FleetContext) -> Fleet:
     """The fleet over the store."""
-    caches, default = settings.caches, settings.caches.default_max_entries
-    fleet_settings = FleetSettings(
-        lifecycle_ttl_ms=caches.lifecycle_ttl_ms,
-        lifecycle_max=caches.lifecycle_max_entries or default,
-        policy_ttl_ms=caches.policy_ttl_ms,
-        policy_max=caches.policy_max_entries or default,
-        security_ttl_ms=caches.security_ttl_ms,
-        security_max=caches.security_max_entries or default,
-        query_cache_max=caches.query_max_entries or default,
-    )
-    return Fleet(store.containers, store.retention, bus, clock, context, fleet_settings)
+    return Fleet(store.containers, store.retention, bus, clock, context, settings[FleetSettings])
 
 
 def build_watchers(
@@ -226,8 +217,8 @@ def build_watchers(
     made: list[ScheduledWatcher] = []
     memory = WatcherMemory(store.documents)
     notices = watch_notices(settings, partial(legacy.count, "label"))
-    addresses = {one.name: resolve(engine_settings(one)) for one in settings.watchers}
-    for one in settings.watchers:
+    addresses = {one.name: resolve(one) for one in settings.all(WatcherSettings)}
+    for one in settings.all(WatcherSettings):
         try:
             calendar = timetable(one, zone)
             engine = connect(addresses[one.name])
@@ -333,14 +324,14 @@ class RegistryComponents:
 
 def http_settings(settings: Settings) -> HttpSettings:
     """The HTTP server's part of the settings."""
-    server, process = settings.server, settings.process
+    server, public = settings[ServerSettings], settings[PublicSettings]
     return HttpSettings(
-        version=process.version or __version__,
+        version=public.version or __version__,
         enabled=server.enabled,
         host=server.host,
         port=server.port,
         name=server.name,
-        public_url=process.public_url,
+        public_url=public.public_url,
         tls=server.tls_enabled,
         cors_origin=server.cors_origin if server.cors_enabled else None,
         cors_methods=server.cors_methods,
@@ -349,17 +340,17 @@ def http_settings(settings: Settings) -> HttpSettings:
         ui=server.ui_enabled,
         container_actions=server.feature_containeractions,
         delete=server.feature_delete,
-        cookie_samesite=server.cookie_samesite,  # type: ignore[arg-type]  # the schema allows these words only
+        cookie_samesite=server.cookie_samesite,
         trust_proxy=server.trustproxy,
         max_sessions=server.session_maxconcurrentsessions,
         rate_limit_max=server.ratelimit_max,
         identity_keying=server.ratelimit_identitykeying,
-        metrics_auth=server.metrics_auth,
-        metrics_token_configured=server.metrics_token is not None,
-        compat_wudcard=process.compat_wudcard,
-        sse_max_clients=process.sse_max_clients,
-        store_path=settings.store.path,
-        store_file=settings.store.file,
+        metrics_auth=settings[MetricsAccessSettings].metrics_auth,
+        metrics_token_configured=settings[MetricsAccessSettings].metrics_token is not None,
+        compat_wudcard=settings[CompatSettings].compat_wudcard,
+        sse_max_clients=settings[StreamSettings].sse_max_clients,
+        store_path=settings[StoreSettings].path,
+        store_file=settings[StoreSettings].file,
     )
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from drydock.clock import Clock
 from drydock.config.load import Settings
-from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
 from drydock.core.imgset import ImageSet
 from drydock.core.labels import WatcherDefaults
-from drydock.docker.connect import EngineAuth, EngineSettings
+from drydock.hosts.settings import ImageSetSettings, WatcherSettings
+from drydock.http.settings import HttpSettings
 from drydock.registries.instances import register
 from drydock.registries.service import Proxies, RegistryOptions, RegistryService
+from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.watch.notices import Notices
 from drydock.watch.record import Context
 
@@ -25,16 +26,16 @@ def build_registries(
 ) -> RegistryService:
     """The registry engine with every configured instance; `cache` is the file of the content-addressed cache."""
     instances, problems = register(settings.source.values("DD_REGISTRY_"))
-    size = settings.registries.cache_mb * 1024 * 1024
+    size = settings[RegistriesSettings].cache_mb * 1024 * 1024
     options = RegistryOptions(
-        timeout_s=settings.process.outbound_http_timeout_ms / 1000,
-        auto=settings.registries.auto,
-        concurrency=settings.registries.concurrency,
+        timeout_s=settings[HttpSettings].outbound_http_timeout_ms / 1000,
+        auto=settings[RegistriesSettings].auto,
+        concurrency=settings[RegistriesSettings].concurrency,
         cache_path=cache if size else None,
         cache_bytes=size,
-        allow_private_realms=settings.registries.allow_private_realms,
-        github_max_pages=settings.ghcr.versions_max_pages,
-        dns_mode=settings.process.dns_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        allow_private_realms=settings[RegistriesSettings].allow_private_realms,
+        github_max_pages=settings[GhcrSettings].versions_max_pages,
+        dns_mode=settings[HttpSettings].dns_mode,
         proxies=Proxies.of(environ),
     )
     return RegistryService(instances, options, clock, problems=problems)
@@ -50,7 +51,7 @@ def watch_context(settings: WatcherSettings, registries: RegistryService) -> Con
         watch_by_default=settings.watch_by_default,
         tag_family=settings.tag_family,
         tag_pin_info=settings.tag_pin_info,
-        maturity_mode=settings.maturity_mode,  # type: ignore[arg-type]  # the schema allows these words only
+        maturity_mode=settings.maturity_mode,
         maturity_min_age_days=settings.maturity_min_age_days,
     )
     return Context(settings.name, tuple(map(image_set, settings.image_sets)), defaults, route)
@@ -85,24 +86,4 @@ def image_set(settings: ImageSetSettings) -> ImageSet:
         registry_lookup_image=settings.lookup_image,
         watch_digest=settings.watch_digest,
         inspect_tag_path=settings.inspect_tag_path,
-    )
-
-
-def engine_settings(settings: WatcherSettings) -> EngineSettings:
-    """The connection part of a watcher's settings."""
-    return EngineSettings(
-        socket=settings.socket,
-        host=settings.host,
-        port=settings.port,
-        protocol=settings.protocol,  # type: ignore[arg-type]  # the schema allows these words only
-        cafile=settings.cafile,
-        certfile=settings.certfile,
-        keyfile=settings.keyfile,
-        auth=EngineAuth(
-            type=settings.auth_type,  # type: ignore[arg-type]  # the schema allows these words only
-            user=settings.auth_user,
-            password=settings.auth_password,
-            bearer=settings.auth_bearer,
-            insecure=settings.auth_insecure,
-        ),
     )

@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 
 from drydock.api.network import Proxies, bucket, client_address
+from drydock.api.sections import PublicSettings, ServerSettings
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Connection
 from drydock.auth.cookies import Signer
@@ -19,6 +20,7 @@ from drydock.auth.openid import OpenId
 from drydock.auth.providers import Providers, read_providers
 from drydock.auth.report import Report
 from drydock.auth.sessions import Session, Sessions, new_secret
+from drydock.auth.settings import AnonymousSettings, AuthSettings, SessionSettings
 from drydock.auth.strategies.basic import Passwords
 from drydock.auth.strategies.oidc import OidcConfig, OidcStrategy
 from drydock.clock import Clock
@@ -26,6 +28,7 @@ from drydock.config.load import Settings
 from drydock.core.secret import Secret
 from drydock.store.keys import KeyRecords
 from drydock.store.sessions import SessionRecords
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 
@@ -40,17 +43,17 @@ async def authentication(
     settings: Settings, store: Store, clock: Clock, report: Report, supervisor: Supervisor
 ) -> AsyncIterator[Authentication]:
     """Sign-in as configured. Faulty providers are named in the log and leave the instance closed."""
-    providers = read_providers(settings.source, settings.process.public_url)
+    providers = read_providers(settings.source, settings[PublicSettings].public_url)
     sessions = Sessions(
         clock,
         SessionRecords(store.database, Session),
         Signer(await session_secrets(settings, store)),
-        settings.server.session_maxconcurrentsessions,
+        settings[ServerSettings].session_maxconcurrentsessions,
     )
     keeper = LockoutKeeper(lockout_file(settings, store), clock, lockout_settings(settings))
     keys = ApiKeys(clock, KeyRecords(store.database, ApiKey), providers.keys)
     await keys.load()
-    proxies = Proxies(settings.server.trustproxy)
+    proxies = Proxies(settings[ServerSettings].trustproxy)
 
     def address_of(connection: Connection) -> str:
         return client_address(connection.scope, proxies)
@@ -63,14 +66,14 @@ async def authentication(
                 keeper.lockout,
                 clock,
                 report,
-                at_once=settings.auth.max_concurrent_login_attempts,
+                at_once=settings[AuthSettings].max_concurrent_login_attempts,
                 bucket=bucket,
             ),
             keys=keys,
             report=report,
             address_of=address_of,
             oidc=[_oidc(config, http, clock) for config in providers.oidc],
-            anonymous=settings.process.anonymous_auth_confirm,
+            anonymous=settings[AnonymousSettings].anonymous_auth_confirm,
             faults=providers.errors,
             bucket=bucket,
         )
@@ -95,7 +98,9 @@ def _start(
             await clock.sleep(SESSION_PRUNE_S)
 
     supervisor.start("auth:lockouts", keeper.run)
-    supervisor.start("auth:lockout-prune", lambda: keeper.prune(settings.auth.lockout_prune_interval_ms / 1000))
+    supervisor.start(
+        "auth:lockout-prune", lambda: keeper.prune(settings[AuthSettings].lockout_prune_interval_ms / 1000)
+    )
     supervisor.start("auth:sessions", prune_sessions)
     for strategy in made.oidc.values():
         supervisor.spawn(f"auth:oidc:{strategy.name}", strategy.warm_up())
@@ -111,15 +116,15 @@ def _tell(made: Authentication, providers: Providers, settings: Settings) -> Non
         log.error("auth.closed", advice=made.closed_hint())
     if made.anonymous:
         log.warning("auth.anonymous", advice="everybody who reaches this server may do everything")
-    elif settings.process.anonymous_auth_confirm:
+    elif settings[AnonymousSettings].anonymous_auth_confirm:
         log.warning("auth.anonymous_ignored", reason="a sign-in provider is configured")
-    if settings.server.trustproxy is True:
+    if settings[ServerSettings].trustproxy is True:
         log.warning("auth.every_proxy_trusted", reason="clients can choose their address; name your proxies instead")
 
 
 async def session_secrets(settings: Settings, store: Store) -> list[Secret]:
     """The configured secrets, else the one kept in the store, made at the first start."""
-    configured = settings.session.secret
+    configured = settings[SessionSettings].secret
     if configured is not None:
         parts = [part.strip() for part in configured.reveal().split(",")]
         found = [Secret(part) for part in parts if part]
@@ -136,7 +141,7 @@ async def session_secrets(settings: Settings, store: Store) -> list[Secret]:
 
 def lockout_settings(settings: Settings) -> LockoutSettings:
     """The limits as the lockout takes them."""
-    auth = settings.auth
+    auth = settings[AuthSettings]
     return LockoutSettings(
         account_attempts=auth.account_lockout_max_attempts,
         address_attempts=auth.ip_lockout_max_attempts,
@@ -149,6 +154,6 @@ def lockout_settings(settings: Settings) -> LockoutSettings:
 def lockout_file(settings: Settings, store: Store) -> LockoutFile:
     """`<store file>.auth-lockouts.json`; beside where the file would be when the store is a server."""
     location = store.database.location
-    file = location.file if location is not None else Path(settings.store.path) / settings.store.file
+    file = location.file if location is not None else Path(settings[StoreSettings].path) / settings[StoreSettings].file
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LockoutFile(file.with_name(file.name + ".auth-lockouts.json"))

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from drydock.api.sections import ServerSettings
 from drydock.api.services import Services
 from drydock.config.load import Settings
 from drydock.core.errors import Unavailable
 from drydock.events import Bus
+from drydock.http.settings import HttpSettings
 from drydock.notify.catalog import Catalog
 from drydock.notify.channels import ToolBox
 from drydock.notify.components import build, gather, prefixes
@@ -54,7 +56,7 @@ async def build_notifications(
         open_sender(
             services.settings.version,
             clock,
-            timeout_s=settings.process.outbound_http_timeout_ms / 1000,
+            timeout_s=settings[HttpSettings].outbound_http_timeout_ms / 1000,
             proxy=Proxies.of(environ).for_url,
         )
     )
@@ -80,7 +82,7 @@ async def _desk(settings: Settings, services: Services, store: Store, supervisor
         history=History(store.notifications, services.clock),
         documents=store.documents,
         rules=Rules(await store.documents.all(RULES, StoredRule)),
-        place=Place(socket.gethostname(), ask=lambda: settings.server.name or services.watching.engine_name()),
+        place=Place(socket.gethostname(), ask=lambda: settings[ServerSettings].name or services.watching.engine_name()),
         audit=services.audit,
         counted=_Counter(services),
         zone=zone,

@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 import structlog
 
+from drydock.api.sections import ServerSettings
 from drydock.api.services import Services
 from drydock.app.scanning import UpdateGate
-from drydock.app.shared import engine_settings
 from drydock.app.triggers import families
 from drydock.clock import Clock
 from drydock.config.load import Settings
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import EngineUnreachable
 from drydock.core.model import Container
 from drydock.core.operation import Operation
@@ -26,6 +25,7 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.metrics.updates import UpdateReport
 from drydock.registries.artifacts import Artifacts
@@ -36,6 +36,7 @@ from drydock.supervisor import Supervisor
 from drydock.updates.actions import register
 from drydock.updates.compose.files import unusable
 from drydock.updates.room import NO_METER, Ports, Updates, build
+from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
@@ -69,7 +70,7 @@ class FleetContext:
 
 def update_settings(settings: Settings) -> UpdateSettings:
     """The update part of the settings."""
-    updates, hooks = settings.updates, settings.hooks
+    updates, hooks = settings[UpdatesSettings], settings[HooksSettings]
     return UpdateSettings(
         max_concurrent=updates.max_concurrent,
         heartbeat_ms=updates.health_gate_heartbeat_ms,
@@ -78,8 +79,8 @@ def update_settings(settings: Settings) -> UpdateSettings:
         active_ttl_ms=updates.operation_active_ttl_ms,
         retention_days=updates.operation_retention_days,
         max_entries=updates.operation_max_entries,
-        labels_strict=settings.process.action_labels_strict,
-        actions_enabled=settings.server.feature_containeractions,
+        labels_strict=settings[LabelSettings].action_labels_strict,
+        actions_enabled=settings[ServerSettings].feature_containeractions,
         hooks_enabled=hooks.enabled,
         hooks_allowed=hooks.allowed_commands,
     )
@@ -89,7 +90,7 @@ def own_container(
     settings: Settings, hosts: Hosts, acks: Acknowledgements | None, updates: UpdateSettings
 ) -> OwnContainer:
     """What this process knows of the container it runs in."""
-    server = settings.server
+    server = settings[ServerSettings]
 
     async def announce(operation: Operation) -> None:
         if acks is not None:
@@ -99,7 +100,7 @@ def own_container(
     return OwnContainer(
         own_signs(),
         hosts.engine_for,
-        {one.name: _route(one) for one in settings.watchers},
+        {one.name: _route(one) for one in settings.all(WatcherSettings)},
         announce=announce,
         finalize_url=f"{scheme}://127.0.0.1:{server.port}{FINALIZE_PATH}" if server.enabled else "",
         grace_ms=updates.liveness_grace_ms,
@@ -118,9 +119,9 @@ def _text(path: str) -> str:
 
 def _route(watcher: WatcherSettings) -> Route:
     """How a helper container would reach the watcher's Engine."""
-    found = engine_settings(watcher)
+    found = watcher
     protocol = found.protocol or ("https" if found.tls else "http")
-    guarded = found.tls or found.auth.given or protocol == "https"
+    guarded = found.tls or found.auth_given or protocol == "https"
     return Route(socket=found.socket, host=found.host, port=found.port, protocol=protocol, guarded=guarded)
 
 

@@ -15,12 +15,12 @@ import msgspec
 from drydock.auth.keys import ConfiguredKey, reach_of
 from drydock.auth.passwords import fingerprint, parse_hash
 from drydock.auth.roles import Role, parse_role, parse_role_map, parse_scopes
+from drydock.auth.settings import ApiKeySettings, AuthSettings, BasicSettings, OidcSettings
 from drydock.auth.strategies.basic import BasicUser
 from drydock.auth.strategies.oidc import OidcConfig
 from drydock.config.load import component_names
 from drydock.config.reader import read_component, unknown
 from drydock.config.schema import section_of, spellings
-from drydock.config.sections.auth import ApiKeySettings, AuthSettings, BasicSettings, OidcSettings
 from drydock.config.source import Source
 from drydock.core.errors import ConfigError
 

@@ -8,22 +8,23 @@ import sys
 
 import msgspec
 
+from drydock.app.settings import SCHEMA
 from drydock.cli.config import report
 from drydock.config.load import load
 from drydock.core.errors import ConfigError
 from drydock.store.audit import Verdict
-from drydock.store.location import StoreLocked, StoreSettings
+from drydock.store.location import StoreLocked
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 
 
 def verify(*, as_json: bool) -> int:
     """0: intact; 1: broken; 2: the store cannot be read."""
-    loaded = load(os.environ)
+    loaded = load(os.environ, SCHEMA)
     if loaded.settings is None:
         report(loaded.problems)
         return 2
-    found = loaded.settings.store
-    settings = StoreSettings(path=found.path, file=found.file, url=found.url)
+    settings = loaded.settings[StoreSettings]
     try:
         verdict = asyncio.run(_verdict(settings))
     except StoreLocked:

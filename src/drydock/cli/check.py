@@ -16,6 +16,7 @@ from rich.status import Status
 from rich.table import Table
 
 from drydock import log_setup
+from drydock.app.settings import SCHEMA
 from drydock.cli.config import report
 from drydock.cli.oneshot import Look, NoEngine, look, with_family
 from drydock.config.load import Settings, load
@@ -24,6 +25,7 @@ from drydock.core.model import Container, ContainerView
 from drydock.core.times import from_iso
 from drydock.core.trace import HostRequests, Trace
 from drydock.core.view import ViewContext, view
+from drydock.fleet.settings import MaturitySettings
 from drydock.registries.service import Poll
 
 SEVERITIES = ("major", "minor", "patch", "digest")
@@ -84,7 +86,7 @@ def run(options: CheckOptions) -> int:
     if options.fail_on not in (*SEVERITIES, "any", "never"):
         print("error: --fail-on is major, minor, patch, digest, any or never", file=sys.stderr)
         return UNCHECKED
-    loaded = load(os.environ)
+    loaded = load(os.environ, SCHEMA)
     if loaded.settings is None:
         report(loaded.problems)
         return UNCHECKED
@@ -132,7 +134,7 @@ def chosen(found: Look, options: CheckOptions) -> list[Container]:
 
 def _views(progress: Progress, settings: Settings) -> list[ContainerView]:
     now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=settings.process.ui_maturity_threshold_days)
+    context = ViewContext(maturity_threshold_days=settings[MaturitySettings].threshold_days)
     views = [view(container, now_ms, context) for container, _ in progress.done.values()]
     return sorted(views, key=lambda v: (RANK.get(kind_of(v), 8), v.name.lower(), v.id))
 

@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Iterable
 
+from drydock.app.settings import SCHEMA
 from drydock.config.load import Loaded, load
 from drydock.config.source import Problem
 
 
 def show(*, as_json: bool) -> int:
     """Print every variable in force. Exit status 1 when the server would refuse to start."""
-    loaded = load(os.environ)
+    loaded = load(os.environ, SCHEMA)
     report(loaded.problems)
     if loaded.settings is None:
         return 1
@@ -32,7 +33,7 @@ def check() -> int:
     """Print the problems only; 1 when there is one."""
     from drydock.notify.components import problems_of
 
-    loaded: Loaded = load(os.environ)
+    loaded: Loaded = load(os.environ, SCHEMA)
     found = [*loaded.problems, *(problems_of(loaded.settings.source.values("DD_")) if loaded.settings else ())]
     report(found)
     return 1 if found else 0
@@ -41,9 +42,8 @@ def check() -> int:
 def docs() -> int:
     """Print the reference."""
     from drydock.config.reference import reference
-    from drydock.notify.providers import SECTIONS
 
-    sys.stdout.write(reference(SECTIONS))
+    sys.stdout.write(reference(SCHEMA))
     return 0
 
 

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 
 from drydock import log_setup
+from drydock.app.settings import SCHEMA
 from drydock.cli.check import PIPED_WIDTH, CheckOptions, Progress, chosen
 from drydock.cli.client import ClientError, client
 from drydock.cli.config import report
@@ -22,6 +23,7 @@ from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
 from drydock.core.explain import explain
 from drydock.core.view import ViewContext, view
+from drydock.fleet.settings import MaturitySettings
 
 FOUND, NOT_FOUND = 0, 2
 MARKS = {"pass": ("✓", "green"), "stop": ("■", "yellow"), "skip": ("·", "dim"), "fail": ("✗", "red")}
@@ -70,7 +72,7 @@ def _from_server(options: ExplainOptions) -> dict[str, Any]:
 
 
 def _from_engine(options: ExplainOptions) -> dict[str, Any]:
-    loaded = load(os.environ)
+    loaded = load(os.environ, SCHEMA)
     if loaded.settings is None:
         report(loaded.problems)
         raise ConfigError("The configuration cannot be used")
@@ -79,7 +81,7 @@ def _from_engine(options: ExplainOptions) -> dict[str, Any]:
     asyncio.run(_check(loaded.settings, options, progress))
     container, trace = next(iter(progress.done.values()))
     now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=loaded.settings.process.ui_maturity_threshold_days)
+    context = ViewContext(maturity_threshold_days=loaded.settings[MaturitySettings].threshold_days)
     explanation = explain(container, trace, view(container, now_ms, context), None, now_ms)
     document: dict[str, Any] = msgspec.to_builtins(explanation)
     return document

@@ -13,12 +13,13 @@ import msgspec
 from drydock.app import shared
 from drydock.clock import SystemClock
 from drydock.config.load import Settings
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import ConfigError, EngineError
 from drydock.core.model import Container
 from drydock.core.trace import Trace
-from drydock.docker.connect import EngineSettings, connect, from_docker_host, resolve
+from drydock.docker.connect import connect, from_docker_host, resolve
+from drydock.docker.settings import EngineSettings
 from drydock.events import ContainerChecked
+from drydock.hosts.settings import WatcherSettings
 from drydock.watch.checker import Checker, Progress
 from drydock.watch.discovery import Discovery
 
@@ -61,7 +62,7 @@ class Look:
 async def look(settings: Settings, host: str | None, progress: Progress, *, cache: bool = True) -> AsyncIterator[Look]:
     """Connect, enumerate, and hand out a checker. Raises NoEngine, ConfigError."""
     clock = SystemClock()
-    watcher = next(iter(settings.watchers), WatcherSettings(name="local"))
+    watcher = next(iter(settings.all(WatcherSettings)), WatcherSettings(name="local"))
     engine_settings = _engine_settings(watcher, host)
     address = resolve(engine_settings)
     engine = connect(address)
@@ -94,7 +95,7 @@ def _engine_settings(watcher: WatcherSettings, host: str | None) -> EngineSettin
         return from_docker_host({**os.environ, "DOCKER_HOST": host})
     if os.environ.get("DOCKER_HOST"):
         return from_docker_host(os.environ)
-    return shared.engine_settings(watcher)
+    return watcher
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:

@@ -17,13 +17,17 @@ import uvloop
 
 from drydock import log_setup
 from drydock.api.http_protocol import BoundedProtocol
+from drydock.api.sections import ServerSettings
 from drydock.app import server as app
+from drydock.app.settings import SCHEMA
 from drydock.cli.config import report
 from drydock.clock import SystemClock
 from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
 from drydock.logs.server_log import LogBuffer
+from drydock.logs.settings import LogSettings
 from drydock.store.prepare import prepare
+from drydock.store.settings import StoreSettings
 
 log = structlog.get_logger("server")
 
@@ -34,16 +38,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def run() -> int:
     """Run until a signal; 0 after a clean stop, 1 when the configuration or the store cannot be used."""
-    loaded = load(os.environ)
+    loaded = load(os.environ, SCHEMA)
     if loaded.settings is None:
         report(loaded.problems)
         return 1
     settings = loaded.settings
-    buffer = LogBuffer(SystemClock().now_ms, settings.log.level, settings.log.buffer_enabled)
-    log_setup.configure(settings.log.level, settings.log.format, extra=[buffer.processor])
+    buffer = LogBuffer(SystemClock().now_ms, settings[LogSettings].level, settings[LogSettings].buffer_enabled)
+    log_setup.configure(settings[LogSettings].level, settings[LogSettings].format, extra=[buffer.processor])
     for problem in loaded.problems:
         log.warning("config.problem", variable=problem.variable, reason=problem.message)
-    prepare(app.store_settings(settings))
+    prepare(settings[StoreSettings])
     try:
         uvloop.run(_serve(settings, buffer))
     except ConfigError as error:
@@ -53,13 +57,13 @@ def run() -> int:
 
 
 async def _serve(settings: Settings, buffer: LogBuffer) -> None:
-    listener = listen(settings) if settings.server.enabled else None
+    listener = listen(settings) if settings[ServerSettings].enabled else None
     async with app.run(settings, os.environ, log_buffer=buffer) as application:
         _settle_memory()
         if listener is None:
             await _until_signal()
             return
-        log.info("server.listening", address=_address(listener), tls=settings.server.tls_enabled)
+        log.info("server.listening", address=_address(listener), tls=settings[ServerSettings].tls_enabled)
         server = _Server(_uvicorn(settings, application), application)
         await server.serve(sockets=[listener])
     log.info("server.stopped")
@@ -72,7 +76,7 @@ def _settle_memory() -> None:
 
 
 def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config:
-    server = settings.server
+    server = settings[ServerSettings]
     return uvicorn.Config(
         application.http,
         loop="uvloop",
@@ -122,7 +126,7 @@ async def _until_signal() -> None:
 
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; ConfigError when the address cannot be used."""
-    host, port = settings.server.host, settings.server.port
+    host, port = settings[ServerSettings].host, settings[ServerSettings].port
     try:
         if host is None and socket.has_dualstack_ipv6():
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from drydock.config.load import SECTIONS
+from drydock.config.load import Schema
 from drydock.config.reader import show_default
 from drydock.config.schema import Option, Section, section_of
-from drydock.config.sections.auth import ApiKeySettings, BasicSettings, OidcSettings
-from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
-
-DOCUMENTED: tuple[type[Any], ...] = (
-    *(cls for _, cls in SECTIONS),
-    WatcherSettings,
-    ImageSetSettings,
-    BasicSettings,
-    OidcSettings,
-    ApiKeySettings,
-)
 
 INTRODUCTION = """# Configuration
 
@@ -32,9 +20,9 @@ a single watcher or registry, which is then left out with a warning. `drydock co
 """
 
 
-def reference(families: Iterable[type[Any]] = ()) -> str:
-    """The whole reference as Markdown; `families` are sections that live in rooms above this one."""
-    sections = (*DOCUMENTED, *families)
+def reference(schema: Schema) -> str:
+    """The whole reference as Markdown."""
+    sections = (*schema.sections, *schema.components)
     return "\n".join([INTRODUCTION, *(line for cls in sections for line in _section(section_of(cls)))])
 
 

@@ -213,6 +213,17 @@ class EngineUnreachable(EngineError):
     default = "The Docker Engine cannot be reached"
 
 
+class HostUnavailable(EngineUnreachable):
+    """No host answers for this container: its watcher is not configured or blocked, or its agent is not connected.
+
+    The message names the host and the reason.
+    """
+
+    status = 503
+    code = "host-unavailable"
+    default = "The host is not available"
+
+
 class EngineNotFound(EngineError):
     """The Engine does not know this container, image, network or volume."""
 

@@ -7,9 +7,26 @@ Wire names are camelCase by `rename`; fields that do not apply are omitted. Time
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+
+
+class HostKey(NamedTuple):
+    """Which host: the watcher's name, and the agent it is reached through (agents.md §2). None: this process itself.
+
+    Two hosts may bear the same watcher name; every cache, lock and schedule is keyed by the pair.
+    """
+
+    agent: str | None
+    watcher: str
+
+    def __str__(self) -> str:
+        return f"{self.agent}::{self.watcher}" if self.agent is not None else self.watcher
+
+    def container(self, name: str) -> str:
+        """`agent::watcher::name`: the identity of a container of this host, whatever its id."""
+        return f"{self.agent or ''}::{self.watcher}::{name}"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -247,6 +264,11 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     depends_on_source: Literal["label", "compose"] | None = None
     depends_on_action: Literal["update", "restart"] | None = None
 
+    @property
+    def host(self) -> HostKey:
+        """The host it runs on."""
+        return HostKey(self.agent, self.watcher)
+
 
 class ContainerView(Container, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A container as it leaves the server: redacted, with everything derived at the moment of reading."""
@@ -277,4 +299,4 @@ def identity_key(container: Container) -> str:
 
 def audit_key(container: Container) -> str:
     """`agent::watcher::name`, always by name: the key of operations, history, backups, audit and statuses."""
-    return f"{container.agent or ''}::{container.watcher}::{container.name}"
+    return container.host.container(container.name)

@@ -14,7 +14,7 @@ import msgspec
 from drydock.core import labels
 from drydock.core.audit import Requester
 from drydock.core.errors import DrydockError
-from drydock.core.model import ActiveOperation, Container
+from drydock.core.model import ActiveOperation, Container, HostKey
 from drydock.core.times import to_iso
 
 Status = Literal["queued", "in-progress", "succeeded", "rolled-back", "failed", "expired", "skipped-dependency"]
@@ -215,7 +215,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
     @property
     def key(self) -> str:
         """`agent::watcher::name`: what operations, history and backups belong to."""
-        return f"{self.agent or ''}::{self.watcher}::{self.container_name}"
+        return self.host.container(self.container_name)
+
+    @property
+    def host(self) -> HostKey:
+        """The host it changes."""
+        return HostKey(self.agent, self.watcher)
 
 
 def advance(operation: Operation, now_ms: int, **changes: Any) -> Operation:
@@ -386,7 +391,12 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     @property
     def key(self) -> str:
         """`agent::watcher::name` of the container it belongs to."""
-        return f"{self.agent or ''}::{self.watcher or ''}::{self.container_name}"
+        return self.host.container(self.container_name)
+
+    @property
+    def host(self) -> HostKey:
+        """The host whose Engine holds the image."""
+        return HostKey(self.agent, self.watcher or "")
 
 
 def backup_reference(name: str, backup_id: str) -> tuple[str, str]:

@@ -18,49 +18,12 @@ from aiohttp.abc import AbstractResolver
 from drydock.core.errors import ConfigError
 from drydock.core.secret import Secret
 from drydock.docker.client import EngineClient
+from drydock.docker.settings import AuthType, EngineSettings
 from drydock.docker.transport import Transport
 
-DEFAULT_SOCKET = "/var/run/docker.sock"
 DEFAULT_PORT = 2375
 TLS_PORT = 2376
 """The docker program's own default with TLS; a watcher's PORT is never implied."""
-
-AuthType = Literal["basic", "bearer", "oidc"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineAuth:
-    """`AUTH_*` of a watcher. `insecure` lets faults pass with a warning instead of blocking the watcher."""
-
-    type: AuthType | None = None
-    user: str | None = None
-    password: Secret | None = None
-    bearer: Secret | None = None
-    insecure: bool = False
-
-    @property
-    def given(self) -> bool:
-        """Whether any credential, or a type, is set."""
-        return any((self.type, self.user, self.password, self.bearer))
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """The connection keys of a watcher, named as its variables. `host` wins over `socket`; files are PEM paths."""
-
-    socket: str = DEFAULT_SOCKET
-    host: str | None = None
-    port: int = DEFAULT_PORT
-    protocol: Literal["http", "https"] | None = None
-    cafile: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
-    auth: EngineAuth = EngineAuth()
-
-    @property
-    def tls(self) -> bool:
-        """Whether any TLS file is given."""
-        return bool(self.cafile or self.certfile or self.keyfile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +68,8 @@ def from_docker_host(environ: Mapping[str, str]) -> EngineSettings:
         return EngineSettings()
     parts = urlsplit(text)
     if parts.scheme == "unix":
-        return EngineSettings(socket=text.removeprefix("unix://") or DEFAULT_SOCKET)
+        path = text.removeprefix("unix://")
+        return EngineSettings(socket=path) if path else EngineSettings()
     if parts.scheme not in ("tcp", "http", "https") or not parts.hostname:
         raise ConfigError(
             f"DOCKER_HOST={text} cannot be used",
@@ -176,38 +140,37 @@ def _from_url(scheme: str, host: str, port: int | None, environ: Mapping[str, st
 
 
 def _with_auth(address: EngineAddress) -> EngineAddress:
-    auth = address.settings.auth
-    if not auth.given:
+    if not address.settings.auth_given:
         return address
-    header = authorization(auth)
+    header = authorization(address.settings)
     fault = _auth_fault(address.settings, header)
-    if fault is not None and not auth.insecure:
+    if fault is not None and not address.settings.auth_insecure:
         return replace(address, blocked=fault)
     return replace(address, authorization=header, warnings=(fault,) if fault else ())
 
 
-def auth_type(auth: EngineAuth) -> AuthType | None:
+def auth_type(settings: EngineSettings) -> AuthType | None:
     """The type in force: as set, else bearer, else basic when complete (§1.4)."""
-    if auth.type:
-        return auth.type
-    if auth.bearer:
+    if settings.auth_type:
+        return settings.auth_type
+    if settings.auth_bearer:
         return "bearer"
-    return "basic" if auth.user and auth.password else None
+    return "basic" if settings.auth_user and settings.auth_password else None
 
 
-def authorization(auth: EngineAuth) -> Secret | None:
+def authorization(settings: EngineSettings) -> Secret | None:
     """The Authorization header, or None when the credentials are incomplete."""
-    kind = auth_type(auth)
-    if kind == "bearer" and auth.bearer:
-        return Secret(f"Bearer {auth.bearer.reveal()}")
-    if kind == "basic" and auth.user and auth.password:
-        pair = f"{auth.user}:{auth.password.reveal()}".encode()
+    kind = auth_type(settings)
+    if kind == "bearer" and settings.auth_bearer:
+        return Secret(f"Bearer {settings.auth_bearer.reveal()}")
+    if kind == "basic" and settings.auth_user and settings.auth_password:
+        pair = f"{settings.auth_user}:{settings.auth_password.reveal()}".encode()
         return Secret(f"Basic {base64.b64encode(pair).decode()}")
     return None
 
 
 def _auth_fault(settings: EngineSettings, header: Secret | None) -> str | None:
-    kind = auth_type(settings.auth)
+    kind = auth_type(settings)
     if kind == "oidc":
         return "Authentication by OIDC to a Docker API is not available; use AUTH_TYPE=basic or bearer"
     if header is None:

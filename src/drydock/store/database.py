@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_a
 
 from drydock.core.errors import ConfigError
 from drydock.store import migrations
-from drydock.store.location import Location, StoreSettings
+from drydock.store.location import Location
+from drydock.store.settings import StoreSettings
 from drydock.store.stepback import step_back
 
 log = structlog.get_logger("store")

@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from drydock.core.errors import ConfigError
+from drydock.store.settings import DEFAULT_FILE, StoreSettings
 
-DEFAULT_FILE = "drydock.db"
 COPIES_KEPT = 3
 _SQLITE = b"SQLite format 3\x00"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreSettings:
-    """`path` is a directory; `file` lies inside it; `url` selects a database server instead."""
-
-    path: str = "/store"
-    file: str = DEFAULT_FILE
-    url: str | None = None
 
 
 class StoreLocked(ConfigError):

@@ -12,8 +12,9 @@ from contextlib import closing
 
 from drydock.core.errors import ConfigError
 from drydock.store.database import open_database
-from drydock.store.location import Location, StoreSettings
+from drydock.store.location import Location
 from drydock.store.migrations import HEAD, revision_of
+from drydock.store.settings import StoreSettings
 
 
 def prepare(settings: StoreSettings) -> None:

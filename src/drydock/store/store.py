@@ -7,11 +7,11 @@ from drydock.store.backups import BackupRecords
 from drydock.store.containers import ContainerRecords
 from drydock.store.database import Database, open_database
 from drydock.store.documents import Documents
-from drydock.store.location import StoreSettings
 from drydock.store.notifications import NotificationRecords
 from drydock.store.operations import OperationRecords
 from drydock.store.retention import RetentionRecords
 from drydock.store.scans import AlertRecords, ScanRecords
+from drydock.store.settings import StoreSettings
 
 
 class Store:

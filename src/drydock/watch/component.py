@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from drydock.config.reader import MASK
-from drydock.config.sections.watching import ImageSetSettings, WatcherSettings
 from drydock.core.times import to_iso
+from drydock.hosts.settings import ImageSetSettings, WatcherSettings
 from drydock.watch.service import ScheduledWatcher
 
 

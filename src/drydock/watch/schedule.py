@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.cron import Cron, Window, make_window, parse_cron
+from drydock.hosts.settings import WatcherSettings
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Protocol
 import structlog
 
 from drydock.clock import Clock
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import DrydockError, EngineError, NotFound
 from drydock.core.model import Container, audit_key
 from drydock.docker.events import EventListener
 from drydock.events import Bus, UpdateApplied
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.settings import WatcherSettings
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import CRASHED
 from drydock.watch.debounce import Debounce

@@ -16,7 +16,7 @@ from drydock.cli.main import app
 from drydock.core.audit import AuditFilter
 from drydock.core.times import DAY_MS
 from drydock.events import Bus, HealthChanged, SecurityAlert
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from samples import StillClock, container
 

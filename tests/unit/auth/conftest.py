@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 
 

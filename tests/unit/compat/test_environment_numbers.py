@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from drydock.compat.dockhand.numbers import StoredNumbers
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from fakes.hands import HandClock
 

@@ -7,54 +7,61 @@ from pathlib import Path
 
 import pytest
 
+from drydock.api.sections import ServerSettings
+from drydock.app.settings import SCHEMA
 from drydock.config.load import Settings, load
 from drydock.config.reference import reference
 from drydock.core.secret import Secret
-from drydock.notify.providers import SECTIONS
+from drydock.fleet.settings import MaturitySettings
+from drydock.hosts.settings import WatcherSettings
+from drydock.metrics.settings import MetricsAccessSettings
 
 
 def settings(**environ: str) -> Settings:
-    loaded = load(environ)
+    loaded = load(environ, SCHEMA)
     assert loaded.settings is not None, [str(p) for p in loaded.problems]
     return loaded.settings
 
 
 def messages(**environ: str) -> list[str]:
-    return [str(problem) for problem in load(environ).problems]
+    return [str(problem) for problem in load(environ, SCHEMA).problems]
 
 
 def test_defaults_give_one_local_watcher() -> None:
     found = settings()
-    assert [w.name for w in found.watchers] == ["local"]
-    assert found.watchers[0].socket == "/var/run/docker.sock"
-    assert found.server.port == 3000
+    assert [w.name for w in found.all(WatcherSettings)] == ["local"]
+    assert found.all(WatcherSettings)[0].socket == "/var/run/docker.sock"
+    assert found[ServerSettings].port == 3000
     assert found.problems == ()
 
 
 def test_local_watcher_can_be_switched_off() -> None:
-    assert settings(DD_LOCAL_WATCHER=" False ").watchers == ()
+    assert settings(DD_LOCAL_WATCHER=" False ").all(WatcherSettings) == ()
 
 
 def test_a_configured_watcher_replaces_the_implicit_one() -> None:
     found = settings(DD_WATCHER_NAS_HOST="nas.lan", dd_watcher_nas_port="2376")
-    assert [(w.name, w.host, w.port) for w in found.watchers] == [("nas", "nas.lan", 2376)]
+    assert [(w.name, w.host, w.port) for w in found.all(WatcherSettings)] == [("nas", "nas.lan", 2376)]
 
 
 @pytest.mark.parametrize("key", ["MAINTENANCE_WINDOW_TZ", "MAINTENANCEWINDOWTZ"])
 def test_both_spellings_of_keys_with_underscore(key: str) -> None:
-    assert settings(**{f"DD_WATCHER_A_{key}": "Europe/Berlin"}).watchers[0].maintenance_window_tz == "Europe/Berlin"
+    assert (
+        settings(**{f"DD_WATCHER_A_{key}": "Europe/Berlin"}).all(WatcherSettings)[0].maintenance_window_tz
+        == "Europe/Berlin"
+    )
 
 
 def test_the_underscored_spelling_wins() -> None:
     found = settings(DD_WATCHER_A_MATURITY_MODE="mature", DD_WATCHER_A_MATURITYMODE="all")
-    assert found.watchers[0].maturity_mode == "mature"
+    assert found.all(WatcherSettings)[0].maturity_mode == "mature"
 
 
 def test_wrong_value_names_variable_value_and_rule() -> None:
     assert messages(DD_SERVER_PORT="70000") == [
         "DD_SERVER_PORT: '70000' is not allowed, must be a whole number from 0 to 65535"
     ]
-    assert load({"DD_SERVER_PORT": "70000"}).settings is None
+    assert load({"DD_SERVER_PORT": "70000"}, SCHEMA).settings is None
 
 
 def test_all_errors_are_reported_together() -> None:
@@ -69,27 +76,27 @@ def test_a_wrong_secret_is_never_shown() -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "abc", ""])
 def test_lenient_options_fall_back_to_their_default(value: str) -> None:
-    loaded = load({"DD_UI_MATURITY_THRESHOLD_DAYS": value})
+    loaded = load({"DD_UI_MATURITY_THRESHOLD_DAYS": value}, SCHEMA)
     assert loaded.settings is not None
-    assert loaded.settings.process.ui_maturity_threshold_days == 7
+    assert loaded.settings[MaturitySettings].threshold_days == 7
     assert len(loaded.problems) == 1
 
 
 def test_a_mistyped_watcher_key_names_the_nearest_one_and_spares_the_others() -> None:
     found = settings(DD_WATCHER_LOCAL_CRN="* * * * *", DD_WATCHER_OTHER_CRON="0 * * * *")
-    assert [w.name for w in found.watchers] == ["other"]
+    assert [w.name for w in found.all(WatcherSettings)] == ["other"]
     assert any("did you mean DD_WATCHER_LOCAL_CRON?" in str(p) for p in found.problems)
 
 
 def test_a_watcher_name_with_underscore_is_rejected_with_the_reason() -> None:
     found = settings(DD_WATCHER_MY_HOST_SOCKET="/x")
-    assert found.watchers == ()
+    assert found.all(WatcherSettings) == ()
     assert "one word without underscore" in str(found.problems[0])
 
 
 def test_a_bad_cron_rejects_that_watcher_only() -> None:
     found = settings(DD_WATCHER_A_CRON="* * 31 2 *", DD_WATCHER_B_CRON="@daily")
-    assert [w.name for w in found.watchers] == ["b"]
+    assert [w.name for w in found.all(WatcherSettings)] == ["b"]
 
 
 def test_mistyped_plain_variable_is_warned_about() -> None:
@@ -103,7 +110,7 @@ def test_secret_file_wins_and_is_stripped(tmp_path: Path) -> None:
     file.write_text("  sixteen-characters-long \n\n")
     file.chmod(0o600)
     found = settings(DD_SERVER_METRICS_TOKEN__FILE=str(file), DD_SERVER_METRICS_TOKEN="x" * 20)
-    assert found.server.metrics_token == Secret("  sixteen-characters-long")
+    assert found[MetricsAccessSettings].metrics_token == Secret("  sixteen-characters-long")
     assert found.problems == ()
 
 
@@ -123,7 +130,7 @@ def test_unusable_secret_file_stops_the_start(tmp_path: Path, kind: str) -> None
         file.write_bytes(b"x" * (1024 * 1024 + 1))
     elif kind == "binary":
         file.write_bytes(b"\xff\xfe\x00")
-    loaded = load({"DD_SERVER_NAME__FILE": str(file)})
+    loaded = load({"DD_SERVER_NAME__FILE": str(file)}, SCHEMA)
     assert loaded.settings is None
     assert loaded.problems[0].variable == "DD_SERVER_NAME__FILE"
 
@@ -132,7 +139,11 @@ def test_yaml_is_a_second_source(tmp_path: Path) -> None:
     file = tmp_path / "drydock.yml"
     file.write_text("server:\n  port: 3001\n  ui_enabled: false\nwatcher:\n  nas:\n    host: nas.lan\n")
     found = settings(DD_CONFIG_FILE=str(file), DD_SERVER_PORT="3002")
-    assert (found.server.port, found.server.ui_enabled, found.watchers[0].host) == (3002, False, "nas.lan")
+    assert (found[ServerSettings].port, found[ServerSettings].ui_enabled, found.all(WatcherSettings)[0].host) == (
+        3002,
+        False,
+        "nas.lan",
+    )
     origins = {line.variable: line.origin for line in found.effective}
     assert origins["DD_SERVER_PORT"] == "environment"
     assert origins["DD_SERVER_UI_ENABLED"] == "yaml"
@@ -143,7 +154,7 @@ def test_yaml_is_a_second_source(tmp_path: Path) -> None:
 def test_unusable_yaml_stops_the_start(tmp_path: Path, text: str) -> None:
     file = tmp_path / "drydock.yml"
     file.write_text(text)
-    assert load({"DD_CONFIG_FILE": str(file)}).settings is None
+    assert load({"DD_CONFIG_FILE": str(file)}, SCHEMA).settings is None
 
 
 def test_image_sets() -> None:
@@ -152,17 +163,17 @@ def test_image_sets() -> None:
         DD_WATCHER_A_IMGSET_PG_TAG_INCLUDE=r"^\d+$",
         DD_WATCHER_A_IMGSET_PG_INCLUDE="ignored",
     )
-    (image_set,) = found.watchers[0].image_sets
+    (image_set,) = found.all(WatcherSettings)[0].image_sets
     assert (image_set.name, image_set.image, image_set.include) == ("pg", "postgres", r"^\d+$")
 
 
 @pytest.mark.parametrize("key", ["IMGSET_PG_INCLUDE", "IMGSET_PG_COLOUR"])
 def test_wrong_image_set_rejects_its_watcher(key: str) -> None:
-    assert settings(**{f"DD_WATCHER_A_{key}": "x"}).watchers == ()
+    assert settings(**{f"DD_WATCHER_A_{key}": "x"}).all(WatcherSettings) == ()
 
 
 def test_tls_needs_both_files() -> None:
-    assert load({"DD_SERVER_TLS_ENABLED": "true"}).settings is None
+    assert load({"DD_SERVER_TLS_ENABLED": "true"}, SCHEMA).settings is None
 
 
 def test_old_names_are_reported() -> None:
@@ -170,7 +181,7 @@ def test_old_names_are_reported() -> None:
 
 
 def test_reference_names_every_variable_and_is_the_committed_file() -> None:
-    text = reference(SECTIONS)
+    text = reference(SCHEMA)
     assert "`DD_WATCHER_<NAME>_CRON`" in text
     committed = Path(__file__).parents[3] / "docs" / "configuration.md"
     assert committed.read_text() == text, "run `make docs`"

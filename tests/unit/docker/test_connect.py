@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import pytest
 import trustme
 
 from drydock.core.errors import ConfigError, EngineAuthBlocked
 from drydock.core.secret import Secret
-from drydock.docker.connect import (
-    EngineAuth,
-    EngineSettings,
-    connect,
-    from_docker_host,
-    resolve,
-    tls_context,
-)
+from drydock.docker.connect import connect, from_docker_host, resolve, tls_context
+from drydock.docker.settings import EngineSettings
 
-PASSWORD = EngineAuth(user="u", password=Secret("p"))
+
+def given(**keys: Any) -> dict[str, Any]:
+    """Credentials of a watcher, without the `auth_` of their names."""
+    return {f"auth_{key}": value for key, value in keys.items()}
+
+
+PASSWORD = given(user="u", password=Secret("p"))
 
 
 @pytest.mark.parametrize(
@@ -40,43 +41,43 @@ def test_address(settings: EngineSettings, base: str, socket: str | None, key: s
 @pytest.mark.parametrize(
     ("auth", "https", "header", "blocked"),
     [
-        (EngineAuth(), False, None, None),
+        ({}, False, None, None),
         (PASSWORD, True, "Basic dTpw", None),
-        (EngineAuth(bearer=Secret("t")), True, "Bearer t", None),
-        (EngineAuth(bearer=Secret("t"), user="u", password=Secret("p")), True, "Bearer t", None),
-        (EngineAuth(type="basic", bearer=Secret("t"), user="u", password=Secret("p")), True, "Basic dTpw", None),
-        (EngineAuth(user="u"), True, None, "incomplete"),
-        (EngineAuth(type="bearer", user="u", password=Secret("p")), True, None, "AUTH_BEARER"),
-        (EngineAuth(type="basic", bearer=Secret("t")), True, None, "AUTH_USER and AUTH_PASSWORD"),
+        (given(bearer=Secret("t")), True, "Bearer t", None),
+        (given(bearer=Secret("t"), user="u", password=Secret("p")), True, "Bearer t", None),
+        (given(type="basic", bearer=Secret("t"), user="u", password=Secret("p")), True, "Basic dTpw", None),
+        (given(user="u"), True, None, "incomplete"),
+        (given(type="bearer", user="u", password=Secret("p")), True, None, "AUTH_BEARER"),
+        (given(type="basic", bearer=Secret("t")), True, None, "AUTH_USER and AUTH_PASSWORD"),
         (PASSWORD, False, None, "HTTPS"),
-        (EngineAuth(type="oidc"), True, None, "OIDC"),
+        (given(type="oidc"), True, None, "OIDC"),
     ],
 )
-def test_credentials_fail_closed(auth: EngineAuth, https: bool, header: str | None, blocked: str | None) -> None:
-    address = resolve(EngineSettings(host="h", protocol="https" if https else None, auth=auth))
+def test_credentials_fail_closed(auth: dict[str, Any], https: bool, header: str | None, blocked: str | None) -> None:
+    address = resolve(EngineSettings(host="h", protocol="https" if https else None, **auth))
     assert (address.authorization.reveal() if address.authorization else None) == header
     assert (address.blocked is None) if blocked is None else (blocked in str(address.blocked))
 
 
 def test_insecure_sends_complete_credentials_with_a_warning() -> None:
-    auth = EngineAuth(user="u", password=Secret("p"), insecure=True)
-    address = resolve(EngineSettings(host="h", auth=auth))
+    auth = given(user="u", password=Secret("p"), insecure=True)
+    address = resolve(EngineSettings(host="h", **auth))
     assert address.blocked is None
     assert address.authorization == Secret("Basic dTpw")
     assert "HTTPS" in address.warnings[0]
 
 
 def test_credentials_are_ignored_on_a_socket() -> None:
-    assert resolve(EngineSettings(auth=EngineAuth(user="u"))).blocked is None
+    assert resolve(EngineSettings(**given(user="u"))).blocked is None
 
 
 def test_no_secret_in_any_text() -> None:
-    assert "p'" not in repr(resolve(EngineSettings(host="h", protocol="https", auth=PASSWORD)))
-    assert "dTpw" not in repr(resolve(EngineSettings(host="h", protocol="https", auth=PASSWORD)))
+    assert "p'" not in repr(resolve(EngineSettings(host="h", protocol="https", **PASSWORD)))
+    assert "dTpw" not in repr(resolve(EngineSettings(host="h", protocol="https", **PASSWORD)))
 
 
 async def test_a_blocked_address_sends_nothing() -> None:
-    client = connect(resolve(EngineSettings(host="127.0.0.1", port=1, auth=PASSWORD)))
+    client = connect(resolve(EngineSettings(host="127.0.0.1", port=1, **PASSWORD)))
     with pytest.raises(EngineAuthBlocked, match="HTTPS"):
         await client.list_containers()
 

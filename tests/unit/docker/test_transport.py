@@ -15,7 +15,8 @@ from aiohttp import web
 from drydock.core.errors import EngineConflict, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.secret import Secret
 from drydock.docker.client import EngineClient
-from drydock.docker.connect import EngineAuth, EngineSettings, connect, resolve
+from drydock.docker.connect import connect, resolve
+from drydock.docker.settings import EngineSettings
 from drydock.docker.transport import Transport
 from lab.registry import free_port
 
@@ -245,8 +246,8 @@ async def test_tls_with_client_certificate_and_credentials(tmp_path: pathlib.Pat
         return web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
 
     async with served({"/version": VERSION, "/v1.41/info": web.json_response({"Name": "n"})}, site) as server:
-        auth = EngineAuth(user="u", password=Secret("p"))
-        client = connect(resolve(EngineSettings(host="127.0.0.1", port=port, auth=auth, **files)))
+        auth = {"auth_user": "u", "auth_password": Secret("p")}
+        client = connect(resolve(EngineSettings(host="127.0.0.1", port=port, **auth, **files)))
         assert (await client.info())["Name"] == "n"
         assert {request.headers["Authorization"] for request in server.seen} == {"Basic dTpw"}
         await client.close()

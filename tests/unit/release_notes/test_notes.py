@@ -20,7 +20,7 @@ from drydock.release_notes.enrich import Enricher
 from drydock.release_notes.github import GitHub
 from drydock.release_notes.service import HubDescriptions, ReleaseNotesService
 from drydock.release_notes.source import mentioned, parse, source_of
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from github_server import GitHubServer
 from samples import StillClock, container, image

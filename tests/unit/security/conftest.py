@@ -10,7 +10,7 @@ import pytest
 from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.supervisor import Supervisor
 from security_room import Audits, FakeProgram, ManualClock, Room, prints, report

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")

@@ -11,8 +11,8 @@ import pytest
 
 from drydock.core.errors import ConfigError
 from drydock.core.operation import ImageWanted, Operation
-from drydock.store.location import StoreSettings
 from drydock.store.migrations import HEAD
+from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 
 NEWER = "9999"

@@ -18,8 +18,9 @@ from drydock.core.trace import Step, Trace
 from drydock.store import migrations
 from drydock.store.audit import RETENTION_MS
 from drydock.store.documents import documents
-from drydock.store.location import Location, StoreCorrupt, StoreLocked, StoreSettings
+from drydock.store.location import Location, StoreCorrupt, StoreLocked
 from drydock.store.migrations import steps
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.store.tables import metadata
 from samples import container
@@ -244,7 +245,7 @@ def test_there_is_one_line_of_migrations() -> None:
 
 PREPARING = """
 import asyncio, sys
-from drydock.store.location import StoreSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.prepare import prepare
 from drydock.store.store import open_store
 

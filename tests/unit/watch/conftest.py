@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.errors import EngineNotFound, EngineUnreachable
 from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Container
 from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.settings import WatcherSettings
 from drydock.registries.service import RegistryOptions, RegistryService, register
 from drydock.watch.checker import Checker
 from drydock.watch.discovery import Discovery

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from drydock.config.sections.watching import WatcherSettings
 from drydock.core.cron import CronError, make_window
 from drydock.core.times import from_iso, to_iso
+from drydock.hosts.settings import WatcherSettings
 from drydock.watch.component import configuration, metadata
 from drydock.watch.schedule import timetable
 

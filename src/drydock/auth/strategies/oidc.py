@@ -19,8 +19,8 @@ from drydock.auth.openid import Client, OidcFailure, OpenId, new_check, tls_cont
 from drydock.auth.passwords import fingerprint
 from drydock.auth.roles import Role, role_of_groups
 from drydock.auth.sessions import Pending, Session, add_pending, take_pending
+from drydock.auth.settings import OidcSettings
 from drydock.clock import Clock
-from drydock.config.sections.auth import OidcSettings
 from drydock.core.errors import ConfigError, Unauthorized
 from drydock.core.secret import Secret
 

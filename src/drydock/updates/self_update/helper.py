@@ -15,7 +15,7 @@ import msgspec
 from drydock.core.errors import ConfigError
 from drydock.core.labels import SELF_UPDATE_HELPER, SELF_UPDATE_OPERATION, WATCH
 from drydock.core.operation import Operation
-from drydock.docker.connect import DEFAULT_SOCKET
+from drydock.docker.settings import DEFAULT_SOCKET
 
 Document = dict[str, Any]
 

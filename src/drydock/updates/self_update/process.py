@@ -16,8 +16,8 @@ from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import ImageWanted, Operation
 from drydock.docker.api import Engine
-from drydock.docker.connect import DEFAULT_SOCKET, EngineSettings
 from drydock.docker.namespaces import Namespaces
+from drydock.docker.settings import DEFAULT_SOCKET, EngineSettings
 from drydock.updates.executor import EngineFacts, Executor, Surroundings
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions

@@ -62,6 +62,20 @@ class AuthSettings:
     )
 
 
+@section("DD_", "Open access", "Serving everybody.")
+class AnonymousSettings:
+    """Whether no login is needed."""
+
+    anonymous_auth_confirm: bool = option(
+        "ANONYMOUS_AUTH_CONFIRM",
+        kinds.boolean(),
+        default=False,
+        help="Serve everybody without a login, on every address. Only for networks where everybody may do everything.",
+        also=("AUTH_ANONYMOUS_CONFIRM",),
+        lenient=True,
+    )
+
+
 @section("DD_SESSION_", "Sessions", "Signed-in browsers.")
 class SessionSettings:
     """`DD_SESSION_*`."""

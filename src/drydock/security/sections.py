@@ -1,17 +1,17 @@
-"""Scanning, gate, signatures, SBOM (security.md §1) and release notes (container-api.md §7.8)."""
+"""Scanning, gate, signatures, SBOM (security.md §1)."""
 
 from __future__ import annotations
 
 import json
 import pathlib
 from collections.abc import Iterator
+from typing import Literal
 
 from drydock.config import kinds
 from drydock.config.kinds import Kind
 from drydock.config.reader import Reading
 from drydock.config.schema import option, section
 from drydock.config.source import Problem
-from drydock.core.secret import Secret
 
 SEVERITIES = ("UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 DEFAULT_BLOCK = ("CRITICAL", "HIGH")
@@ -94,7 +94,7 @@ class SecuritySettings:
         default="command",
         help="`command`: run the program here; `remote`: as client of a Trivy server.",
     )
-    availability_policy: str = option(
+    availability_policy: Literal["block", "warn"] = option(
         "AVAILABILITY_POLICY",
         kinds.choice("block", "warn"),
         default="block",
@@ -171,7 +171,7 @@ class SecuritySettings:
         help="Scan results kept by digest; default DD_DEFAULT_CACHE_MAX_ENTRIES.",
         lenient=True,
     )
-    gate_mode: str = option(
+    gate_mode: Literal["on", "off"] = option(
         "GATE_MODE", kinds.choice("on", "off"), default="on", help="Whether updates wait for a scan that passes."
     )
     gate_relative: bool = option(
@@ -184,40 +184,21 @@ class SecuritySettings:
         "PRUNE_ONBLOCK", kinds.boolean(), default=True, help="Remove a pulled image that the gate refused."
     )
 
-
-def security_problems(reading: Reading[SecuritySettings]) -> Iterator[Problem]:
-    """Rules that involve two variables, and words of lists that were ignored."""
-    settings = reading.settings
-    if settings is None:
-        return
-    if settings.backend == "remote" and not (settings.scanner == "trivy" and settings.trivy_server):
-        needs = "remote requires DD_SECURITY_SCANNER=trivy and DD_SECURITY_TRIVY_SERVER"
-        yield Problem("DD_SECURITY_BACKEND", needs, fatal=True)
-    for variable, known in (("BLOCK_SEVERITY", (*SEVERITIES, "NONE")), ("SBOM_FORMATS", SBOM_FORMATS)):
-        name = f"DD_SECURITY_{variable}"
-        given = next((line.value for line in reading.effective if line.variable == name), "")
-        allowed = {word.lower() for word in known}
-        ignored = [word.strip() for word in given.split(",") if word.strip() and word.strip().lower() not in allowed]
-        if ignored:
-            yield Problem(name, f"{', '.join(ignored)} is not known and ignored; known are {', '.join(known)}")
-
-
-@section("DD_RELEASE_NOTES_", "Release notes", "Where the notes of a new version come from.")
-class ReleaseNotesSettings:
-    """`DD_RELEASE_NOTES_*`."""
-
-    github_token: Secret | None = option(
-        "GITHUB_TOKEN",
-        kinds.secret(),
-        default=None,
-        help="Token for GitHub; sent only for repositories that an image's own labels or a registry name.",
-    )
-    github_url: str = option(
-        "GITHUB_URL",
-        kinds.url("http", "https"),
-        default="https://api.github.com",
-        help="Base address of the GitHub API.",
-    )
-    max_intermediate: int = option(
-        "MAX_INTERMEDIATE", kinds.integer(0), default=20, help="Releases between two versions shown; 0 = none."
-    )
+    @staticmethod
+    def problems(reading: Reading[SecuritySettings]) -> Iterator[Problem]:
+        """Rules that involve two variables, and words of lists that were ignored."""
+        settings = reading.settings
+        if settings is None:
+            return
+        if settings.backend == "remote" and not (settings.scanner == "trivy" and settings.trivy_server):
+            needs = "remote requires DD_SECURITY_SCANNER=trivy and DD_SECURITY_TRIVY_SERVER"
+            yield Problem("DD_SECURITY_BACKEND", needs, fatal=True)
+        for variable, known in (("BLOCK_SEVERITY", (*SEVERITIES, "NONE")), ("SBOM_FORMATS", SBOM_FORMATS)):
+            name = f"DD_SECURITY_{variable}"
+            given = next((line.value for line in reading.effective if line.variable == name), "")
+            allowed = {word.lower() for word in known}
+            ignored = [
+                word.strip() for word in given.split(",") if word.strip() and word.strip().lower() not in allowed
+            ]
+            if ignored:
+                yield Problem(name, f"{', '.join(ignored)} is not known and ignored; known are {', '.join(known)}")

@@ -1,10 +1,19 @@
-"""Watchers, image sets, and what holds for all of them (watching.md §1, §2)."""
+"""Watchers: how each Docker host is reached and watched, and its image sets (watching.md §1, §2)."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, Literal
+
 from drydock.config import kinds
-from drydock.config.schema import option, section
-from drydock.core.secret import Secret
+from drydock.config.load import Family, FamilyReading, component_names
+from drydock.config.reader import Reading, read_component, read_section, read_with_prefix, unknown
+from drydock.config.schema import option, section, section_of, spellings
+from drydock.config.source import Problem, Source
+from drydock.docker.settings import EngineSettings
+
+WATCHER_PREFIX = "DD_WATCHER_"
+IMGSET = "IMGSET_"
 
 
 @section(
@@ -13,46 +22,11 @@ from drydock.core.secret import Secret
     "One group per Docker host. `<NAME>` is one word without underscore. Without any, one watcher `local` on the local socket.",
     family=True,
 )
-class WatcherSettings:
+class WatcherSettings(EngineSettings):
     """`DD_WATCHER_<NAME>_*`. `name` and `image_sets` come from the variable names."""
 
     name: str = ""
     image_sets: tuple[ImageSetSettings, ...] = ()
-    socket: str = option(
-        "SOCKET", kinds.path(), default="/var/run/docker.sock", help="Unix socket; used when HOST is unset."
-    )
-    host: str | None = option(
-        "HOST", kinds.text(), default=None, help="Host name or address of a remote Engine, without scheme."
-    )
-    port: int = option("PORT", kinds.integer(0, 65535), default=2375, help="TCP port of the remote Engine.")
-    protocol: str | None = option(
-        "PROTOCOL",
-        kinds.choice("http", "https"),
-        default=None,
-        help="Scheme of the remote Engine; https when TLS files are given.",
-    )
-    cafile: str | None = option("CAFILE", kinds.path(), default=None, help="CA certificate (PEM) of the remote Engine.")
-    certfile: str | None = option("CERTFILE", kinds.path(), default=None, help="Client certificate (PEM).")
-    keyfile: str | None = option("KEYFILE", kinds.path(), default=None, help="Client key (PEM).")
-    auth_type: str | None = option(
-        "AUTH_TYPE",
-        kinds.choice("basic", "bearer", "oidc"),
-        default=None,
-        help="How to sign in at the remote Engine's proxy.",
-    )
-    auth_user: str | None = option("AUTH_USER", kinds.text(), default=None, help="User name for basic authentication.")
-    auth_password: Secret | None = option(
-        "AUTH_PASSWORD", kinds.secret(), default=None, help="Password for basic authentication."
-    )
-    auth_bearer: Secret | None = option(
-        "AUTH_BEARER", kinds.secret(), default=None, help="Token for bearer authentication."
-    )
-    auth_insecure: bool = option(
-        "AUTH_INSECURE",
-        kinds.boolean(),
-        default=False,
-        help="Turn refusals of incomplete or unencrypted sign-in into warnings.",
-    )
     cron: str = option("CRON", kinds.cron(), default="0 */6 * * *", help="When to check, in the zone of `TZ`.")
     jitter: int = option(
         "JITTER", kinds.integer(0), default=60_000, help="Random delay in ms before each scheduled check."
@@ -76,7 +50,7 @@ class WatcherSettings:
         help="Time zone of the window.",
         also=("MAINTENANCEWINDOWTZ",),
     )
-    maturity_mode: str | None = option(
+    maturity_mode: Literal["all", "mature"] | None = option(
         "MATURITY_MODE",
         kinds.choice("all", "mature"),
         default=None,
@@ -179,9 +153,9 @@ class ImageSetSettings:
     )
 
 
-@section("DD_", "Watching", "What holds for all watchers.")
-class WatchingSettings:
-    """Process-wide variables of watching.md §1.8."""
+@section("DD_", "Local watcher", "The watcher that exists without configuration.")
+class LocalWatcherSettings:
+    """Whether there is an implicit watcher."""
 
     local_watcher: bool = option(
         "LOCAL_WATCHER",
@@ -190,46 +164,73 @@ class WatchingSettings:
         help="`false`: no watcher `local` when none is configured.",
         lenient=True,
     )
-    maturity_sweep_cron: str | None = option(
-        "MATURITY_SWEEP_CRON",
-        kinds.optional_cron(),
-        default="*/5 * * * *",
-        help="When to look for updates whose maturity gate opened.",
-        lenient=True,
-        fallback=None,
-    )
 
 
-@section("DD_REGISTRIES_", "Registries in general", "What holds for all registries.")
-class RegistriesSettings:
-    """`DD_REGISTRIES_*` (registries.md §1.6)."""
-
-    auto: bool = option(
-        "AUTO",
-        kinds.boolean(),
-        default=True,
-        help="Ask hosts that no configured registry serves, anonymously and over HTTPS.",
-    )
-    concurrency: int = option("CONCURRENCY", kinds.integer(1, 32), default=4, help="Requests to one host at a time.")
-    cache_mb: int = option(
-        "CACHE_MB", kinds.integer(0), default=64, help="Size of the registry cache on disk in MiB; 0 = none."
-    )
-    allow_private_realms: bool = option(
-        "ALLOW_PRIVATE_REALMS",
-        kinds.boolean(),
-        default=False,
-        help="Follow registries to token servers and redirects with private addresses.",
-    )
+def read_watchers(source: Source) -> FamilyReading:
+    """Every watcher that can be used; without any configured one `local`, unless that is switched off."""
+    names = component_names(source, WATCHER_PREFIX)
+    if not names:
+        wanted = read_section(LocalWatcherSettings, source).settings
+        implicit = wanted is None or wanted.local_watcher
+        return FamilyReading((WatcherSettings(name="local"),) if implicit else ())
+    problems: list[Problem] = []
+    made: list[WatcherSettings] = []
+    readings: list[Reading[Any]] = []
+    for name in names:
+        watcher, own = _watcher(source, name, problems)
+        readings += own
+        if watcher is not None:
+            made.append(watcher)
+    return FamilyReading(tuple(made), tuple(readings), tuple(problems))
 
 
-@section("DD_GHCR_", "GitHub packages", "Look-ups of publication dates.")
-class GhcrSettings:
-    """`DD_GHCR_*`."""
+def _watcher(source: Source, name: str, problems: list[Problem]) -> tuple[WatcherSettings | None, list[Reading[Any]]]:
+    """One watcher; anything wrong with it makes it unusable, and only it."""
+    reading = read_component(WatcherSettings, source, name)
+    sets, set_readings = _image_sets(source, name)
+    readings: list[Reading[Any]] = [reading, *set_readings]
+    used = {variable for part in readings for variable in part.used}
+    wrong = [problem for part in readings for problem in part.problems if problem.fatal]
+    wrong += _unknown_watcher_keys(source, name, used)
+    wrong += [
+        Problem(f"{WATCHER_PREFIX}{name.upper()}_{IMGSET}{s.name.upper()}_IMAGE", "is required")
+        for s in sets
+        if not s.image
+    ]
+    problems += [problem for part in readings for problem in part.problems if not problem.fatal]
+    for problem in wrong:
+        problems.append(Problem(problem.variable, f"{problem.message} – watcher {name!r} is not started"))
+    if wrong or reading.settings is None:
+        return None, readings
+    return dataclasses.replace(reading.settings, name=name, image_sets=sets), readings
 
-    versions_max_pages: int = option(
-        "VERSIONS_MAX_PAGES",
-        kinds.integer(1),
-        default=500,
-        help="Pages of package versions read at most.",
-        lenient=True,
-    )
+
+def _unknown_watcher_keys(source: Source, name: str, used: set[str]) -> list[Problem]:
+    prefix = f"{WATCHER_PREFIX}{name.upper()}_"
+    known = [prefix + suffix for suffix, _, _ in spellings(section_of(WatcherSettings))]
+    strange = [variable for variable in source.names(prefix) if variable not in used]
+    strange += [variable for variable in source.names(prefix.rstrip("_")) if variable == prefix.rstrip("_")]
+    return [_explain_unknown(variable, known) for variable in strange]
+
+
+def _explain_unknown(variable: str, known: list[str]) -> Problem:
+    if "_AUTH_OIDC_" in variable:
+        return Problem(variable, "signing in to a Docker API by OIDC is not available; use AUTH_TYPE basic or bearer")
+    if any(variable.endswith("_" + suffix) for suffix, _, _ in spellings(section_of(WatcherSettings))):
+        return Problem(variable, "unknown variable; a watcher name is one word without underscore")
+    return unknown(variable, known)
+
+
+def _image_sets(source: Source, watcher: str) -> tuple[tuple[ImageSetSettings, ...], list[Reading[ImageSetSettings]]]:
+    prefix = f"{WATCHER_PREFIX}{watcher.upper()}_{IMGSET}"
+    sets: list[ImageSetSettings] = []
+    readings: list[Reading[ImageSetSettings]] = []
+    for name in component_names(source, prefix):
+        reading = read_with_prefix(ImageSetSettings, source, f"{prefix}{name.upper()}_")
+        readings.append(reading)
+        if reading.settings is not None:
+            sets.append(dataclasses.replace(reading.settings, name=name))
+    return tuple(sets), readings
+
+
+WATCHERS = Family(WATCHER_PREFIX, WatcherSettings, read_watchers)

@@ -80,3 +80,16 @@ class HooksSettings:
         default=None,
         help="First words of hook commands that may run. Unset: every command.",
     )
+
+
+@section("DD_", "Action labels", "How strictly labels of containers hold.")
+class LabelSettings:
+    """How strictly labels hold."""
+
+    action_labels_strict: bool = option(
+        "ACTION_LABELS_STRICT",
+        kinds.boolean(),
+        default=False,
+        help="`true`: `dd.action.include` and `.exclude` refuse manual updates too.",
+        lenient=True,
+    )

@@ -1,10 +1,14 @@
-"""The HTTP server, its features and limits (platform.md §2.1)."""
+"""The HTTP server: address, TLS, features and limits (platform.md §2.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 from drydock.config import kinds
+from drydock.config.reader import Reading
 from drydock.config.schema import option, section
-from drydock.core.secret import Secret
+from drydock.config.source import Problem
 
 TRUST_PROXY = kinds.either(kinds.boolean(), kinds.either(kinds.integer(0), kinds.text()))
 
@@ -52,7 +56,7 @@ class ServerSettings:
     feature_delete: bool = option(
         "FEATURE_DELETE", kinds.boolean(), default=True, help="Delete container records through the API."
     )
-    cookie_samesite: str = option(
+    cookie_samesite: Literal["strict", "lax", "none"] = option(
         "COOKIE_SAMESITE",
         kinds.choice("strict", "lax", "none"),
         default="lax",
@@ -76,92 +80,28 @@ class ServerSettings:
         default=False,
         help="Count signed-in requests per session, not per address.",
     )
-    metrics_auth: bool = option(
-        "METRICS_AUTH", kinds.boolean(), default=True, help="`/metrics` asks for the API's credentials."
-    )
-    metrics_token: Secret | None = option(
-        "METRICS_TOKEN", kinds.secret(), default=None, help="Bearer token for `/metrics`, at least 16 characters."
-    )
+
+    @staticmethod
+    def problems(reading: Reading[ServerSettings]) -> Iterator[Problem]:
+        """Rules that involve two variables (platform.md §2.1)."""
+        server = reading.settings
+        if server is None:
+            return
+        if server.tls_enabled and not (server.tls_key and server.tls_cert):
+            yield Problem("DD_SERVER_TLS_ENABLED", "needs DD_SERVER_TLS_KEY and DD_SERVER_TLS_CERT", fatal=True)
+        if server.cors_enabled and not server.cors_origin:
+            yield Problem("DD_SERVER_CORS_ENABLED", "needs DD_SERVER_CORS_ORIGIN", fatal=True)
+        if server.cookie_samesite == "none" and not server.tls_enabled and not server.trustproxy:
+            yield Problem("DD_SERVER_COOKIE_SAMESITE", "none needs TLS or a trusted proxy", fatal=True)
 
 
-@section("DD_", "Process", "Settings of the whole process.")
-class ProcessSettings:
-    """Variables without a group of their own."""
+@section("DD_", "Addresses and version", "How people reach this server, and what it says it is.")
+class PublicSettings:
+    """What the server says of itself."""
 
-    config_file: str | None = option("CONFIG_FILE", kinds.path(), default=None, help="YAML file with further settings.")
-    anonymous_auth_confirm: bool = option(
-        "ANONYMOUS_AUTH_CONFIRM",
-        kinds.boolean(),
-        default=False,
-        help="Serve everybody without a login, on every address. Only for networks where everybody may do everything.",
-        also=("AUTH_ANONYMOUS_CONFIRM",),
-        lenient=True,
-    )
-    action_labels_strict: bool = option(
-        "ACTION_LABELS_STRICT",
-        kinds.boolean(),
-        default=False,
-        help="`true`: `dd.action.include` and `.exclude` refuse manual updates too.",
-        lenient=True,
-    )
     public_url: str | None = option(
         "PUBLIC_URL", kinds.url("http", "https"), default=None, help="Address that people use."
     )
     version: str | None = option(
         "VERSION", kinds.text(), default=None, help="Version to show instead of the package's."
-    )
-    compat_wudcard: bool = option(
-        "COMPAT_WUDCARD",
-        kinds.boolean(),
-        default=False,
-        help="Answer the routes below the unversioned `/api` that dashboards written for WUD read.",
-        lenient=True,
-    )
-    dns_mode: str = option(
-        "DNS_MODE",
-        kinds.choice("ipv4first", "ipv6first", "verbatim"),
-        default="ipv4first",
-        help="Order of resolved addresses for every outbound connection.",
-        lenient=True,
-    )
-    outbound_http_timeout_ms: int = option(
-        "OUTBOUND_HTTP_TIMEOUT_MS",
-        kinds.integer(1),
-        default=30_000,
-        help="Longest time of one outbound request.",
-        lenient=True,
-    )
-    event_handler_timeout_ms: int = option(
-        "EVENT_HANDLER_TIMEOUT_MS",
-        kinds.integer(1),
-        default=30_000,
-        help="A hung event handler is skipped after this.",
-        lenient=True,
-    )
-    sse_max_clients: int = option(
-        "SSE_MAX_CLIENTS", kinds.integer(1), default=500, help="Event stream clients at a time.", lenient=True
-    )
-    sse_debug_log_ip: bool = option(
-        "SSE_DEBUG_LOG_IP",
-        kinds.boolean(),
-        default=False,
-        help="Addresses of event stream clients in the log as they are, instead of a hash.",
-        lenient=True,
-    )
-    ui_maturity_threshold_days: int = option(
-        "UI_MATURITY_THRESHOLD_DAYS",
-        kinds.integer(1),
-        default=7,
-        help="Age in days at which an update counts as mature instead of hot.",
-        lenient=True,
-    )
-    release_notes_github_token: Secret | None = option(
-        "RELEASE_NOTES_GITHUB_TOKEN", kinds.secret(), default=None, help="Token for release notes from GitHub."
-    )
-    release_notes_max_intermediate: int = option(
-        "RELEASE_NOTES_MAX_INTERMEDIATE",
-        kinds.integer(0),
-        default=20,
-        help="Intermediate release notes at most.",
-        lenient=True,
     )

@@ -1,0 +1,85 @@
+"""The one list of everything that can be configured; each section lives in its room."""
+
+from __future__ import annotations
+
+from drydock.api.sections import PublicSettings, ServerSettings
+from drydock.auth.settings import (
+    AnonymousSettings,
+    ApiKeySettings,
+    AuthSettings,
+    BasicSettings,
+    OidcSettings,
+    SessionSettings,
+)
+from drydock.compat.settings import CompatSettings
+from drydock.config import kinds
+from drydock.config.load import Family, Schema
+from drydock.config.schema import option, section
+from drydock.fleet.settings import FleetSettings, MaturitySettings
+from drydock.hosts.settings import WATCHERS, ImageSetSettings, LocalWatcherSettings, WatcherSettings
+from drydock.http.settings import HttpSettings
+from drydock.icons.settings import IconSettings
+from drydock.live.settings import StreamSettings
+from drydock.logs.settings import LogSettings
+from drydock.metrics.settings import ContainerMetricsSettings, MetricsAccessSettings, MetricsSettings
+from drydock.notify.providers import SECTIONS as CHANNELS
+from drydock.registries.settings import GhcrSettings, RegistriesSettings
+from drydock.release_notes.settings import ReleaseNotesSettings
+from drydock.security.sections import SecuritySettings
+from drydock.stats.settings import StatsSettings
+from drydock.store.settings import StoreSettings
+from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
+from drydock.watch.settings import WatchingSettings
+
+
+@section("DD_", "Process", "Settings of the whole process.")
+class ProcessSettings:
+    """Variables without a room."""
+
+    config_file: str | None = option("CONFIG_FILE", kinds.path(), default=None, help="YAML file with further settings.")
+    event_handler_timeout_ms: int = option(
+        "EVENT_HANDLER_TIMEOUT_MS",
+        kinds.integer(1),
+        default=30_000,
+        help="A hung event handler is skipped after this.",
+        lenient=True,
+    )
+
+
+SCHEMA = Schema(
+    sections=(
+        ServerSettings,
+        PublicSettings,
+        MetricsAccessSettings,
+        ProcessSettings,
+        HttpSettings,
+        StreamSettings,
+        CompatSettings,
+        AuthSettings,
+        AnonymousSettings,
+        SessionSettings,
+        StoreSettings,
+        LogSettings,
+        MetricsSettings,
+        ContainerMetricsSettings,
+        StatsSettings,
+        FleetSettings,
+        MaturitySettings,
+        WatchingSettings,
+        LocalWatcherSettings,
+        RegistriesSettings,
+        GhcrSettings,
+        UpdatesSettings,
+        LabelSettings,
+        HooksSettings,
+        SecuritySettings,
+        ReleaseNotesSettings,
+        IconSettings,
+    ),
+    families=(
+        WATCHERS,
+        *map(Family, ("DD_REGISTRY_", "DD_ACTION_", "DD_NOTIFICATION_", "DD_TRIGGER_", "DD_AUTH_", "DD_AGENT_")),
+    ),
+    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, *CHANNELS),
+)
+"""Every section, in the order of the documentation, and every family."""

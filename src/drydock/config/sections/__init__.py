@@ -1,1 +1,0 @@
-"""The sections of the configuration, one module per group; `config.load` holds the explicit list."""

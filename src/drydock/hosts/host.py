@@ -1,0 +1,86 @@
+"""What a host is to the rest of Drydock, and how one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import msgspec
+
+from drydock.core.errors import HostUnavailable
+from drydock.core.model import HostKey
+from drydock.docker.api import EngineReader
+from drydock.docker.host import EngineFacts
+from drydock.docker.namespaces import Namespaces
+
+Connection = Literal["connecting", "connected", "lost", "refused"]
+
+
+class HostState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the host answers: since when (epoch ms), and why not.
+
+    `connecting` until the first answer; `refused` where nothing may be sent (credentials that cannot be used safely).
+    """
+
+    connection: Connection = "connecting"
+    reason: str | None = None
+    since_ms: int | None = None
+
+
+class Host(Protocol):
+    """One watched Engine."""
+
+    @property
+    def key(self) -> HostKey: ...
+    @property
+    def state(self) -> HostState: ...
+    @property
+    def facts(self) -> EngineFacts | None:
+        """Who the Engine is, asked once per connection; None before it answered."""
+        ...
+
+    @property
+    def reader(self) -> EngineReader:
+        """The Engine for reading; every call raises `HostUnavailable` or another `EngineError`."""
+        ...
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """What is known of shared namespaces among its containers."""
+        ...
+
+
+class OnHost(Protocol):
+    """Something that belongs to a host: a container, an operation, a backup."""
+
+    @property
+    def host(self) -> HostKey: ...
+
+
+class Hosts:
+    """Every host of this process, by key."""
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._hosts = {host.key: host for host in hosts}
+
+    def of(self, about: OnHost | HostKey) -> Host:
+        """The host of a container, an operation, or with this key. `HostUnavailable` when there is none."""
+        key = about if isinstance(about, HostKey) else about.host
+        found = self._hosts.get(key)
+        if found is None:
+            raise HostUnavailable(_missing(key))
+        return found
+
+    def get(self, key: HostKey) -> Host | None:
+        """The host with this key, if there is one."""
+        return self._hosts.get(key)
+
+    def all(self) -> list[Host]:
+        """Every host: this process's own first, then by agent and watcher."""
+        return [self._hosts[key] for key in sorted(self._hosts, key=lambda key: (key.agent or "", key.watcher))]
+
+
+def _missing(key: HostKey) -> str:
+    if key.agent is not None:
+        return f"Agent {key.agent} is not connected"
+    return f"Watcher {key.watcher} is not running"

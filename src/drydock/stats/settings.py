@@ -1,0 +1,16 @@
+"""Sampling of statistics (platform.md §2.4)."""
+
+from __future__ import annotations
+
+from drydock.config import kinds
+from drydock.config.schema import option, section
+
+
+@section("DD_STATS_", "Statistics", "Live CPU, memory, network and block figures.")
+class StatsSettings:
+    """`DD_STATS_*`."""
+
+    interval: int = option("INTERVAL", kinds.integer(1), default=10, help="Seconds between samples.", lenient=True)
+    history_size: int = option(
+        "HISTORY_SIZE", kinds.integer(1), default=60, help="Samples kept per container.", lenient=True
+    )
