@@ -23,6 +23,14 @@ class Kind(Generic[T]):
     allowed: str
     read: Callable[[str], T]
     secret: bool = False
+    show: Callable[[Any], str] = lambda value: _written(value)
+    """A value as it would be written in the variable, for defaults in the documentation."""
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def boolean() -> Kind[bool]:
@@ -56,6 +64,19 @@ def _read_integer(text: str, low: int | None, high: int | None) -> int:
     if (low is not None and number < low) or (high is not None and number > high):
         raise ValueError(text)
     return number
+
+
+def milliseconds(low: int = 0, high: int | None = None, *, zero: bool = False) -> Kind[float]:
+    """Whole milliseconds in the variable, seconds in the settings. `zero`: 0 is allowed below `low` and switches off."""
+    allowed = f"{'0 or ' if zero else ''}a whole number{_bounds(low, high)}"
+
+    def read(text: str) -> float:
+        number = _read_integer(text, 0 if zero else low, high)
+        if 0 < number < low:
+            raise ValueError(text)
+        return number / 1000
+
+    return Kind("milliseconds", allowed, read, show=lambda seconds: str(round(seconds * 1000)))
 
 
 def text() -> Kind[str]:

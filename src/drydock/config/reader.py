@@ -81,7 +81,7 @@ def _value(reading: Reading[Any], variable: str, spec: Option, entry: Entry) -> 
         value = spec.kind.read(entry.value)
     except ValueError:
         reading.problems.append(_bad(variable, spec, entry))
-        reading.effective.append(Effective(variable, show_default(spec.fallback), "default"))
+        reading.effective.append(Effective(variable, show_default(spec, spec.fallback), "default"))
         return spec.fallback
     reading.effective.append(Effective(variable, show(spec, entry), entry.origin))
     return value
@@ -89,7 +89,7 @@ def _value(reading: Reading[Any], variable: str, spec: Option, entry: Entry) -> 
 
 def _bad(variable: str, spec: Option, entry: Entry) -> Problem:
     shown = MASK if spec.kind.secret else repr(scrub(entry.value)[:SHOWN])
-    consequence = f"; using {show_default(spec.fallback) or 'none'}" if spec.lenient else ""
+    consequence = f"; using {show_default(spec, spec.fallback) or 'none'}" if spec.lenient else ""
     return Problem(variable, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
 
 
@@ -97,16 +97,12 @@ def show(spec: Option, entry: Entry | None) -> str:
     """A value for people: masked when secret, the default where none is given, empty for none at all."""
     if entry is not None:
         return MASK if spec.kind.secret and entry.value else entry.value
-    return show_default(spec.default)
+    return show_default(spec, spec.default)
 
 
-def show_default(value: Any) -> str:
-    """A default as it would be written in a variable."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def show_default(spec: Option, value: Any) -> str:
+    """A default as it would be written in the variable; empty for none."""
+    return "" if value is None else spec.kind.show(value)
 
 
 def nearest(name: str, known: list[str]) -> str | None:

@@ -36,7 +36,7 @@ def _section(declared: Section) -> Iterator[str]:
 
 
 def _row(declared: Section, spec: Option) -> str:
-    default = f"`{show_default(spec.default)}`" if spec.default is not None else "–"
+    default = f"`{show_default(spec, spec.default)}`" if spec.default is not None else "–"
     value = spec.kind.allowed + ("; default instead when wrong" if spec.lenient else "")
     help = f"{spec.help} *{spec.deprecated}*" if spec.deprecated else spec.help
     if len(spec.names) > 1:
