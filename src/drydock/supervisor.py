@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from drydock.backoff import Backoff
 from drydock.clock import Clock
 
 log = structlog.get_logger("supervisor")
@@ -67,15 +68,19 @@ class Supervisor:
             log.exception("supervisor.task_failed", task=name)
 
     async def _keep(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        delay = FIRST_DELAY_S
+        backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         while True:
             began = self._clock.monotonic()
+            failure = None
             try:
                 await job()
-                log.warning("supervisor.task_ended", task=name)
-            except Exception:
-                log.exception("supervisor.task_failed", task=name, retry_in_s=delay)
+            except Exception as error:
+                failure = error
             if self._clock.monotonic() - began > STEADY_S:
-                delay = FIRST_DELAY_S
+                backoff.reset()
+            delay = backoff.next_s()
+            if failure is None:
+                log.warning("supervisor.task_ended", task=name)
+            else:
+                log.error("supervisor.task_failed", task=name, retry_in_s=delay, exc_info=failure)
             await self._clock.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)

@@ -13,6 +13,7 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
+from drydock.backoff import Backoff
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.docker.api import Document, Engine
@@ -103,6 +104,7 @@ class EventListener:
         self.listening = asyncio.Event()
         self._last: int | None = None
         self._opened_before = False
+        self._backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         self.failures = 0
         """Attempts that failed since the last stream was open."""
         self.delay_s: float | None = None
@@ -113,7 +115,7 @@ class EventListener:
         while True:
             reason = await self._listen()
             self.listening.clear()
-            self.delay_s = min(FIRST_DELAY_S * 2**self.failures, LONGEST_DELAY_S)
+            self.delay_s = self._backoff.next_s()
             self.failures += 1
             tell = self._log.info if self.failures == 1 else self._log.warning
             tell("docker.events.reconnecting", attempt=self.failures, delay_s=self.delay_s, reason=reason)
@@ -154,6 +156,7 @@ class EventListener:
     def _opened(self) -> None:
         missed = self._opened_before or self.failures > 0
         self.failures = 0
+        self._backoff.reset()
         self.listening.set()
         self._log.info("docker.events.listening")
         self._on_state(None)

@@ -17,7 +17,7 @@ from drydock.core.errors import BadGateway, DrydockError, NotFound
 from drydock.icons.cache import CacheLimits, IconCache
 from drydock.icons.delivery import Delivery, Undelivered, checked
 from drydock.icons.sources import IconName
-from drydock.registries.flights import Flights
+from drydock.single_flight import SingleFlight
 
 log = structlog.get_logger("icons")
 
@@ -67,7 +67,7 @@ class Icons:
         self._delivery = delivery
         self._offline = offline
         self._clock = clock
-        self._flights: Flights[Picture] = Flights()
+        self._flights: SingleFlight[Picture] = SingleFlight()
         self._missing: OrderedDict[IconName, float] = OrderedDict()
 
     async def at_hand(self, name: IconName) -> Picture | None:

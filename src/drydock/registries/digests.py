@@ -13,13 +13,13 @@ from drydock.core.errors import RegistryError
 from drydock.registries import faults, manifests
 from drydock.registries.cache import DiskCache
 from drydock.registries.client import FACT_LIFE_S, Client, failed
-from drydock.registries.flights import Flights
 from drydock.registries.headers import digest_of
 from drydock.registries.hosts import authority, is_digest, is_tag
 from drydock.registries.manifests import Config, Platform
 from drydock.registries.routing import Route
 from drydock.registries.transport import Ask, Call
 from drydock.registries.wire import Answer
+from drydock.single_flight import SingleFlight
 
 log = structlog.get_logger("registries")
 
@@ -56,8 +56,8 @@ class Digests:
         self._client = client
         self._cache = cache
         self._clock = clock
-        self._documents: Flights[_Document] = Flights()
-        self._configs: Flights[Config] = Flights()
+        self._documents: SingleFlight[_Document] = SingleFlight()
+        self._configs: SingleFlight[Config] = SingleFlight()
 
     async def close(self) -> None:
         """Cancel what is under way."""

@@ -24,7 +24,6 @@ from drydock.core.trace import HostRequests
 from drydock.registries.accounting import Ledger, Metrics
 from drydock.registries.cache import DiskCache
 from drydock.registries.digests import Digests, Resolved
-from drydock.registries.flights import Flights
 from drydock.registries.hosts import authority
 from drydock.registries.limiter import INTERACTIVE, SCHEDULED
 from drydock.registries.listing import Lister, TagList
@@ -32,6 +31,7 @@ from drydock.registries.manifests import Platform
 from drydock.registries.routing import Route, Router
 from drydock.registries.strategies import DATES
 from drydock.registries.transport import Call, Transport
+from drydock.single_flight import SingleFlight
 
 log = structlog.get_logger("registries")
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Machinery:
     cache: DiskCache
     metrics: Metrics
     snapshot: Snapshot
-    flights: Flights[Any]
+    flights: SingleFlight[Any]
     max_pages: int
 
 
@@ -253,7 +253,7 @@ class Poll:
     def _flight(self, key: Hashable) -> Hashable | None:
         """A running request to join: of the own lane, or of a faster one."""
         lanes = range(INTERACTIVE, self._lane + 1)
-        return next(((lane, key) for lane in lanes if self._shared.flights.flying((lane, key))), None)
+        return next(((lane, key) for lane in lanes if (lane, key) in self._shared.flights), None)
 
     async def _remembering(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, unless the same question already failed in this pass."""

@@ -24,7 +24,6 @@ from drydock.registries.cache import DiskCache
 from drydock.registries.client import Client
 from drydock.registries.credentials import Credentials
 from drydock.registries.digests import Digests, Resolved
-from drydock.registries.flights import Flights
 from drydock.registries.hosts import authority, is_public_address
 from drydock.registries.instances import Instance, register, summary
 from drydock.registries.limiter import INTERACTIVE
@@ -40,6 +39,7 @@ from drydock.registries.tls import TlsContexts
 from drydock.registries.tokens import TokenBroker
 from drydock.registries.transport import Call, Transport
 from drydock.registries.wire import Wire
+from drydock.single_flight import SingleFlight
 
 __all__ = [
     "Credentials",
@@ -142,7 +142,7 @@ class RegistryService:
             cache=self._cache,
             metrics=self.metrics,
             snapshot=Snapshot(),
-            flights=Flights(),
+            flights=SingleFlight(),
             max_pages=options.github_max_pages,
         )
         self._routes = lru_cache(ROUTES_KEPT)(self._chosen)

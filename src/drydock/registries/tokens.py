@@ -17,10 +17,10 @@ from drydock.core.errors import RegistryAuthFailed, RegistryError
 from drydock.core.secret import Secret
 from drydock.registries import faults
 from drydock.registries.credentials import ANONYMOUS, Credentials
-from drydock.registries.flights import Flights
 from drydock.registries.hosts import authority
 from drydock.registries.transport import Ask, Call, Transport
 from drydock.registries.wire import Answer
+from drydock.single_flight import SingleFlight
 
 TOKEN_CAP = 64 * 1024
 SHORTEST_LIFE_S = 60.0
@@ -78,7 +78,7 @@ class TokenBroker:
         self._transport = transport
         self._clock = clock
         self._tokens: dict[tuple[str, str, str], list[Token]] = {}
-        self._flights: Flights[Token] = Flights()
+        self._flights: SingleFlight[Token] = SingleFlight()
         self._flying: dict[tuple[str, str, str], list[tuple[Want, tuple[object, ...]]]] = {}
         self._rejected: dict[tuple[str, str, str], tuple[float, RegistryError]] = {}
 
@@ -93,7 +93,7 @@ class TokenBroker:
             return kept, False
         self._raise_if_rejected(want, call)
         key = self._flight_key(want)
-        if not self._flights.flying(key):  # announced at once: the task itself starts later
+        if key not in self._flights:  # announced at once: the task itself starts later
             self._flying.setdefault(want.server, []).append((want, key))
         return await self._flights.run(key, lambda: self._ask(want, call, key)), True
 

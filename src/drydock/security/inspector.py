@@ -18,11 +18,11 @@ from drydock.core.errors import DrydockError, ScanFailed
 from drydock.security.cache import DigestCache
 from drydock.security.commands import Login
 from drydock.security.findings import Found, failed, judge, trimmed
-from drydock.security.flights import Flights
 from drydock.security.model import SbomFormat, Scan
 from drydock.security.scanners.base import SbomGenerator, Scanner, Target
 from drydock.security.settings import Policy
 from drydock.security.subjects import Subject
+from drydock.single_flight import SingleFlight
 
 log = structlog.get_logger("security")
 T = TypeVar("T")
@@ -63,8 +63,8 @@ class Inspector:
         self._clock = clock
         self._logins = logins
         self._docker_hosts = docker_hosts
-        self._flights: Flights[Looked] = Flights()
-        self._documents: Flights[bytes] = Flights()
+        self._flights: SingleFlight[Looked] = SingleFlight(abandon=True)
+        self._documents: SingleFlight[bytes] = SingleFlight(abandon=True)
 
     async def scan(self, subject: Subject, *, cached: bool, floor: bool = True, retry: bool = False) -> Scan:
         """Scan an image. `cached`: a fresh result for its digest will do; `floor`: so will a fresh error.
@@ -76,13 +76,13 @@ class Inspector:
         reference = subject.reference
         if found is None:
             key = (subject.reference, subject.digest)
-            found, reference = await self._flights.join(key, lambda: self._run(subject, retry))
+            found, reference = await self._flights.run(key, lambda: self._run(subject, retry))
         digest = subject.digest or next(iter(found.digests), None)
         return judge(found, reference, digest, self.policy.block, self._clock.now_ms())
 
     async def sbom(self, subject: Subject, form: SbomFormat) -> bytes:
         """The document of an image. Raises `ScanFailed`, or the registry's error when there is no login to be had."""
-        return await self._documents.join((subject.pinned, form), lambda: self._list(subject, form))
+        return await self._documents.run((subject.pinned, form), lambda: self._list(subject, form))
 
     async def target(self, subject: Subject, reference: str) -> Target:
         """An image as the programs are told about it. One that no registry knows is looked for on its own host."""

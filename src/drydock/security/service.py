@@ -26,7 +26,6 @@ from drydock.security.cache import DigestCache
 from drydock.security.cycles import Cycle, Plan, Runner
 from drydock.security.documents import Document, Sboms
 from drydock.security.examination import Examiner
-from drydock.security.flights import Flights
 from drydock.security.identifiers import uuid7
 from drydock.security.inspector import Inspector
 from drydock.security.model import SbomFormat
@@ -35,6 +34,7 @@ from drydock.security.settings import ScanSettings
 from drydock.security.signatures.base import Verifier
 from drydock.security.subjects import candidate, running
 from drydock.security.writeback import Slots, merged
+from drydock.single_flight import SingleFlight
 from drydock.store.sboms import SbomFiles
 from drydock.supervisor import Supervisor
 
@@ -83,7 +83,7 @@ class SecurityService:
         self._clock = clock
         self._supervisor = supervisor
         self._cycles: dict[str, Cycle] = {}
-        self._singles: Flights[Container] = Flights()
+        self._singles: SingleFlight[Container] = SingleFlight(abandon=True)
         if tools:
             self.sboms = Sboms(tools.inspector, files, clock)
             self._examiner = Examiner(tools.inspector, self.sboms, tools.verifier, settings)
@@ -104,7 +104,7 @@ class SecurityService:
         """
         self._fleet.need(id)
         self._need_scanner()
-        return await self._singles.join(id, lambda: self._single(id))
+        return await self._singles.run(id, lambda: self._single(id))
 
     async def _single(self, id: str) -> Container:
         container = self._fleet.need(id)

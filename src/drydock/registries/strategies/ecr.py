@@ -16,10 +16,10 @@ from drydock.core.errors import RegistryAuthFailed, RegistryError
 from drydock.core.secret import Secret
 from drydock.registries.credentials import Credentials
 from drydock.registries.faults import clean
-from drydock.registries.flights import Flights
 from drydock.registries.instances import Instance
 from drydock.registries.transport import Ask, Call, Transport
 from drydock.registries.wire import Answer
+from drydock.single_flight import SingleFlight
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
 CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -35,7 +35,7 @@ class EcrTokens:
         self._transport = transport
         self._clock = clock
         self._kept: dict[tuple[str, str, str], tuple[int, Secret]] = {}
-        self._flights: Flights[Secret] = Flights()
+        self._flights: SingleFlight[Secret] = SingleFlight()
 
     async def close(self) -> None:
         """Cancel running requests."""
