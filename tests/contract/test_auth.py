@@ -13,7 +13,8 @@ import websockets
 from litestar.handlers import HTTPRouteHandler
 
 from contract.served import PASSWORD, Served, served, user
-from drydock.api.application import litestar_app
+from drydock.api.application import Extension, litestar_app
+from drydock.compat.application import ROUTES
 from samples import StillClock
 
 WRONG = "wrong"
@@ -384,7 +385,7 @@ async def test_any_signed_in_user_without_a_role_may_do_everything(tmp_path: Pat
 async def test_every_route_needs_somebody_or_is_declared_public(admin_only: Served) -> None:
     public: set[str] = set()
     client = admin_only.client()
-    for route in litestar_app(admin_only.services).routes:
+    for route in litestar_app(admin_only.services, Extension(ROUTES)).routes:
         for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
             if not isinstance(handler, HTTPRouteHandler) or route.path.startswith("/-/"):
                 continue

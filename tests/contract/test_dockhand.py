@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
+from drydock.api.application import Extension
 from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
+from drydock.compat.application import extension
 from drydock.compat.dockhand.environments import Environments, Host
 from drydock.compat.dockhand.host_stats import HostStats
 from drydock.compat.dockhand.rounds import Limits
+from drydock.compat.settings import CompatSettings
 from drydock.core.errors import EngineError, EngineNotFound, EngineUnreachable, Unavailable
 from drydock.docker.api import Document, Engine
 from drydock.stats.service import StatsService
@@ -96,9 +99,13 @@ async def quick() -> AsyncIterator[Scene]:
         yield each
 
 
+def dockhand(scene: Scene) -> Extension:
+    return extension(CompatSettings(), scene.hosts)
+
+
 async def _scene(*hosts: Host, limits: Limits = Limits()) -> AsyncIterator[Scene]:  # noqa: B008 - frozen
     scene = Scene(*hosts, limits=limits)
-    async with served(services(host_stats=scene.hosts)) as scene.site:
+    async with served(services(), dockhand(scene)) as scene.site:
         yield scene
     await eventually(lambda: not any(+each.open for each in scene.engines.values()), "every Engine call closed")
 
@@ -224,7 +231,7 @@ async def test_who_may_ask() -> None:
     scene = Scene(LOCAL)
     scene.run(1)
     access = HeaderAccess(ann=ALL_SCOPES, lim=frozenset({"watch"}))
-    async with served(services(host_stats=scene.hosts, access=access)) as scene.site:
+    async with served(services(access=access), dockhand(scene)) as scene.site:
         for path in (f"{A}/c1/stats?env=1", f"{A}/a..b/stats", f"{STREAM}?env=1", f"{A}/stats", "/api/environments"):
             status, body = await scene.site.json(path)
             assert (status, body) == (401, {"error": "Unauthorized", "message": "Authentication required"}), path
@@ -409,7 +416,7 @@ async def test_neighbours() -> None:
     supervisor = Supervisor(SystemClock())
     watched = Watched(container(full_id(1)))
     stats = StatsService(watched, scene.engine_for, SystemClock(), supervisor)
-    async with served(services(host_stats=scene.hosts, stats=stats)) as scene.site:
+    async with served(services(stats=stats), dockhand(scene)) as scene.site:
         assert kinds(await scene.round()) == ["stat", "done"]
         assert list((await scene.site.json(f"{A}/stats/stats?env=1"))[1]) == [*FIGURES, "timestamp"]
         status, body = await scene.site.json(f"/api/v1/containers/{full_id(1)}/stats?env=1")

@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 import uvicorn
 
-from drydock.api.application import build
+from drydock.api.application import NO_EXTENSION, Extension, build
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Access, AnonymousAccess, Caller, Connection
@@ -70,10 +70,10 @@ class Site:
 
 
 @asynccontextmanager
-async def served(services: Services) -> AsyncIterator[Site]:
+async def served(services: Services, extension: Extension = NO_EXTENSION) -> AsyncIterator[Site]:
     """Serve until the end of the block; open streams are ended first, as the product does."""
     config = uvicorn.Config(
-        cast(Any, build(services)),
+        cast(Any, build(services, extension)),
         host="127.0.0.1",
         port=0,
         log_level="critical",

@@ -27,6 +27,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from drydock.api.application import schema
+from drydock.compat.application import ROUTES
 from fuzz.known import LENIENT, NEVER, PEOPLE
 from fuzz.tally import PROPERTY
 from fuzz.world import CALLERS, Running
@@ -48,7 +49,7 @@ def running() -> Iterator[Running]:
 
 def _operations() -> dict[str, Operation]:
     """Every operation of the document by name, without the endless streams."""
-    found = schemathesis.openapi.from_dict(msgspec.json.decode(msgspec.json.encode(schema("9.9.9"))))
+    found = schemathesis.openapi.from_dict(msgspec.json.decode(msgspec.json.encode(schema("9.9.9", ROUTES))))
     operations = [result.ok() for result in found.get_all_operations()]
     return {one.label: one for one in operations if not STREAMS.search(one.path) or one.path.endswith("logs/stream")}
 

@@ -1,8 +1,9 @@
-"""Builds the ASGI application from its services: routes, guard, errors, OpenAPI, and the edge around it."""
+"""Builds the ASGI application from its services: routes, guard, errors, OpenAPI, and the middleware around it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Litestar
@@ -19,39 +20,59 @@ from drydock.api.middleware import Edge, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
-from drydock.compat.wud import bare_lists, shim
 from drydock.lean import without
 
 SCOPES = frozenset({"read", "watch", "update", "admin", "public"})
 
+Layer = Callable[[App], App]
 
-def build(services: Services, routes: Sequence[ControllerRouterHandler] = ROUTES) -> App:
+
+def _nothing(app: App) -> App:
+    return app
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What another room adds to the application: routes, what they ask (`app.state`), and layers of its own.
+
+    `around` sees every request first; `within` stands between our middleware and the framework.
+    """
+
+    routes: tuple[ControllerRouterHandler, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+    around: Layer = _nothing
+    within: Layer = _nothing
+
+
+NO_EXTENSION = Extension()
+
+
+def build(services: Services, extension: Extension = NO_EXTENSION) -> App:
     """The application. Raises `ValueError` for a route that does not declare who may call it."""
-    app = litestar_app(services, routes)
+    app = litestar_app(services, extension)
     undeclared = sorted(
         f"{handler.handler_name}: {sorted(handler.paths)}" for handler in handlers(app) if open_to_all(handler)
     )
     if undeclared:
         raise ValueError(f"Routes without a scope: {undeclared}")
-    if services.settings.compat_wudcard:
-        return shim(Edge(bare_lists(app), services))
-    return Edge(app, services)
+    return extension.around(Edge(extension.within(app), services))
 
 
-def litestar_app(services: Services, routes: Sequence[ControllerRouterHandler] = ROUTES) -> Litestar:
-    """The framework's part, without the edge; tests read its route table."""
-    return _framework(services.settings.version, {"services": services, "limiters": {}}, routes)
+def litestar_app(services: Services, extension: Extension = NO_EXTENSION) -> Litestar:
+    """The framework's part, without the middleware; tests read its route table."""
+    state = {"services": services, "limiters": {}, **extension.state}
+    return _framework(services.settings.version, state, extension.routes)
 
 
-def schema(version: str) -> dict[str, Any]:
-    """The OpenAPI document, without a server."""
-    return openapi.complete(_framework(version, {}).openapi_schema.to_schema())
+def schema(version: str, more: tuple[ControllerRouterHandler, ...] = ()) -> dict[str, Any]:
+    """The OpenAPI document of our routes and `more`, without a server."""
+    return openapi.complete(_framework(version, {}, more).openapi_schema.to_schema())
 
 
-def _framework(version: str, state: dict[str, Any], routes: Sequence[ControllerRouterHandler] = ROUTES) -> Litestar:
+def _framework(version: str, state: dict[str, Any], more: tuple[ControllerRouterHandler, ...]) -> Litestar:
     with without("pydantic"):  # an optional plugin of the framework takes it: 11 MB, 0.2 s, for models we have none of
         return Litestar(
-            route_handlers=list(routes),
+            route_handlers=[*ROUTES, *more],
             guards=[admit],
             request_class=ApiRequest,
             request_max_body_size=API_LIMIT,

@@ -14,23 +14,12 @@ import structlog
 from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from drydock.compat.wud import legacy_key, unversioned
+from drydock.api.tombstone import Removed, legacy_key, unversioned
 from drydock.core import errors
 
 log = structlog.get_logger("api")
 
 JSON_TYPE = "application/json; charset=utf-8"
-TOMBSTONE = {
-    "error": "The unversioned /api path has been removed; use /api/v1.",
-    "details": {
-        "canonicalBasePath": "/api/v1",
-        "compat": "Set DD_COMPAT_WUDCARD=true to serve the four routes that WUD clients use.",
-        "docs": "docs/api.md",
-    },
-}
-"""Body of the 410 for unversioned paths (platform-api.md §17.1)."""
-
-
 _SLASH_IN_REFERENCE = re.compile(r"/api/containers/.+/stats")
 """A container reference with a slash in it (dockhand-stats.md §2): the router finds no route for it."""
 
@@ -65,7 +54,7 @@ def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     if exc.status_code == 404 and _SLASH_IN_REFERENCE.fullmatch(path):
         return errors.BadRequest("Invalid container ID")
     if exc.status_code == 404 and unversioned(path):
-        return errors.Gone(TOMBSTONE["error"], details=TOMBSTONE["details"])  # type: ignore[arg-type]  # literal above
+        return Removed()
     kind = _BY_STATUS.get(exc.status_code)
     if kind is errors.NotFound:
         return errors.NotFound("Route not found")
@@ -105,7 +94,7 @@ _BY_STATUS: dict[int, type[errors.DrydockError]] = {
 
 def count_removed(app: Litestar, scope: Any, error: errors.DrydockError) -> None:
     """Count a hit on a path of the removed API."""
-    if isinstance(error, errors.Gone) and unversioned(scope["path"]):
+    if isinstance(error, Removed):
         key = legacy_key(scope["path"], (route.path_format for route in app.routes))
         scope["state"]["services"].legacy.count("api", key)
 

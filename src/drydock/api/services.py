@@ -18,7 +18,6 @@ from drydock.api.streams import Streams
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Access
 from drydock.clock import Clock
-from drydock.compat.dockhand.host_stats import HostStats
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.errors import Unavailable
 from drydock.core.model import Container
@@ -180,7 +179,6 @@ class Services:
     agents: Agents | None = None
     logs: LogService | None = None
     stats: StatsService | None = None
-    host_stats: HostStats | None = None
     updates: Updates | None = None
     security: SecurityRoom | None = None
     notes: ReleaseNotesService | None = None

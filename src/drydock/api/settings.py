@@ -32,7 +32,6 @@ class ServerSettings:
     metrics_auth: bool = True
     metrics_token_configured: bool = False
     webhooks: bool = False
-    compat_wudcard: bool = False
     sse_max_clients: int = 500
     store_path: str = "/store"
     store_file: str = "drydock.db"

@@ -32,6 +32,7 @@ from drydock.app.updates import FleetContext, build_updates, own_signs
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
+from drydock.compat import application as compat
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
 from drydock.core.cron import CronError
@@ -112,7 +113,6 @@ async def run(
         services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
         observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
         services.logs, services.stats, services.log = observation.logs, observation.stats, log_buffer
-        services.host_stats = observation.host_stats
         await observe(services, settings, watching, store, bus, supervisor, stack)
         await build_icons(settings, environ, services, stack)
         _inform(services, settings, registries, watching, watchers, store, stack)
@@ -135,7 +135,8 @@ async def run(
             supervisor,
         )
         await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
-        application = Application(api.build(services), services, watching, fleet, bus, supervisor)
+        http = api.build(services, compat.extension(settings[CompatSettings], observation.host_stats))
+        application = Application(http, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()
         watching.start(supervisor)
@@ -347,7 +348,6 @@ def http_settings(settings: Settings) -> HttpSettings:
         identity_keying=server.ratelimit_identitykeying,
         metrics_auth=settings[MetricsAccessSettings].metrics_auth,
         metrics_token_configured=settings[MetricsAccessSettings].metrics_token is not None,
-        compat_wudcard=settings[CompatSettings].compat_wudcard,
         sse_max_clients=settings[StreamSettings].sse_max_clients,
         store_path=settings[StoreSettings].path,
         store_file=settings[StoreSettings].file,

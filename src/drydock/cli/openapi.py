@@ -11,7 +11,8 @@ def run() -> int:
 
     from drydock import __version__
     from drydock.api.application import schema
+    from drydock.compat.application import ROUTES
 
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(schema(__version__)), indent=2))
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(schema(__version__, ROUTES)), indent=2))
     sys.stdout.write("\n")
     return 0

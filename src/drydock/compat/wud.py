@@ -1,4 +1,4 @@
-"""What clients of the unversioned API still find: four routes when asked for, else a tombstone (platform-api.md §17).
+"""The routes of the unversioned API that WUD clients still find when asked for (platform-api.md §17).
 
 A shimmed request is carried to its `/api/v1` twin before anything looks at it, so that sign-in, limits, origin check and
 validation are the same; on the way back a page of results becomes the bare list that WUD clients read.
@@ -7,15 +7,12 @@ validation are the same; on the way back a page of results becomes the bare list
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from drydock.api.asgi import App, Message, Receive, Scope, Send
 
-UNMATCHED: Final = "unmatched"
 _ID = r"[^/]+"
 _FULL_ID = r"[0-9a-f]{64}"
 
@@ -36,11 +33,6 @@ SHIMMED: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
 )
 """Methods and paths that are answered, exactly as written: no trailing slash, no agent."""
 _ENVELOPE: Final = frozenset({"data", "total", "limit", "offset", "hasMore", "_links"})
-
-
-def unversioned(path: str) -> bool:
-    """A path below the removed `/api` that is not `/api/v1`."""
-    return (path == "/api" or path.startswith("/api/")) and path != "/api/v1" and not path.startswith("/api/v1/")
 
 
 def shim(app: App) -> App:
@@ -101,27 +93,3 @@ def bare(body: bytes) -> bytes:
     data, total = bytes(fields.get("data", b"")), bytes(fields.get("total", b""))
     page = data.startswith(b"[") and total[:1].isdigit() and set(fields) <= _ENVELOPE
     return data if page else body
-
-
-def legacy_key(path: str, known: Iterable[str]) -> str:
-    """How a hit on a removed path is counted: by the pattern of its `/api/v1` twin, never by what was asked.
-
-    `known` are the path templates of the application.
-    """
-    wanted = "/api/v1" + path.removeprefix("/api")
-    for template, pattern in _patterns(tuple(known)):
-        if pattern.fullmatch(wanted):
-            return "/api" + template.removeprefix("/api/v1")
-    return UNMATCHED
-
-
-@lru_cache(maxsize=4)
-def _patterns(templates: tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
-    """Fixed words before parameters."""
-    found = sorted((one for one in templates if one.startswith("/api/v1/")), key=lambda one: (one.count("{"), one))
-    return [(one, _pattern(one)) for one in found]
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    parts: list[Any] = [_ID if part.startswith("{") else re.escape(part) for part in template.split("/")]
-    return re.compile("/".join(parts) + "/?")

@@ -36,7 +36,6 @@ from drydock.api.routes import (
     triggers,
     watchers,
 )
-from drydock.compat.dockhand import routes as dockhand
 
 ROUTES: tuple[Router, ...] = (
     probes.router,
@@ -50,14 +49,12 @@ ROUTES: tuple[Router, ...] = (
     container.router,
     logs.router,
     stats.router,
-    dockhand.versioned,
     watchers.router,
     registries.router,
     triggers.router,
     triggers.of_containers,
     authentications.router,
     audit.router,
-    dockhand.router,
     actions.router,
     operations.history,
     operations.router,

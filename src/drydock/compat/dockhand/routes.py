@@ -13,12 +13,11 @@ from drydock.api.access import limit_key
 from drydock.api.limits import Concurrency
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import Services
 from drydock.api.streams import frame, sse
 from drydock.compat.dockhand.environments import NOT_FOUND, Environment
 from drydock.compat.dockhand.host_stats import HostStats
 from drydock.compat.dockhand.rounds import HostSnapshot, Stat
-from drydock.core.errors import BadRequest, NotFound, TooManyRequests, Unavailable
+from drydock.core.errors import BadRequest, NotFound, TooManyRequests
 
 READ: Final = {"scope": "read", "unauthorized": {"message": "Authentication required"}}
 STREAMS_PER_CLIENT = 10
@@ -28,11 +27,14 @@ EVENTS = "text/event-stream"
 ENV = parameter("env", "Number (or name) of the environment")
 
 
-def hosts_of(services: Services) -> HostStats:
-    """The service behind these routes; `Unavailable` where the process has none."""
-    if services.host_stats is None:
-        raise Unavailable("Stats are not available")
-    return services.host_stats
+STATE: Final = "host_stats"
+"""Where the application keeps the service behind these routes."""
+
+
+def hosts_of(request: ApiRequest) -> HostStats:
+    """The service behind these routes."""
+    found: HostStats = request.app.state[STATE]
+    return found
 
 
 @get(
@@ -44,7 +46,7 @@ def hosts_of(services: Services) -> HostStats:
 )
 async def snapshot(request: ApiRequest, reference: FromPath[str]) -> HostSnapshot:
     """One container of an environment, by id or name; without `env` of the first environment."""
-    return await hosts_of(request.services).snapshot(reference, request.params.text("env"))
+    return await hosts_of(request).snapshot(reference, request.params.text("env"))
 
 
 @get(
@@ -56,7 +58,7 @@ async def snapshot(request: ApiRequest, reference: FromPath[str]) -> HostSnapsho
 )
 async def snapshot_of_stats(request: ApiRequest) -> HostSnapshot:
     """A container that is really named `stats`."""
-    return await hosts_of(request.services).snapshot("stats", request.params.text("env"))
+    return await hosts_of(request).snapshot("stats", request.params.text("env"))
 
 
 @get(
@@ -78,7 +80,7 @@ async def stream(request: ApiRequest) -> Stream:
 
 
 async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> AsyncIterator[bytes]:
-    hosts, services = hosts_of(request.services), request.services
+    hosts, services = hosts_of(request), request.services
     ending = services.streams.open()
     occurrences = hosts.stream(request.params.text("env"))
     try:
@@ -108,13 +110,13 @@ async def rows(request: ApiRequest) -> list[Stat]:
     """The same round as an array; empty without `env` and where the host does not answer."""
     if b"%2f" in request.scope.get("raw_path", b"").lower():
         raise BadRequest("Invalid container ID")
-    return await hosts_of(request.services).rows(request.params.text("env"))
+    return await hosts_of(request).rows(request.params.text("env"))
 
 
 @get("/environments", opt=READ, responses=problems(405, _200=document(list[Environment], "Environments by name")))
 async def environments(request: ApiRequest) -> list[Environment]:
     """The environments and their numbers."""
-    found = await hosts_of(request.services).environments.all()
+    found = await hosts_of(request).environments.all()
     return sorted(found, key=lambda each: each.name.casefold())
 
 
@@ -125,7 +127,7 @@ async def environments(request: ApiRequest) -> list[Environment]:
 )
 async def environment(request: ApiRequest, number: FromPath[str]) -> Environment:
     """One environment by its number."""
-    for each in await hosts_of(request.services).environments.all():
+    for each in await hosts_of(request).environments.all():
         if str(each.id) == number:
             return each
     raise NotFound(NOT_FOUND)
