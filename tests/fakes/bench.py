@@ -7,7 +7,8 @@ import uuid
 from typing import Any
 
 from drydock.core.errors import DrydockError
-from drydock.core.operation import FileEdit, ImageWanted, Operation, temporary_base
+from drydock.core.operation import FileEdit, ImageWanted, Operation
+from drydock.core.temporary import temporary_base
 from drydock.docker.api import PullAuth
 from drydock.docker.host import identify
 from drydock.docker.namespaces import Namespaces

@@ -12,9 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from drydock.core.compose_labels import PROJECT, SERVICE
 from drydock.core.model import Container
-
-PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):

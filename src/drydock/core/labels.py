@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from drydock.core import compose_labels
 from drydock.core.imgset import ImageSet
 from drydock.core.model import DeclarativePolicy, UpdatePolicy
 from drydock.core.tags.shape import Family, family_of
@@ -65,10 +66,6 @@ SELF_UPDATE_HELPER: Final = "dd.self-update.helper"
 SELF_UPDATE_OPERATION: Final = "dd.self-update.operation-id"
 UPDATE_OPERATION: Final = "dd.update.operation"
 UPDATE_REBUILT: Final = "dd.update.rebuilt"
-COMPOSE_PROJECT: Final = "com.docker.compose.project"
-COMPOSE_SERVICE: Final = "com.docker.compose.service"
-STACK_NAMESPACE: Final = "com.docker.stack.namespace"
-SWARM_SERVICE_ID: Final = "com.docker.swarm.service.id"
 OCI_VERSION: Final = "org.opencontainers.image.version"
 OCI_SOURCE: Final = "org.opencontainers.image.source"
 OCI_URL: Final = "org.opencontainers.image.url"
@@ -249,7 +246,7 @@ def category_gap(settings: LabelSettings, *, has_action: bool, has_notification:
 
 def group_of(labels: Mapping[str, str]) -> str | None:
     """`dd.group`, the Compose project, the Swarm stack, or None."""
-    names = (labels.get(key, "").strip() for key in (GROUP, COMPOSE_PROJECT, STACK_NAMESPACE))
+    names = (labels.get(key, "").strip() for key in (GROUP, compose_labels.PROJECT, compose_labels.STACK))
     return next((name for name in names if name), None)
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from drydock.core.compose_labels import PROJECT, SERVICE
+
 
 class HostKey(NamedTuple):
     """Which host: the watcher's name, and the agent it is reached through (agents.md §2). None: this process itself.
@@ -291,8 +293,8 @@ class ContainerView(Container, frozen=True, kw_only=True, omit_defaults=True, re
 
 def identity_key(container: Container) -> str:
     """`agent::watcher::name`, or `…::compose:project/service` for Compose containers; stable across recreation."""
-    project = container.labels.get("com.docker.compose.project", "").strip()
-    service = container.labels.get("com.docker.compose.service", "").strip()
+    project = container.labels.get(PROJECT, "").strip()
+    service = container.labels.get(SERVICE, "").strip()
     tail = f"compose:{project}/{service}" if project and service else container.name
     return f"{container.agent or ''}::{container.watcher}::{tail}"
 

@@ -77,8 +77,6 @@ INTERNAL_LABELS: frozenset[str] = labels.OWN
 BACKUP_REPOSITORY = "drydock-backup"
 """Repository prefix of the tags that keep replaced images; never shown (updates.md §8.1)."""
 
-_TEMPORARY = re.compile(r"^(?P<base>.+)-old-(?P<stamp>\d{10,})$")
-
 
 class InvalidTransition(DrydockError):
     """An operation was asked to move where it cannot go: a fault of the program, never of the user."""
@@ -290,12 +288,6 @@ def requeued(operation: Operation, now_ms: int) -> Operation:
         intent=None,
         temp_name=None,
     )
-
-
-def temporary_base(name: str) -> str | None:
-    """The name a temporary rollback container (`web-old-1700000000000`) stands for, or None for any other name."""
-    match = _TEMPORARY.match(name.lstrip("/"))
-    return match["base"] if match else None
 
 
 _PLAIN = (

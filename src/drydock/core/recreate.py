@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
+from drydock.core import compose_labels
 from drydock.core.operation import OPERATION_LABEL
 
 Document = dict[str, Any]
 
 ENTRYPOINT_ORIGIN = "dd.runtime.entrypoint.origin"
 CMD_ORIGIN = "dd.runtime.cmd.origin"
-COMPOSE_IMAGE = "com.docker.compose.image"
 
 _CONTAINER_MODE = re.compile(r"^container:(?P<ref>.+)$")
 _BUILT_IN = frozenset({"bridge", "host", "none", "default", "nat"})
@@ -198,8 +198,8 @@ def _labels(subject: Subject, labels: Mapping[str, str]) -> dict[str, str]:
         for key, value in labels.items()
         if not (source.get(key) == value and key in source and target.get(key) != value)
     }
-    if COMPOSE_IMAGE in kept and subject.target_image_id:
-        kept[COMPOSE_IMAGE] = subject.target_image_id
+    if compose_labels.IMAGE in kept and subject.target_image_id:
+        kept[compose_labels.IMAGE] = subject.target_image_id
     kept[OPERATION_LABEL] = subject.operation
     return kept
 

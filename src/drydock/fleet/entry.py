@@ -7,7 +7,6 @@ encoded row.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import msgspec
 from drydock.core.model import Container, ContainerView
 from drydock.core.policy import maturity
 from drydock.core.policy.layers import effective
+from drydock.core.temporary import is_temporary
 from drydock.core.times import DAY_MS, from_iso
 from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
@@ -33,7 +33,6 @@ NEVER = 1 << 62
 _AGE = 8_007_199_254_740_881
 """Stands for the age while a row is encoded; no real age (in ms) is that long."""
 _AGE_FIELD = b'"updateAge":'
-_LEFTOVER = re.compile(r"-old-\d{10,}$")
 
 encode = msgspec.json.Encoder().encode
 NameKey = tuple[str, str, str, str]
@@ -80,7 +79,7 @@ class Entry:
     def __init__(self, container: Container, trace: Trace | None) -> None:
         self.container = container
         self.trace = trace
-        self.visible = not is_leftover(container.name)
+        self.visible = not is_temporary(container.name)
         self.name_key: NameKey = (
             container.name.lower(),
             container.name.swapcase(),
@@ -154,11 +153,6 @@ class Entry:
             hot=int(age is not None and age < HOT_MS),
             mature=int(age is not None and HOT_MS <= age <= MATURE_MS),
         )
-
-
-def is_leftover(name: str) -> bool:
-    """A temporary rollback container: `…-old-` and at least ten digits."""
-    return _LEFTOVER.search(name) is not None
 
 
 def has_issue(container: Container) -> bool:

@@ -19,13 +19,14 @@ from drydock.core.errors import NotFound
 from drydock.core.explain import Explanation, explain
 from drydock.core.model import Container, ContainerView, UpdatePolicy, audit_key, identity_key
 from drydock.core.policy.lifecycle import stamp
+from drydock.core.temporary import is_temporary
 from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
 from drydock.core.view import ViewContext, view
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
 from drydock.fleet.changes import became_unhealthy, meaningful
 from drydock.fleet.counters import Counters, Summary
-from drydock.fleet.entry import Entry, is_leftover
+from drydock.fleet.entry import Entry
 from drydock.fleet.incoming_guard import Marks, keep_secrets
 from drydock.fleet.index import Index, containers
 from drydock.fleet.response_cache import Bodies, PageFacts, envelope
@@ -329,7 +330,7 @@ class Fleet:
             incoming = keep_secrets(previous, incoming)
         if self._is_first_finding(previous, incoming, check_started_ms):
             incoming = await self._retention.inherit_clocks(incoming, now_ms)
-        if previous is not None and is_leftover(incoming.name) and not is_leftover(previous.name):
+        if previous is not None and is_temporary(incoming.name) and not is_temporary(previous.name):
             await self._retention.stash(previous, now_ms)
         return stamp(previous, incoming, now_ms)
 
@@ -341,7 +342,7 @@ class Fleet:
 
     def _from_relatives(self, incoming: Container) -> Container:
         """A recreated container may arrive before the old one leaves; a new replica shares its service's policy."""
-        if is_leftover(incoming.name):
+        if is_temporary(incoming.name):
             return incoming
         for old in self.by_audit_key(audit_key(incoming)):
             clocks = clocks_of(old)

@@ -11,8 +11,8 @@ import msgspec
 
 from drydock.core.model import Container, UpdatePolicy, identity_key
 from drydock.core.scans import inherited
+from drydock.core.temporary import is_temporary
 from drydock.core.update import candidate_identity, has_raw_update
-from drydock.fleet.entry import is_leftover
 from drydock.fleet.settings import FleetSettings
 
 
@@ -55,7 +55,7 @@ class Retention:
 
     async def stash(self, container: Container, now_ms: int) -> None:
         """Keep what a successor may inherit."""
-        if is_leftover(container.name):
+        if is_temporary(container.name):
             return
         if container.agent is None and container.update_detected_at:
             await self._stash_clocks(container, now_ms)
@@ -82,7 +82,7 @@ class Retention:
     async def stash_policy(self, container: Container, now_ms: int) -> None:
         """Keep the overrides: they belong to the identity, not to the Docker id (container-api.md §2.7)."""
         key, overrides = identity_key(container), container.update_policy_overrides
-        if overrides is None or is_leftover(container.name):
+        if overrides is None or is_temporary(container.name):
             return
         expires_at = now_ms + self._settings.policy_ttl_ms
         await self._make_room(self._policies, "policy", self._settings.policy_max)
@@ -95,7 +95,7 @@ class Retention:
 
     async def inherit_clocks(self, container: Container, now_ms: int) -> Container:
         """The container with its predecessor's clocks if it has the same candidate; the entry is used up."""
-        if container.agent is not None or is_leftover(container.name):
+        if container.agent is not None or is_temporary(container.name):
             return container
         kept = self._clocks.pop(_place(container), None)
         if kept is None:
@@ -105,7 +105,7 @@ class Retention:
 
     async def _inherit_policy(self, container: Container, now_ms: int) -> Container:
         key = identity_key(container)
-        kept = None if is_leftover(container.name) else self._policies.pop(key, None)
+        kept = None if is_temporary(container.name) else self._policies.pop(key, None)
         if kept is None:
             return container
         await self._records.remove("policy", key)

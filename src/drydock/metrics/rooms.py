@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from drydock.core.model import Container
-from drydock.core.policy.eligibility import is_rollback_name
+from drydock.core.temporary import is_temporary
 from drydock.metrics.families import Computed, Labels
 from drydock.registries.service import RegistryService
 from drydock.stats.aggregator import Tick
@@ -111,7 +111,7 @@ def of_findings(containers: Callable[[], Iterable[Container]]) -> Computed:
     """What the scan of each running image found, by severity; not scanned has no series."""
 
     def found() -> Series:
-        for container in (one for one in containers() if not is_rollback_name(one.name)):
+        for container in (one for one in containers() if not is_temporary(one.name)):
             scan: dict[str, Any] = (container.security or {}).get("scan") or {}
             summary: dict[str, int] = scan.get("summary") or {}
             for severity in SEVERITIES if summary else ():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from drydock.core.model import Container, UpdateKind
 from drydock.core.policy.automation import AutoMode
-from drydock.core.policy.eligibility import is_rollback_name
 from drydock.core.policy.thresholds import TriggerReference, match_reference, names, parse_references
+from drydock.core.temporary import is_temporary
 from drydock.notify.model import Category, Trigger
 
 Reason = str | None
@@ -14,7 +14,7 @@ Reason = str | None
 
 def refusal(trigger: Trigger, container: Container, kind: UpdateKind) -> Reason:
     """Why this trigger is silent about the container; thresholds in the labels are those of §4.1."""
-    if is_rollback_name(container.name):
+    if is_temporary(container.name):
         return "temporary-container"
     include, exclude = labels(trigger.category, container)
     if include is None:

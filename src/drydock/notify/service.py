@@ -11,7 +11,7 @@ from drydock.config.source import Problem
 from drydock.core.errors import BadRequest, Conflict, DrydockError, NotFound
 from drydock.core.model import Container, audit_key
 from drydock.core.policy.automation import UPDATE_TYPES
-from drydock.core.policy.eligibility import is_rollback_name
+from drydock.core.temporary import is_temporary
 from drydock.events import Bus, UpdateApplied
 from drydock.notify import texts
 from drydock.notify.catalog import Catalog
@@ -81,7 +81,7 @@ class Notifications:
         trigger, action = self.catalog.trigger(id), self.catalog.action(id)
         if trigger is None and action is None:
             raise NotFound("Trigger not found")
-        if is_rollback_name(container.name):
+        if is_temporary(container.name):
             raise Conflict("Cannot update temporary rollback container")
         if trigger is None:
             return await self._updates.start(container.id, id, "manual")
@@ -97,7 +97,7 @@ class Notifications:
         trigger, action = self.catalog.trigger(id), self.catalog.action(id)
         if trigger is None and action is None:
             raise NotFound(f"{said} (trigger not found)")
-        if is_rollback_name(str(document.get("name") or "")):
+        if is_temporary(str(document.get("name") or "")):
             raise Conflict("Cannot update temporary rollback container")
         if trigger is None:
             container = self._desk.fleet.need(str(document["id"]))

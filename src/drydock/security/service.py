@@ -16,9 +16,9 @@ from drydock.clock import Clock
 from drydock.core.errors import BadRequest, DrydockError, NotFound, Unavailable
 from drydock.core.model import Container
 from drydock.core.scans import CANDIDATE, settled
+from drydock.core.temporary import is_temporary
 from drydock.core.times import to_iso
 from drydock.events import Bus, ContainerUpdated, Event, ScanCompleted, ScanStarted
-from drydock.fleet.entry import is_leftover
 from drydock.fleet.fleet import Fleet
 from drydock.security import model
 from drydock.security.alerts import Alerts, Level
@@ -141,7 +141,7 @@ class SecurityService:
         """The containers of a bulk scan: these, or all visible ones. `BadRequest` names the first unknown id."""
         self._need_scanner()
         if ids is None:
-            return [container for container in self._fleet.all() if not is_leftover(container.name)]
+            return [container for container in self._fleet.all() if not is_temporary(container.name)]
         for id in ids:
             if self._fleet.get(id) is None:
                 raise BadRequest(f"Unknown container id: {id}")
@@ -208,7 +208,7 @@ class SecurityService:
 
     def overview(self) -> Overview:
         """Findings of all visible containers by image."""
-        return overview(container for container in self._fleet.all() if not is_leftover(container.name))
+        return overview(container for container in self._fleet.all() if not is_temporary(container.name))
 
     async def collect_garbage(self) -> int:
         """Delete SBOM documents that no container refers to; how many."""

@@ -15,7 +15,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.model import Container
-from drydock.core.policy.eligibility import is_rollback_name
+from drydock.core.temporary import is_temporary
 from drydock.hosts.running import RUNNING, Containers, EngineFor
 from drydock.latest import Feed, Sink
 from drydock.stats.collector import Rhythm
@@ -86,9 +86,7 @@ class Aggregator:
         await self._wanted.wait()
 
     async def _round(self) -> None:
-        running = [
-            each for each in self._containers.all() if each.status == RUNNING and not is_rollback_name(each.name)
-        ]
+        running = [each for each in self._containers.all() if each.status == RUNNING and not is_temporary(each.name)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._sample(each)) for each in running]
         known = {each.id for each in running}

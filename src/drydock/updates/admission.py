@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from drydock.core.errors import BadRequest, Conflict, DrydockError, Forbidden, NotFound
 from drydock.core.model import Blocker, Container
-from drydock.core.operation import Operation, temporary_base
+from drydock.core.operation import Operation
 from drydock.core.policy.automation import Access, choose, compatible, update_triggers
 from drydock.core.policy.eligibility import EligibilityContext, evaluate
+from drydock.core.temporary import is_temporary
 from drydock.core.update import has_raw_update, update_kind
 from drydock.updates.settings import UpdateMode
 
@@ -24,7 +25,7 @@ def check_container(
     container: Container, active: Operation | None, mode: UpdateMode, context: EligibilityContext, now_ms: int
 ) -> None:
     """Checks 3 to 8 for a manual request; raises the answer."""
-    if temporary_base(container.name):
+    if is_temporary(container.name):
         raise Conflict("Cannot update temporary rollback container")
     check_idle(active)
     if mode == "notify":

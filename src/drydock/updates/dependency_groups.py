@@ -10,6 +10,7 @@ import msgspec
 
 from drydock.clock import Clock
 from drydock.core import dependencies as deps
+from drydock.core.compose_labels import PROJECT, SERVICE
 from drydock.core.errors import Conflict, DrydockError
 from drydock.core.model import Container
 from drydock.core.operation import Operation
@@ -17,7 +18,6 @@ from drydock.core.update import has_raw_update
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.updates import admission
-from drydock.updates.compose.locate import PROJECT, SERVICE
 from drydock.updates.service import Bulk, Rejection, UpdateService
 from drydock.updates.targets import wanted_image
 

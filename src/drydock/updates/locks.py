@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-COMPOSE_PROJECT = "com.docker.compose.project"
-
 
 def container_key(agent: str | None, watcher: str, name: str) -> str:
     """The lock of one container; agents are part of it, so that equal names on two hosts do not wait for each other."""

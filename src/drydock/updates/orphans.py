@@ -10,7 +10,8 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError
 from drydock.core.labels import SELF_UPDATE_OPERATION
-from drydock.core.operation import OPERATION_LABEL, temporary_base
+from drydock.core.operation import OPERATION_LABEL
+from drydock.core.temporary import temporary_base
 from drydock.core.times import DAY_MS, from_iso
 from drydock.docker.api import Engine
 from drydock.updates.journal import Journal

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import structlog
 
+from drydock.core.compose_labels import SERVICE
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.api import Engine, PullAuth
 from drydock.docker.own import OwnFolders
 from drydock.updates.actions import Actions
 from drydock.updates.backups import Backups
 from drydock.updates.compose.files import write_edit
-from drydock.updates.compose.locate import SERVICE
 from drydock.updates.compose.project import NOTHING, FilesPlan, plan_files
 from drydock.updates.effects import StepFailed
 from drydock.updates.executor import OnPhase

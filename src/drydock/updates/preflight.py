@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
+from drydock.core.compose_labels import SWARM_TASK
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
-from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference, temporary_base
+from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference
 from drydock.core.podman import as_docker, volumes_at_risk
 from drydock.core.recreate import Subject, clone, container_references, joins, networks_not_in_use
+from drydock.core.temporary import is_temporary, temporary_base, temporary_name
 from drydock.core.times import from_iso
 from drydock.updates.compose.project import FilesPlan
 from drydock.updates.effects import (
@@ -48,7 +50,6 @@ from drydock.updates.options import PlanOptions
 from drydock.updates.rollback import name_image, wall_time
 from drydock.updates.targets import spelled
 
-SWARM_LABEL = "com.docker.swarm.task.id"
 SECOND_MANAGER = (
     "Another Drydock updated this container less than 10 minutes ago: only one may manage a host. "
     "Stop the other one; if there is none (the store was replaced), try again in 10 minutes."
@@ -131,7 +132,7 @@ def _refuse_foreign(old: Document) -> None:
             f"Container {name} is the leftover of an update of {base}: "
             f"rename it back with `docker rename {name} {base}`, or remove it when {base} exists",
         )
-    if SWARM_LABEL in (old["Config"].get("Labels") or {}):
+    if SWARM_TASK in (old["Config"].get("Labels") or {}):
         raise Refused("Container is managed by Docker Swarm")
 
 
@@ -333,7 +334,7 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     replaced, inherited = dict[str, str](), set[str]()
     for field, ref in container_references(old).items():
         other = yield from look(ref)
-        if other is None or temporary_base(other["Name"].lstrip("/")):
+        if other is None or is_temporary(other["Name"].lstrip("/")):
             other = (yield from _heir(ref)) or other
         if other is None:
             raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
@@ -352,9 +353,9 @@ def _heir(container: str) -> Plan[Document | None]:
 def _temporary_name(old: Document, entries: list[Document]) -> Plan[str]:
     taken = {name.lstrip("/") for entry in entries for name in entry.get("Names") or []}
     name, stamp = old["Name"].lstrip("/"), (yield from wall_time())
-    while f"{name}-old-{stamp}" in taken:
+    while temporary_name(name, stamp) in taken:
         stamp += 1
-    return f"{name}-old-{stamp}"
+    return temporary_name(name, stamp)
 
 
 def _backup(operation: Operation, options: PlanOptions, old: Document, source: Document | None) -> Plan[str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from drydock.core.compose_labels import SERVICE
 from drydock.core.errors import (
     DrydockError,
     EngineNotFound,
@@ -22,7 +23,6 @@ from drydock.docker.namespaces import Namespaces
 from drydock.docker.own import OwnFolders
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
-from drydock.updates.compose.locate import SERVICE
 from drydock.updates.compose.outlook import Outlook, outlook
 from drydock.updates.service import UpdateService
 from drydock.updates.targets import spelled, wanted_image

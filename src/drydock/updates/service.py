@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
+from drydock.core.compose_labels import PROJECT
 from drydock.core.errors import Conflict, DrydockError, EngineError, NotFound
 from drydock.core.model import ActiveOperation, Container, audit_key
 from drydock.core.operation import ImageWanted, Operation, Status, active_view, public
@@ -30,7 +31,7 @@ from drydock.updates.actions import Actions
 from drydock.updates.completion import Aftermath
 from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
-from drydock.updates.locks import COMPOSE_PROJECT, Locks, container_key, project_key
+from drydock.updates.locks import Locks, container_key, project_key
 from drydock.updates.meter import Meter
 from drydock.updates.orphans import Sweeper
 from drydock.updates.self_update.handover import INTERRUPTED
@@ -332,7 +333,7 @@ class UpdateService:
         begun = (dependent.name for dependent in operation.dependents)
         names = [operation.container_name, *begun, *self._dependents(operation)]
         keys = [container_key(operation.agent, operation.watcher, name) for name in names]
-        project = (operation.container.labels if operation.container else {}).get(COMPOSE_PROJECT)
+        project = (operation.container.labels if operation.container else {}).get(PROJECT)
         if project and (operation.trigger_name or "").startswith("dockercompose."):
             keys.append(project_key(operation.agent, operation.watcher, project))
         return keys

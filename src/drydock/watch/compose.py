@@ -15,14 +15,13 @@ from typing import Any
 
 import structlog
 
-from drydock.core.labels import COMPOSE_SERVICE, DEPENDS_ON, csv
+from drydock.core.compose_labels import CONFIG_FILES, SERVICE, WORKING_DIR
+from drydock.core.labels import DEPENDS_ON, csv
 from drydock.docker.api import Engine
 from drydock.docker.own import OwnFolders
 
 log = structlog.get_logger("watcher")
 
-CONFIG_FILES = "com.docker.compose.project.config_files"
-WORKING_DIR = "com.docker.compose.project.working_dir"
 LARGEST = 1024 * 1024
 """A Compose file larger than this is not read."""
 
@@ -39,7 +38,7 @@ class ComposeFiles:
 
     async def depends_on(self, engine: Engine, labels: Mapping[str, str]) -> tuple[str, ...] | None:
         """Services that this one depends on; None when no file says so, or a label replaces the detection."""
-        service = labels.get(COMPOSE_SERVICE, "").strip()
+        service = labels.get(SERVICE, "").strip()
         files = _paths(labels)
         if not service or not files or DEPENDS_ON in labels:
             return None

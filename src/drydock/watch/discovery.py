@@ -15,15 +15,13 @@ from drydock.clock import Clock
 from drydock.core import labels as label_names
 from drydock.core.errors import EngineError
 from drydock.core.model import Container
+from drydock.core.temporary import canonical_name, is_temporary, is_temporary_name_of
 from drydock.docker.api import Document, Engine
 from drydock.docker.namespaces import Namespaces
 from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import (
     AliasFilter,
-    canonical_name,
     display_name,
-    is_rollback_name,
-    is_temporary_name_of,
     raw_names,
 )
 from drydock.watch.notices import Notices
@@ -188,7 +186,7 @@ class _Scan:
             return True
         name = display_name(entry)
         unknown = self._known.get(entry["Id"]) is None
-        return unknown and is_rollback_name(name) and self._known.has_name(canonical_name(name), besides=entry["Id"])
+        return unknown and is_temporary(name) and self._known.has_name(canonical_name(name), besides=entry["Id"])
 
     def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
         """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""

@@ -11,12 +11,13 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.model import Container
+from drydock.core.temporary import is_temporary_name_of
 from drydock.docker.api import Document, Engine
 from drydock.fleet.fleet import Fleet
 from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
-from drydock.watch.names import is_own_alias, is_temporary_name_of
+from drydock.watch.names import is_own_alias
 
 log = structlog.get_logger("watcher")
 

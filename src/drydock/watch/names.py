@@ -14,7 +14,6 @@ MS_FROM = 1_000_000_000_000
 """A creation time at least this large is in milliseconds, a smaller one in seconds."""
 
 _ALIAS = re.compile(r"([0-9a-f]{12})_(.+)", re.IGNORECASE)
-_ROLLBACK = re.compile(r"-old-\d{10,}$")
 
 Reason = Literal[
     "not-recreated-alias",
@@ -61,18 +60,6 @@ def is_own_alias(container_id: str, name: str) -> bool:
     return match is not None and container_id.lower().startswith(match[1].lower())
 
 
-def is_rollback_name(name: str) -> bool:
-    """True for the updater's temporary containers (`-old-` and at least ten digits)."""
-    return _ROLLBACK.search(name) is not None
-
-
-def canonical_name(name: str) -> str:
-    """The name without any rollback suffixes."""
-    while is_rollback_name(name):
-        name = _ROLLBACK.sub("", name)
-    return name
-
-
 def created_ms(value: Any) -> int | None:
     """Creation time of a list entry in ms, from seconds or milliseconds, number or text."""
     try:
@@ -80,11 +67,6 @@ def created_ms(value: Any) -> int | None:
     except (TypeError, ValueError):
         return None
     return int(number if number >= MS_FROM else number * 1000)
-
-
-def is_temporary_name_of(name: str, other: str) -> bool:
-    """Whether `other` is what the container `name` is called while Drydock replaces it."""
-    return other != name and canonical_name(other) == name
 
 
 class AliasFilter:

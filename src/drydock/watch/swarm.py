@@ -7,12 +7,11 @@ from typing import Any
 
 import structlog
 
+from drydock.core.compose_labels import SWARM_SERVICE
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.docker.api import Engine
 
 log = structlog.get_logger("watcher")
-
-SERVICE_ID = "com.docker.swarm.service.id"
 
 
 class ServiceLabels:
@@ -25,7 +24,7 @@ class ServiceLabels:
     async def effective(self, labels: Mapping[str, str] | None) -> dict[str, str]:
         """Container labels over the task template's over the service's own."""
         own = dict(labels or {})
-        service_id = own.get(SERVICE_ID)
+        service_id = own.get(SWARM_SERVICE)
         if not service_id:
             return own
         if service_id not in self._known:

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drydock.core import compose_labels
 from drydock.core import dependencies as deps
 from drydock.core.model import Container
 from samples import container
@@ -41,7 +42,7 @@ def test_unresolved_and_other_hosts_are_told_not_failed() -> None:
 
 def test_compose_names_mean_services_of_the_same_project() -> None:
     def service(number: int, project: str, name: str, *needs: str) -> Container:
-        labels = {deps.PROJECT: project, deps.SERVICE: name}
+        labels = {compose_labels.PROJECT: project, compose_labels.SERVICE: name}
         return container(
             number, f"{project}-{name}-1", labels=labels, depends_on=list(needs), depends_on_source="compose"
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.core import labels
+from drydock.core import compose_labels, labels
 from drydock.core.imgset import ImageSet
 from drydock.core.labels import LabelSettings, WatcherDefaults, category_gap, read
 from drydock.core.model import UpdatePolicy
@@ -102,7 +102,7 @@ def test_policy_labels_and_watcher_variables_are_two_layers() -> None:
 
 
 def test_groups_and_lists() -> None:
-    assert labels.group_of({labels.COMPOSE_PROJECT: "shop", labels.GROUP: " "}) == "shop"
+    assert labels.group_of({compose_labels.PROJECT: "shop", labels.GROUP: " "}) == "shop"
     assert labels.group_of({labels.STACK_NAMESPACE: "s"}) == "s"
     assert labels.group_of({}) is None
     assert labels.csv(" a, b,a,, ") == ["a", "b"]

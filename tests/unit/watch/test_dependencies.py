@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from drydock.core.compose_labels import CONFIG_FILES, WORKING_DIR
 from drydock.core.errors import EngineNotFound
-from drydock.watch.compose import CONFIG_FILES, WORKING_DIR, ComposeFiles
+from drydock.watch.compose import ComposeFiles
 from drydock.watch.dependencies import dependencies, oddities
 
 COMPOSE = """

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from drydock.watch.names import AliasFilter, canonical_name, created_ms, display_name, is_rollback_name
+from drydock.core.temporary import canonical_name, is_temporary
+from drydock.watch.names import AliasFilter, created_ms, display_name
 
 NOW = 1_767_225_600_000
 OWN = "8bf70beac570" + "0" * 52
@@ -68,6 +69,6 @@ def test_creation_times(value: Any, expected: int | None) -> None:
 
 
 def test_names_of_the_updater() -> None:
-    assert is_rollback_name("web-old-1767225600000")
-    assert not is_rollback_name("web-old-123456789")
+    assert is_temporary("web-old-1767225600000")
+    assert not is_temporary("web-old-123456789")
     assert canonical_name("web-old-1767225600000-old-1767225600001") == "web"

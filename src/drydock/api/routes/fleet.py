@@ -13,6 +13,7 @@ from drydock.api.access import READ, WATCH
 from drydock.api.fast_path import Encoded, get
 from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
+from drydock.core import compose_labels, labels
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import ContainerView
@@ -21,7 +22,7 @@ from drydock.fleet.counters import Summary
 RECENT_ENTRIES = 100
 LARGEST_WATCH = 200
 _STATUS_OF = {"update-applied": "updated", "update-available": "pending", "update-failed": "failed"}
-_GROUP_LABELS = ("dd.group", "wud.group", "com.docker.compose.project", "com.docker.stack.namespace")
+_GROUP_LABELS = (labels.GROUP, "wud.group", compose_labels.PROJECT, compose_labels.STACK)
 
 
 class RecentStatus(msgspec.Struct, rename="camel"):

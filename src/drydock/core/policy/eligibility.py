@@ -5,7 +5,6 @@ Evaluated on every read, never stored. Hard blockers refuse a manual update, sof
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,12 +17,11 @@ from drydock.core.policy.automation import Access, TriggerFacts, choose, compati
 from drydock.core.policy.layers import Effective, effective
 from drydock.core.policy.suppression import is_snoozed
 from drydock.core.policy.thresholds import reaches
+from drydock.core.temporary import is_temporary
 from drydock.core.times import DAY_MS, to_iso
 from drydock.core.update import has_raw_update, update_kind
 
-__all__ = ["EligibilityContext", "TriggerFacts", "evaluate", "is_rollback_name"]
-
-_ROLLBACK_NAME = re.compile(r"-old-[0-9]{10,}\Z")
+__all__ = ["EligibilityContext", "TriggerFacts", "evaluate"]
 
 
 class EligibilityContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +63,6 @@ NOTHING_TO_DO = Blocker(
     message="There is no update for this container",
     actionable=False,
 )
-
-
-def is_rollback_name(name: str) -> bool:
-    """Whether a name is that of the updater's temporary container (`…-old-<10 or more digits>`)."""
-    return _ROLLBACK_NAME.search(name) is not None
 
 
 def evaluate(container: Container, now_ms: int, context: EligibilityContext) -> Eligibility:
@@ -318,7 +311,7 @@ def _threshold(case: _Case) -> Blocker | None:
 
 
 def _rollback_container(case: _Case) -> Blocker | None:
-    if not case.serving or not is_rollback_name(case.container.name):
+    if not case.serving or not is_temporary(case.container.name):
         return None
     return _blocker("rollback-container", "This is a temporary container kept for a rollback", hard=True)
 

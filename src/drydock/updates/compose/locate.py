@@ -15,16 +15,12 @@ from typing import Literal
 import msgspec
 from msgspec import structs
 
+from drydock.core.compose_labels import CONFIG_FILES, WORKING_DIR
 from drydock.core.policy.automation import TriggerFacts
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.problems import ComposeProblem
 
-CONFIG_FILES = "com.docker.compose.project.config_files"
-WORKING_DIR = "com.docker.compose.project.working_dir"
-ENV_FILES = "com.docker.compose.project.environment_file"
-SERVICE = "com.docker.compose.service"
-PROJECT = "com.docker.compose.project"
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _GENERIC_FOLDERS = frozenset({"app", "apps", "compose", "docker", "service", "services", "stack", "stacks"})
 

@@ -8,10 +8,11 @@ from typing import Literal
 
 import msgspec
 
+from drydock.core.compose_labels import SERVICE
 from drydock.core.operation import FileEdit, Operation
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.locate import SERVICE, locate
+from drydock.updates.compose.locate import locate
 from drydock.updates.compose.problems import ComposeProblem
 from drydock.updates.compose.project import FilesPlan, plan_files
 

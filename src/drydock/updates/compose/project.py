@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from drydock.core.compose_labels import ENVIRONMENT_FILES, PROJECT, SERVICE, WORKING_DIR
 from drydock.core.operation import FileEdit, Operation, PostStart
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.files import read_text, sha256
 from drydock.updates.compose.hooks import post_start
-from drydock.updates.compose.locate import ENV_FILES, PROJECT, SERVICE, WORKING_DIR, absolute, as_it_is, serving_files
+from drydock.updates.compose.locate import absolute, as_it_is, serving_files
 from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _file_to_edit(texts: Mapping[Path, str], service: str) -> Path:
 
 
 def _environment_file(labels: Mapping[str, str], compose: Path, translate: Translate) -> Path | None:
-    named = labels.get(ENV_FILES, "").split(",")[-1].strip()
+    named = labels.get(ENVIRONMENT_FILES, "").split(",")[-1].strip()
     folder = labels.get(WORKING_DIR)
     if named:
         path = Path(translate(str(absolute(named, folder or ""))))

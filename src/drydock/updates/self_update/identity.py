@@ -16,11 +16,13 @@ from typing import Any, Protocol
 
 import structlog
 
+from drydock.core.compose_labels import SERVICE
 from drydock.core.errors import ConfigError, EngineError, EngineNotFound
-from drydock.core.labels import COMPOSE_SERVICE, UPDATE_MODE
+from drydock.core.labels import UPDATE_MODE
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.core.recreate import joins, networks_of, shared_with
+from drydock.core.temporary import temporary_base
 from drydock.docker.api import Engine
 from drydock.updates.effects import StepFailed
 from drydock.updates.self_update.helper import Access, Helper, document, order_for, user_for
@@ -191,7 +193,7 @@ class OwnContainer:
         if route is None or (route.host is None and self._by_watcher.get(container.watcher) is None):
             return False
         labelled = container.labels.get(UPDATE_MODE, "").strip().lower() == INFRASTRUCTURE
-        named = route.host is not None and route.host in (container.name, container.labels.get(COMPOSE_SERVICE))
+        named = route.host is not None and route.host in (container.name, container.labels.get(SERVICE))
         return labelled or named
 
     async def helper(self, operation: Operation, engine: Engine, old: Document) -> Helper:
@@ -255,7 +257,7 @@ def _proxy_access(route: Route, own: Document, target: Document) -> Access | Non
     for mount in target.get("Mounts") or []:
         if mount.get("Type") == "bind" and str(mount.get("Source")).endswith(".sock"):
             return Access(socket=mount["Source"])
-    names = {target["Name"].lstrip("/"), (target["Config"].get("Labels") or {}).get(COMPOSE_SERVICE)}
+    names = {target["Name"].lstrip("/"), (target["Config"].get("Labels") or {}).get(SERVICE)}
     if route.host is not None and _original(target, route.host) not in names:
         return _own_access(route, own)
     return _own_access(route, own) if route.host is None else None
@@ -264,7 +266,7 @@ def _proxy_access(route: Route, own: Document, target: Document) -> Access | Non
 def _original(target: Document, host: str) -> str:
     """`host` as the target is called now: it may have its temporary name."""
     name: str = target["Name"].lstrip("/")
-    return name if name.startswith(f"{host}-old-") else host
+    return name if temporary_base(name) == host else host
 
 
 def _source_of(own: Document, path: str) -> str | None:
