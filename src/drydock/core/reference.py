@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -60,6 +61,32 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         name = f"{self.domain}/{self.path}" if self.domain else self.path
         tag = f":{self.tag}" if self.tag else ""
         return f"{name}{tag}@{self.digest}" if self.digest else f"{name}{tag}"
+
+
+class Parts(NamedTuple):
+    """A reference as text, `name[:tag][@digest]`, each part spelled as it was; a bare image id has no name."""
+
+    name: str
+    tag: str | None = None
+    digest: str | None = None
+
+
+def split(text: str) -> Parts:
+    """Take a reference apart without judging it: for texts of the Engine, of files and of records. Never raises."""
+    if text.startswith("sha256:"):
+        return Parts("", digest=text)
+    name, _, digest = text.partition("@")
+    head, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:  # the colon of a port
+        return Parts(name, digest=digest or None)
+    return Parts(head, tag, digest or None)
+
+
+def pull_name(host: str, repository: str) -> str:
+    """The shortest name by which an Engine pulls: without host and `library/` for Docker Hub (host "" means Hub too)."""
+    if not host or canonical_host(host) == DOCKER_HUB:
+        return repository.removeprefix("library/")
+    return f"{host}/{repository}"
 
 
 def parse(text: str) -> Reference:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.core.model import Container
+from drydock.core.reference import split
 
 Security = dict[str, Any]
 RUNNING = ("scan", "signature", "sbom")
@@ -43,8 +44,7 @@ def of_candidate(entry: Mapping[str, Any], container: Container) -> bool:
 
 def tag_of(entry: Mapping[str, Any]) -> str:
     """The tag in the reference that was looked at; empty for one by digest."""
-    name = str(entry.get("image") or "").partition("@")[0].rpartition("/")[2]
-    return name.partition(":")[2]
+    return split(str(entry.get("image") or "")).tag or ""
 
 
 def settled(security: Security | None, container: Container) -> Security | None:

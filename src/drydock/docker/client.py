@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from drydock.core.errors import EngineError, EngineNotFound
+from drydock.core.reference import DEFAULT_TAG, split
 from drydock.docker.api import Created, Document, ExecResult, PullAuth
 from drydock.docker.errors import pull_failure
 from drydock.docker.events import EventParser
@@ -221,8 +222,8 @@ class EngineClient:
         self, reference: str, *, platform: str | None = None, auth: PullAuth | None = None
     ) -> AsyncIterator[Document]:
         """Pull `reference` (without tag: `latest`), giving the Engine's progress; a failure inside it raises."""
-        name, tag = split_reference(reference)
-        params: Params = {"fromImage": name, "tag": tag, "platform": platform}
+        name, tag, digest = split(reference)
+        params: Params = {"fromImage": name, "tag": digest or tag or DEFAULT_TAG, "platform": platform}
         headers = {} if auth is None else {"X-Registry-Auth": _registry_auth(auth, name)}
         parser = EventParser()
         async with self._http.stream("POST", "/images/create", params=params, headers=headers) as chunks:
@@ -269,15 +270,6 @@ async def pull(engine: Any, reference: str, *, platform: str | None = None, auth
     async with aclosing(engine.pull_image(reference, platform=platform, auth=auth)) as progress:
         async for _ in progress:
             pass
-
-
-def split_reference(reference: str) -> tuple[str, str]:
-    """Repository, and tag or digest (`latest` without either). A digest wins over a tag beside it."""
-    name, _, digest = reference.partition("@")
-    head, colon, tag = name.rpartition(":")
-    tagged = bool(colon) and "/" not in tag
-    repository = head if tagged else name
-    return repository, digest or (tag if tagged else "latest")
 
 
 def _registry_auth(auth: PullAuth, name: str) -> str:

@@ -11,11 +11,10 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.operation import BACKUP_REPOSITORY, Backup, Operation, backup_reference
+from drydock.core.reference import DEFAULT_TAG, pull_name, split
 from drydock.core.times import to_iso
 from drydock.docker.api import Engine
 from drydock.updates.actions import Actions
-from drydock.updates.references import split_tag, without_tag
-from drydock.updates.targets import base_name
 
 log = structlog.get_logger("updates")
 
@@ -87,14 +86,14 @@ class Backups:
 
     async def _prune_images(self, engine: Engine, operation: Operation) -> None:
         """Remove tags of the same repository that nothing uses: no container, no backup, not what was just installed."""
-        repository = without_tag(operation.wanted.reference)
+        repository = split(operation.wanted.reference).name
         used = {entry["ImageID"] for entry in await engine.list_containers(all=True)}
         kept = {backup.image_id for backup in await self.records.all()} | used | {operation.target_image_id}
         for image in await engine.list_images():
             if image["Id"] in kept:
                 continue
             for reference in image.get("RepoTags") or []:
-                if without_tag(reference) == repository and not reference.startswith(BACKUP_REPOSITORY):
+                if split(reference).name == repository and not reference.startswith(BACKUP_REPOSITORY):
                     await _remove_image(engine, reference)
 
 
@@ -117,8 +116,10 @@ async def _remove_image(engine: Engine, reference: str) -> None:
 
 def _name_and_tag(operation: Operation, container: Document) -> tuple[str, str]:
     if operation.container is not None:
-        return base_name(operation.container), operation.container.image.tag.value
-    return split_tag(container["Config"]["Image"]) or (without_tag(container["Config"]["Image"]), "")
+        image = operation.container.image
+        return pull_name(image.registry.url, image.name), image.tag.value
+    name, tag, digest = split(container["Config"]["Image"])
+    return name or container["Config"]["Image"], "" if digest else tag or DEFAULT_TAG
 
 
 def _digest(name: str, image: Document) -> str | None:

@@ -19,6 +19,7 @@ import structlog
 
 from drydock.core.labels import HOOK_POST, HOOK_PRE, HOOK_PRE_ABORT, HOOK_TIMEOUT
 from drydock.core.operation import Operation
+from drydock.core.reference import split
 from drydock.core.update import update_kind
 from drydock.updates.effects import StepFailed
 
@@ -107,12 +108,12 @@ class Hooks:
     def _environment(self, operation: Operation) -> dict[str, str]:
         kept = {name: value for name, value in self._environ.items() if _PASSED_ON.fullmatch(name)}
         kind = update_kind(operation.container).kind if operation.container else "tag"
-        image, _, tag = operation.wanted.reference.rpartition(":")
+        image, tag, digest = split(operation.wanted.reference)
         facts = {
             "DD_CONTAINER_NAME": operation.container_name,
             "DD_CONTAINER_ID": operation.container_id,
             "DD_IMAGE_NAME": image or operation.wanted.reference,
-            "DD_IMAGE_TAG": operation.wanted.tag or tag,
+            "DD_IMAGE_TAG": operation.wanted.tag or tag or digest or "",
             "DD_UPDATE_KIND": kind,
             "DD_UPDATE_FROM": operation.from_version or "",
             "DD_UPDATE_TO": operation.to_version or "",

@@ -15,6 +15,7 @@ import msgspec
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, REBUILT_LABEL, Operation
 from drydock.core.recreate import Subject, clone
+from drydock.core.reference import DEFAULT_TAG, split
 from drydock.updates.effects import (
     Connect,
     Create,
@@ -42,7 +43,6 @@ from drydock.updates.effects import (
     write,
 )
 from drydock.updates.options import PlanOptions
-from drydock.updates.references import split_tag
 
 LONGEST_DELAY_S = 60.0
 _STUCK = re.compile(r"task \S+ already exists")
@@ -318,12 +318,12 @@ def _old_image(operation: Operation) -> Plan[Document]:
 
 def name_image(image: Document, reference: str) -> Plan[None]:
     """Let `reference` mean `image` on this host, where it is a name with a tag."""
-    parts = split_tag(reference)
-    if parts is None:
+    name, tag, digest = split(reference)
+    if digest:
         return
     current = yield from look_image(reference)
     if current is None or current["Id"] != image["Id"]:
-        yield Tag(image["Id"], *parts)
+        yield Tag(image["Id"], name, tag or DEFAULT_TAG)
 
 
 def wall_time() -> Plan[int]:

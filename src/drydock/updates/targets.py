@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from drydock.core.model import Container
 from drydock.core.operation import ImageWanted
-from drydock.core.reference import Reference, parse, same_repository, try_parse
-
-DOCKER_HUB = "docker.io"
-
-
-def base_name(container: Container) -> str:
-    """The pullable name without tag: `nginx`, `acme/web`, `ghcr.io/acme/web`."""
-    host, name = container.image.registry.url, container.image.name
-    if host in ("", DOCKER_HUB):
-        return name.removeprefix("library/")
-    return f"{host}/{name}"
+from drydock.core.reference import Reference, parse, pull_name, same_repository, try_parse
 
 
 def described(container: Container) -> str:
@@ -27,7 +17,7 @@ def wanted_image(container: Container) -> ImageWanted:
     result = container.result
     tag = (result.tag if result else None) or container.image.tag.value
     digest = result.digest if result else None
-    name = base_name(container)
+    name = pull_name(container.image.registry.url, container.image.name)
     reference = f"{name}:{tag}" if tag else f"{name}@{digest}"
     return ImageWanted(reference=reference, tag=tag or None, digest=digest)
 

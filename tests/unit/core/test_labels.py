@@ -103,7 +103,7 @@ def test_policy_labels_and_watcher_variables_are_two_layers() -> None:
 
 def test_groups_and_lists() -> None:
     assert labels.group_of({compose_labels.PROJECT: "shop", labels.GROUP: " "}) == "shop"
-    assert labels.group_of({labels.STACK_NAMESPACE: "s"}) == "s"
+    assert labels.group_of({compose_labels.STACK: "s"}) == "s"
     assert labels.group_of({}) is None
     assert labels.csv(" a, b,a,, ") == ["a", "b"]
     assert labels.shown({labels.UPDATE_OPERATION: "x", "a": "b"}) == {"a": "b"}

@@ -17,6 +17,7 @@ from drydock.core.policy.automation import Access, TriggerFacts, choose, compati
 from drydock.core.policy.layers import Effective, effective
 from drydock.core.policy.suppression import is_snoozed
 from drydock.core.policy.thresholds import reaches
+from drydock.core.reference import split
 from drydock.core.temporary import is_temporary
 from drydock.core.times import DAY_MS, to_iso
 from drydock.core.update import has_raw_update, update_kind
@@ -168,8 +169,7 @@ def _is_of_candidate(scan: dict[str, Any], result: Result) -> bool:
     """A scan of another candidate says nothing; one that names neither digest nor tag is taken as it is."""
     if scan.get("imageDigest") and result.digest:
         return bool(scan["imageDigest"] == result.digest)
-    image = str(scan.get("image") or "")
-    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    tag = split(str(scan.get("image") or "")).tag
     return not tag or not result.tag or tag == result.tag
 
 

@@ -22,8 +22,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from drydock.core.reference import DEFAULT_TAG, split
 from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
-from drydock.updates.references import split_tag
 
 LARGEST_FILE = 1024 * 1024
 MOST_ALIASES = 10_000
@@ -189,15 +189,15 @@ def _through_variable(body: str, bom: str, span: Span, service: str, reference: 
     value = span.value or ""
     head, colon, tail = value.rpartition(":") if "}" not in value.rpartition(":")[2] else _last_colon(value)
     match = _VARIABLE.fullmatch(tail) if colon else None
-    parts = split_tag(reference)
-    if match is None or parts is None or _DOLLAR.search(head):
+    _, tag, digest = split(reference)
+    if match is None or digest or _DOLLAR.search(head):
         raise _by_hand(service, value)
-    name = match["braced"] or match["bare"]
+    name, tag = match["braced"] or match["bare"], tag or DEFAULT_TAG
     if env_text is not None and (line := _assignment(name, env_text)) is not None:
-        return Edited(env=env_text[: line.start("value")] + parts[1] + env_text[line.end("value") :])
+        return Edited(env=env_text[: line.start("value")] + tag + env_text[line.end("value") :])
     if match["default"] is None:
         raise _by_hand(service, value)
-    changed = value[: len(value) - len(tail)] + tail[: match.start("value")] + parts[1] + tail[match.end("value") :]
+    changed = value[: len(value) - len(tail)] + tail[: match.start("value")] + tag + tail[match.end("value") :]
     return Edited(compose=bom + body[: span.start] + _quoted(changed, span.style) + body[span.end :])
 
 

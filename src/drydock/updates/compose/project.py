@@ -17,6 +17,7 @@ import msgspec
 
 from drydock.core.compose_labels import ENVIRONMENT_FILES, PROJECT, SERVICE, WORKING_DIR
 from drydock.core.operation import FileEdit, Operation, PostStart
+from drydock.core.reference import DEFAULT_TAG, split
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.files import read_text, sha256
@@ -186,17 +187,16 @@ def _drift(action: Action, service: str, merged: Mapping[str, Any], current: str
 
 def _with_tag(reference: str) -> str:
     bare = reference.removeprefix("docker.io/").removeprefix("library/")
-    return bare if ":" in bare.rpartition("/")[2] or "@" in bare else f"{bare}:latest"
+    _, tag, digest = split(bare)
+    return bare if tag or digest else f"{bare}:{DEFAULT_TAG}"
 
 
 def _target(operation: Operation, action: Action) -> str | None:
     """The reference to write; None when the file stays: the same tag again, unless digests are pinned."""
     wanted = operation.wanted
     if action.type == "dockercompose" and action.digest_pinning and wanted.digest:
-        name = wanted.reference.partition("@")[0]
-        head, colon, tail = name.rpartition(":")
         digest = wanted.digest if ":" in wanted.digest else f"sha256:{wanted.digest}"
-        return f"{head if colon and '/' not in tail else name}@{digest}"
+        return f"{split(wanted.reference).name}@{digest}"
     same_tag = operation.from_version == operation.to_version or (operation.to_version or "").startswith("sha256:")
     return None if same_tag else wanted.reference
 
