@@ -1,4 +1,4 @@
-"""Turns what the variables say into triggers; one that is wrong is left out, and the problem says why (§1.2, §2)."""
+"""Turns what the variables say into triggers; one that is wrong is left out, and the problem says why (notifications.md §1.2, §2)."""
 
 from __future__ import annotations
 

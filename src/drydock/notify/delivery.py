@@ -1,4 +1,4 @@
-"""What all triggers share while they work: rules, history, recently applied updates, failures (§7.5, §7.7, §7.8)."""
+"""What all triggers share while they work: rules, history, recently applied updates, failures (notifications.md §7.5, §7.7, §7.8)."""
 
 from __future__ import annotations
 

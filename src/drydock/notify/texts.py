@@ -1,4 +1,4 @@
-"""What messages say: the document of a container, the variables of templates, and the texts of each rule (§8.2–8.4).
+"""What messages say: the document of a container, the variables of templates, and the texts of each rule (notifications.md §8.2–8.4).
 
 A trigger whose templates are the documented defaults gets the richer texts of §8.4: the same for a local tag update,
 better for digests, agents and watchers.

@@ -1,4 +1,4 @@
-"""What never changes, kept on disk: manifests and configurations by digest, publish dates, lists with validators (§8.3).
+"""What never changes, kept on disk: manifests and configurations by digest, publish dates, lists with validators (registries.md §8.3).
 
 One SQLite file beside the store, safe to delete; a damaged one is made anew with a warning. The oldest-used entries go
 when it grows over its size. Callers verify content by its hash. No tokens and no credentials are ever written here.

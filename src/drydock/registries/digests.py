@@ -1,4 +1,4 @@
-"""Digests of tags and what they lead to: HEAD first, documents by digest, platform entry, configuration (§4.3–4.5)."""
+"""Digests of tags and what they lead to: HEAD first, documents by digest, platform entry, configuration (registries.md §4.3–4.5)."""
 
 from __future__ import annotations
 

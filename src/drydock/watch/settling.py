@@ -1,4 +1,4 @@
-"""New containers wait until they have been visible for a while, so that passing ones are not reported (§5.5)."""
+"""New containers wait until they have been visible for a while, so that passing ones are not reported (watching.md §5.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regular expressions written by users: RE2 (linear time), at most 1024 characters, searched unanchored (§7.5, §14)."""
+"""Regular expressions written by users: RE2 (linear time), at most 1024 characters, searched unanchored (watching.md §7.5, §14)."""
 
 from __future__ import annotations
 
