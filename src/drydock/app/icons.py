@@ -11,11 +11,11 @@ import aiohttp
 
 from drydock.api.services import Services
 from drydock.config.load import Settings
+from drydock.http.proxies import Proxies
 from drydock.icons.cache import CacheLimits
 from drydock.icons.delivery import Delivery
 from drydock.icons.service import IconOptions, Icons
 from drydock.icons.settings import IconSettings
-from drydock.registries.proxies import Proxies
 from drydock.store.settings import StoreSettings
 
 FOLDER = "icons"

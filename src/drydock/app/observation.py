@@ -75,7 +75,7 @@ def build_observation(
         return [structs.replace(each, online=_online(by_name.get(each.watcher))) for each in configured]
 
     return Observation(
-        logs=LogService(fleet, engines, clock, stall_s=settings[HttpSettings].outbound_http_timeout_ms / 1000),
+        logs=LogService(fleet, engines, clock, stall_s=settings[HttpSettings].timeout_s),
         stats=StatsService(fleet, engines, clock, supervisor, rhythm),
         host_stats=HostStats(Environments(hosts, StoredNumbers(store.documents, clock)), engines, clock),
     )

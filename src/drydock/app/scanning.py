@@ -20,8 +20,8 @@ from drydock.events import Bus, ContainerChecked, ContainerUpdated
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
+from drydock.http.proxies import Proxies
 from drydock.registries.artifacts import Artifacts
-from drydock.registries.proxies import Proxies
 from drydock.registries.service import RegistryService
 from drydock.release_notes.enrich import Enricher
 from drydock.release_notes.github import GitHub

@@ -28,7 +28,7 @@ def build_registries(
     instances, problems = register(settings.source.values("DD_REGISTRY_"))
     size = settings[RegistriesSettings].cache_mb * 1024 * 1024
     options = RegistryOptions(
-        timeout_s=settings[HttpSettings].outbound_http_timeout_ms / 1000,
+        timeout_s=settings[HttpSettings].timeout_s,
         auto=settings[RegistriesSettings].auto,
         concurrency=settings[RegistriesSettings].concurrency,
         cache_path=cache if size else None,

@@ -14,6 +14,7 @@ from drydock.api.services import Services
 from drydock.config.load import Settings
 from drydock.core.errors import Unavailable
 from drydock.events import Bus
+from drydock.http.proxies import Proxies
 from drydock.http.settings import HttpSettings
 from drydock.notify.catalog import Catalog
 from drydock.notify.channels import ToolBox
@@ -25,7 +26,6 @@ from drydock.notify.rules import Rules, StoredRule
 from drydock.notify.sender import open_sender
 from drydock.notify.service import Notifications
 from drydock.notify.texts import Place
-from drydock.registries.proxies import Proxies
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 
@@ -56,7 +56,7 @@ async def build_notifications(
         open_sender(
             services.settings.version,
             clock,
-            timeout_s=settings[HttpSettings].outbound_http_timeout_ms / 1000,
+            timeout_s=settings[HttpSettings].timeout_s,
             proxy=Proxies.of(environ).for_url,
         )
     )

@@ -7,22 +7,24 @@ from typing import Literal
 from drydock.config import kinds
 from drydock.config.schema import option, section
 
+DnsMode = Literal["ipv4first", "ipv6first", "verbatim"]
+
 
 @section("DD_", "Outbound requests", "What holds for every request to another host.")
 class HttpSettings:
     """Time and address order of outbound requests."""
 
-    dns_mode: Literal["ipv4first", "ipv6first", "verbatim"] = option(
+    dns_mode: DnsMode = option(
         "DNS_MODE",
         kinds.choice("ipv4first", "ipv6first", "verbatim"),
         default="ipv4first",
         help="Order of resolved addresses for every outbound connection.",
         lenient=True,
     )
-    outbound_http_timeout_ms: int = option(
+    timeout_s: float = option(
         "OUTBOUND_HTTP_TIMEOUT_MS",
-        kinds.integer(1),
-        default=30_000,
+        kinds.milliseconds(1),
+        default=30.0,
         help="Longest time of one outbound request.",
         lenient=True,
     )

@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from drydock.clock import Clock
+from drydock.http.proxies import Proxies
 from drydock.registries.accounting import Ledger, Metrics, Observer
 from drydock.registries.cache import DiskCache
 from drydock.registries.client import Client
@@ -30,7 +31,6 @@ from drydock.registries.limiter import INTERACTIVE
 from drydock.registries.listing import Lister, TagList
 from drydock.registries.manifests import Platform
 from drydock.registries.poll import Machinery, Poll, Published, Snapshot
-from drydock.registries.proxies import Proxies
 from drydock.registries.resolver import DnsMode, OrderedResolver
 from drydock.registries.routing import Route, Router
 from drydock.registries.spec import PRIVATE, Pace

@@ -21,8 +21,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from drydock import __version__
+from drydock.http.proxies import Proxies
 from drydock.registries.hosts import is_local_name, is_public_address
-from drydock.registries.proxies import Proxies
 
 KEEPALIVE_S = 30.0
 CONNECT_S = 10.0

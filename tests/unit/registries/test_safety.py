@@ -14,8 +14,8 @@ import trustme
 from yarl import URL
 
 from drydock.core.errors import RegistryAuthFailed, RegistryError, RegistryNetworkError, RegistryNotFound
+from drydock.http.proxies import Proxies as ProxyRules
 from drydock.registries.hosts import is_public_address
-from drydock.registries.proxies import Proxies as ProxyRules
 from drydock.registries.service import Platform, RegistryService
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
