@@ -22,20 +22,25 @@ from bench.processes import PYTHON, ROOT, ask, free_port, program, resident_mb, 
 from bench.report import Figure, show
 from bench.talkers import TalkingEngine, Watched, framed
 from drydock.clock import SystemClock
+from drydock.docker.connect import resolve
 from drydock.docker.logs import LogReader
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
+from drydock.logs.room import Logs
 from drydock.logs.selection import Selection
-from drydock.logs.service import LogService
 from drydock.logs.viewer import Viewer
-from drydock.stats.collector import Rhythm
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
+from drydock.stats.settings import StatsSettings
 from drydock.supervisor import Supervisor
 
 CONTAINERS, VIEWERS, CLIENTS, TICKS = 20, 200, 500, 20
 
 
-def engine_for(engine: Any) -> Any:
-    """The one Engine, whatever the watcher."""
-    return lambda *_: engine
+def hosts_over(engine: Any) -> Hosts:
+    """The watcher `local` over this Engine."""
+    settings = WatcherSettings(name="local")
+    return Hosts([LocalHost(settings, engine, resolve(settings), SystemClock())])
 
 
 def demultiplexer() -> list[Figure]:
@@ -54,12 +59,12 @@ def stalled() -> list[Figure]:
 
 async def _stalled(chunks: int, lines: int) -> list[Figure]:
     engine: Any = TalkingEngine(chunks, lines, 0)
-    service = LogService(Watched(1), engine_for(engine), SystemClock())
-    first = service.container(f"{0:064x}")
+    service = Logs(Watched(1), hosts_over(engine), SystemClock())
+    first = f"{0:064x}"
     before, began = resident_mb(os.getpid()), time.process_time()
     async with (
-        service.viewer(first.id, Selection(tail=0), follow=True),
-        service.viewer(first.id, Selection(tail=0), follow=True) as reading,
+        service.viewer(first, Selection(tail=0), follow=True),
+        service.viewer(first, Selection(tail=0), follow=True) as reading,
     ):
         taken, most = await _drain(reading)
     rate = taken / (time.process_time() - began)
@@ -144,9 +149,9 @@ def unseen() -> list[Figure]:
 async def _unseen(seconds: float) -> list[Figure]:
     engine: Any = TalkingEngine(0, 0, 0)
     async with Supervisor(SystemClock()) as supervisor:
-        rhythm = Rhythm(interval_s=0.1)
-        stats = StatsService(Watched(CONTAINERS), engine_for(engine), SystemClock(), supervisor, rhythm)
-        supervisor.start("stats:fleet", stats.fleet.run)
+        settings = StatsSettings(interval_s=0.1)
+        stats = Stats(Watched(CONTAINERS), hosts_over(engine), SystemClock(), supervisor, settings)
+        await stats.start()
         await asyncio.sleep(seconds)
     return [Figure("stats requests with no viewer", engine.calls.total(), 0, "")]
 
@@ -189,17 +194,17 @@ def _serve(port: int) -> None:
 
     async def serve() -> None:
         async with Supervisor(clock) as supervisor:
-            stats = StatsService(watched, engine_for(engine), clock, supervisor, Rhythm(interval_s=0.5))
-            supervisor.start("stats:fleet", stats.fleet.run)
+            stats = Stats(watched, hosts_over(engine), clock, supervisor, StatsSettings(interval_s=0.5))
+            await stats.start()
             services = Services(
                 clock=clock,
                 settings=ServerSettings(),
                 access=AnonymousAccess(),
-                fleet=absent,
+                fleet=cast(Any, watched),
                 watching=absent,
                 registries=absent,
                 audit=absent,
-                logs=LogService(watched, engine_for(engine), clock),
+                logs=Logs(watched, hosts_over(engine), clock),
                 stats=stats,
             )
             application = cast(Any, build(services))
@@ -218,7 +223,7 @@ async def _round(count: int) -> dict[str, float]:
     from tests.lab.registry import RegistryServer
 
     from drydock.compat.dockhand.rounds import Limits, Round
-    from drydock.docker.connect import connect, from_docker_host, resolve
+    from drydock.docker.connect import connect, from_docker_host
 
     home = Path(tempfile.mkdtemp(prefix="ob", dir="/run"))
     registry = RegistryServer(home / "r").start()

@@ -60,6 +60,9 @@ class Watched:
     def get(self, id: str, /) -> Container | None:
         return self._items.get(id)
 
+    def need(self, id: str, /) -> Container:
+        return self._items[id]
+
     def all(self) -> list[Container]:
         return list(self._items.values())
 

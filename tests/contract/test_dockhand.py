@@ -14,23 +14,30 @@ from drydock.api.application import Extension
 from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
 from drydock.compat.application import extension
-from drydock.compat.dockhand.environments import Environments, Host
-from drydock.compat.dockhand.host_stats import HostStats
+from drydock.compat.dockhand.environments import Environments
+from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.dockhand.rounds import Limits
 from drydock.compat.settings import CompatSettings
-from drydock.core.errors import EngineError, EngineNotFound, EngineUnreachable, Unavailable
-from drydock.docker.api import Document, Engine
-from drydock.stats.service import StatsService
+from drydock.core.errors import EngineError, EngineNotFound, EngineUnreachable
+from drydock.core.model import HostKey
+from drydock.docker.api import Document
+from drydock.hosts.host import Endpoint, Hosts
+from drydock.stats.room import Stats
+from drydock.stats.settings import StatsSettings
 from drydock.supervisor import Supervisor
+from fakes.hosts import FakeHost
 from fakes.numbers import SOME_TIME, MemoryNumbers
 from fakes.served import HeaderAccess, Site, frames, served, services
 from fakes.talkative import TalkativeEngine, Watched, container, eventually, stats_document
 
 A = "/api/containers"
 STREAM = f"{A}/stats/stream"
-LOCAL = Host(watcher="local", connection_type="socket", socket_path="/var/run/docker.sock")
-FAR = Host(watcher="Far", connection_type="direct", host="10.0.0.7", port=2376, protocol="https", public_ip="10.0.0.7")
-EDGE = Host(watcher="local", agent="edge", connection_type="agent")
+ENDPOINTS = {
+    HostKey(None, "local"): Endpoint(kind="socket", socket="/var/run/docker.sock"),
+    HostKey(None, "Far"): Endpoint(kind="direct", host="10.0.0.7", port=2376, protocol="https"),
+    HostKey("edge", "local"): Endpoint(kind="agent"),
+}
+LOCAL, FAR, EDGE = ENDPOINTS
 FIGURES = [
     *("cpuPercent", "memoryUsage", "memoryRaw", "memoryCache", "memoryLimit", "memoryPercent"),
     *("networkRx", "networkTx", "blockRead", "blockWrite"),
@@ -46,23 +53,20 @@ def full_id(number: int) -> str:
 class Scene:
     """A server over scripted Engines, one per environment."""
 
-    def __init__(self, *hosts: Host, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        self.engines = {"local": TalkativeEngine(), "Far": TalkativeEngine(), "edge": TalkativeEngine()}
-        environments = Environments(lambda: hosts, MemoryNumbers())
-        self.hosts = HostStats(environments, self.engine_for, SystemClock(), limits)
-        self.offline = False
+    def __init__(self, *keys: HostKey, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self.engines = {key: TalkativeEngine() for key in keys}
+        self.hosts = {key: FakeHost(key, engine, ENDPOINTS[key]) for key, engine in self.engines.items()}
+        hosts = Hosts(each.host for each in self.hosts.values())
+        numbers = MemoryNumbers(*(f"{key.agent or ''}::{key.watcher}" for key in keys))
+        self.room = Dockhand(Environments(hosts, numbers), hosts, SystemClock(), limits)
+        self.all_hosts = hosts
         self.site: Site
 
     @property
     def engine(self) -> TalkativeEngine:
-        return self.engines["local"]
+        return self.engines[LOCAL]
 
-    def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        if agent and self.offline:
-            raise Unavailable("Agent is not connected")
-        return self.engines[agent or watcher].engine
-
-    def run(self, *numbers: int, where: str = "local", document: Document | None = None) -> None:
+    def run(self, *numbers: int, where: HostKey = LOCAL, document: Document | None = None) -> None:
         engine = self.engines[where]
         engine.listed = [{"Id": full_id(n), "Names": [f"/c{n}"], "State": "running"} for n in numbers]
         engine.stats_of |= {full_id(n): document or stats_document() for n in numbers}
@@ -100,11 +104,11 @@ async def quick() -> AsyncIterator[Scene]:
 
 
 def dockhand(scene: Scene) -> Extension:
-    return extension(CompatSettings(), scene.hosts)
+    return extension(CompatSettings(), scene.room)
 
 
-async def _scene(*hosts: Host, limits: Limits = Limits()) -> AsyncIterator[Scene]:  # noqa: B008 - frozen
-    scene = Scene(*hosts, limits=limits)
+async def _scene(*keys: HostKey, limits: Limits = Limits()) -> AsyncIterator[Scene]:  # noqa: B008 - frozen
+    scene = Scene(*keys, limits=limits)
     async with served(services(), dockhand(scene)) as scene.site:
         yield scene
     await eventually(lambda: not any(+each.open for each in scene.engines.values()), "every Engine call closed")
@@ -171,8 +175,8 @@ async def test_figures_of_odd_documents(scene: Scene) -> None:
 
 @pytest.mark.rows("D-005", "D-029", "D-031", "D-032", "D-035", "D-071")
 async def test_environments_choose_the_host(scene: Scene) -> None:
-    scene.engines["Far"].stats_of["far"] = stats_document()
-    scene.engines["edge"].stats_of["edgy"] = stats_document()
+    scene.engines[FAR].stats_of["far"] = stats_document()
+    scene.engines[EDGE].stats_of["edgy"] = stats_document()
     scene.engine.stats_of["here"] = stats_document()
     for reference, query, status, error in (
         ("here", "?env=1", 200, None),
@@ -210,7 +214,7 @@ async def test_hosts_that_do_not_tell(quick: Scene) -> None:
     ):
         quick.engine.stats_of["x"] = answer
         assert await quick.site.json(f"{A}/x/stats?env=1") == (500, {"error": text})
-    quick.offline = True
+    quick.hosts[EDGE].lost = "Agent is not connected"
     assert await quick.site.json(f"{A}/x/stats?env=3") == (500, {"error": "Agent is not connected"})
 
 
@@ -272,7 +276,7 @@ async def test_one_round(scene: Scene) -> None:
 @pytest.mark.rows("D-044", "D-053", "D-056", "D-057", "D-071")
 async def test_each_environment_has_its_own_round(scene: Scene) -> None:
     scene.run(1)
-    scene.run(2, 3, where="edge")
+    scene.run(2, 3, where=EDGE)
     assert [data.get("name") for _, data in await scene.round("?env=1")] == ["c1", None]
     assert kinds(await scene.round("?env=2")) == ["done"]
     assert kinds(await scene.round("?env=3")) == ["stat", "stat", "done"]
@@ -326,7 +330,7 @@ async def test_a_host_that_is_down(scene: Scene) -> None:
     scene.engine.listed = EngineUnreachable("Cannot connect to unix:///var/run/docker.sock")
     down = [("error", {"error": "Docker host not reachable"}), ("done", {})]
     assert await scene.round() == down
-    scene.offline = True
+    scene.hosts[EDGE].lost = "Agent is not connected"
     assert await scene.round("?env=3") == [("error", {"error": "Agent is not connected"}), ("done", {})]
     assert await scene.site.json(f"{A}/stats?env=1") == (200, [])
 
@@ -339,7 +343,7 @@ async def test_a_client_that_leaves_cancels_the_calls(scene: Scene) -> None:
         assert (await anext(frames(answer)))[0] == "stat"
         assert scene.engine.open["stats_once"] == 1
     await eventually(lambda: not +scene.engine.open, "calls closed", 1)
-    assert scene.hosts.open_rounds() == 0
+    assert scene.room.open_rounds() == 0
 
 
 @pytest.mark.rows("D-067")
@@ -393,7 +397,7 @@ async def test_environments(scene: Scene) -> None:
         "port": 2376,
         "protocol": "https",
         "labels": [],
-        "publicIp": "10.0.0.7",
+        "publicIp": None,
         "timezone": None,
         "createdAt": SOME_TIME,
         "updatedAt": SOME_TIME,
@@ -415,8 +419,8 @@ async def test_neighbours() -> None:
     scene.engine.stats_of["stats"] = stats_document()
     supervisor = Supervisor(SystemClock())
     watched = Watched(container(full_id(1)))
-    stats = StatsService(watched, scene.engine_for, SystemClock(), supervisor)
-    async with served(services(stats=stats), dockhand(scene)) as scene.site:
+    stats = Stats(watched, scene.all_hosts, SystemClock(), supervisor, StatsSettings())
+    async with served(services(fleet=watched, stats=stats), dockhand(scene)) as scene.site:
         assert kinds(await scene.round()) == ["stat", "done"]
         assert list((await scene.site.json(f"{A}/stats/stats?env=1"))[1]) == [*FIGURES, "timestamp"]
         status, body = await scene.site.json(f"/api/v1/containers/{full_id(1)}/stats?env=1")
@@ -450,5 +454,5 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
             await anext(frames(answer))
         await eventually(lambda: not len(scene.site.services.streams), "stream closed")
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
-    assert scene.hosts.open_rounds() == 0
+    assert scene.room.open_rounds() == 0
     assert not +scene.engine.open

@@ -16,10 +16,10 @@ import pytest
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
-from drydock.core.errors import EngineError, EngineUnreachable, Unavailable
-from drydock.docker.api import Engine
-from drydock.logs.service import LogService
+from drydock.core.errors import EngineError, EngineUnreachable
+from drydock.logs.room import Logs
 from fakes.hands import HandClock
+from fakes.hosts import one_host
 from fakes.printing import PrintedLog
 from fakes.served import HeaderAccess, Site, served, services
 from fakes.talkative import TalkativeEngine, Watched, container, eventually
@@ -38,13 +38,8 @@ class Scene:
         self.watched = Watched(
             container(ID, name="web/1"), container(EXITED, name="old", status="exited"), container("l", watcher="gone")
         )
-        self.logs = LogService(self.watched, self.engine_for, SystemClock(), stall_s=0.3)
+        self.logs = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=0.3)
         self.site: Site
-
-    def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        if watcher == "gone":
-            raise Unavailable("Watcher gone is not registered")
-        return self.engine.engine
 
     def fill(self, lines: int) -> None:
         for number in range(lines):
@@ -62,7 +57,7 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
-    async with served(services(logs=scene.logs)) as scene.site:
+    async with served(services(fleet=scene.watched, logs=scene.logs)) as scene.site:
         yield scene
     await eventually(lambda: not +scene.engine.open, "every Engine call closed")
     assert scene.logs.open_streams() == 0
@@ -147,7 +142,7 @@ async def test_failures(scene: Scene) -> None:
     assert await problem(NOBODY) == (404, "Container not found")
     for bad in ("..%2f", "%2e%2e", "a%00", "%25", "a%5Cb"):
         assert (await problem(bad))[0] == 404, bad
-    assert await problem("l") == (500, "Watcher gone is not registered")
+    assert await problem("l") == (500, "Watcher gone is not running")
     scene.log.fail(EngineError("cannot read"))
     scene.engine.logs_of.pop(ID)
     assert (await problem(ID))[0] == 500
@@ -293,7 +288,7 @@ async def test_only_a_session_cookie_opens_the_stream() -> None:
     scene = Scene()
     scene.log.print("one")
     access = HeaderAccess(ann=ALL_SCOPES, lim=frozenset({"watch"}))
-    async with served(services(logs=scene.logs, access=access)) as scene.site:
+    async with served(services(fleet=scene.watched, logs=scene.logs, access=access)) as scene.site:
         async with scene.stream(headers={"Cookie": "who=ann"}) as socket:
             await received(socket, 1)
         refused = [
@@ -321,7 +316,7 @@ async def test_upgrade_budget() -> None:
     scene, clock = Scene(), HandClock()
     access = HeaderAccess(ann=ALL_SCOPES, bob=ALL_SCOPES)
     settings = replace(ServerSettings(), identity_keying=True)
-    made = services(logs=scene.logs, access=access, clock=clock, settings=settings)
+    made = services(fleet=scene.watched, logs=scene.logs, access=access, clock=clock, settings=settings)
 
     async def attempt(name: str) -> int:
         try:
@@ -346,7 +341,7 @@ async def test_not_an_upgrade(scene: Scene) -> None:
 async def test_shutdown_closes_viewers_with_1001() -> None:
     scene = Scene()
     scene.log.print("one")
-    async with served(services(logs=scene.logs)) as scene.site, scene.stream() as socket:
+    async with served(services(fleet=scene.watched, logs=scene.logs)) as scene.site, scene.stream() as socket:
         await received(socket, 1)
         scene.site.services.streams.close()
         assert await until_closed(socket) == ([], 1001)

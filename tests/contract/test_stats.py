@@ -10,10 +10,11 @@ import pytest
 
 from drydock.auth.caller import ALL_SCOPES
 from drydock.docker.api import Document
-from drydock.stats.collector import Rhythm
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
+from drydock.stats.settings import StatsSettings
 from drydock.supervisor import Supervisor
 from fakes.hands import HandClock, settle
+from fakes.hosts import one_host
 from fakes.served import HeaderAccess, Site, frames, served, services
 from fakes.talkative import TalkativeEngine, Watched, container, eventually, stats_document
 
@@ -29,7 +30,7 @@ SNAPSHOT_KEYS = {
 class Scene:
     """A server over a scripted Engine, with a clock moved by hand."""
 
-    def __init__(self, rhythm: Rhythm = Rhythm()) -> None:  # noqa: B008 - frozen
+    def __init__(self, settings: StatsSettings = StatsSettings()) -> None:  # noqa: B008 - frozen
         self.clock = HandClock()
         self.engine = TalkativeEngine()
         self.frames: asyncio.Queue[Document] = asyncio.Queue()
@@ -37,9 +38,7 @@ class Scene:
         self.engine.stats_of[ID] = stats_document(cpu=1.5)
         self.engine.frames_of[ID] = self._frames
         self.supervisor = Supervisor(self.clock)
-        self.stats = StatsService(
-            self.watched, lambda watcher, agent: self.engine.engine, self.clock, self.supervisor, rhythm
-        )
+        self.stats = Stats(self.watched, one_host(self.engine), self.clock, self.supervisor, settings)
         self.site: Site
 
     async def _frames(self) -> AsyncIterator[Document]:
@@ -60,8 +59,8 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
-    scene.supervisor.start("stats:fleet", scene.stats.fleet.run)
-    async with served(services(clock=scene.clock, stats=scene.stats)) as scene.site:
+    await scene.stats.start()
+    async with served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
         yield scene
         await eventually(lambda: not len(scene.site.services.streams), "every stream closed")
     await scene.supervisor.stop()
@@ -180,9 +179,9 @@ async def test_summary_steps_with_the_interval(scene: Scene) -> None:
 
 
 async def test_the_interval_is_configurable() -> None:
-    scene = Scene(Rhythm(interval_s=2))
-    scene.supervisor.start("stats:fleet", scene.stats.fleet.run)
-    async with served(services(clock=scene.clock, stats=scene.stats)) as scene.site:
+    scene = Scene(StatsSettings(interval_s=2))
+    await scene.stats.start()
+    async with served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
         for second in (0, 2, 4):
             _, body = await scene.site.json(SUMMARY)
             assert body["data"]["timestamp"] == f"2026-01-01T00:00:0{second}.000Z"
@@ -210,10 +209,10 @@ async def test_stream_of_the_summary(scene: Scene) -> None:
 
 
 async def test_heartbeats_do_not_wait_for_slow_ticks() -> None:
-    scene = Scene(Rhythm(interval_s=60))
-    scene.supervisor.start("stats:fleet", scene.stats.fleet.run)
+    scene = Scene(StatsSettings(interval_s=60))
+    await scene.stats.start()
     async with (
-        served(services(clock=scene.clock, stats=scene.stats)) as scene.site,
+        served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site,
         scene.site.get(f"{SUMMARY}/stream") as answer,
     ):
         events = frames(answer)

@@ -14,9 +14,10 @@ from drydock.clock import SystemClock
 from drydock.core.errors import EngineError
 from drydock.docker.client import EngineClient
 from drydock.docker.connect import connect, from_docker_host, resolve
+from drydock.logs.room import Logs
 from drydock.logs.selection import Selection
-from drydock.logs.service import LogService
 from drydock.logs.viewer import Viewer
+from fakes.hosts import one_host
 from fakes.talkative import Watched, container, eventually
 from lab.engine import DockerEngine
 from lab.images import Pusher
@@ -35,7 +36,7 @@ class Scene:
         self.image = image
         self.engine: EngineClient = connect(resolve(from_docker_host({"DOCKER_HOST": lab.host})))
         self.watched = Watched()
-        self.logs = LogService(self.watched, lambda watcher, agent: self.engine, SystemClock())
+        self.logs = Logs(self.watched, one_host(self.engine), SystemClock())
         self._made: list[str] = []
 
     def run(self, script: str, **document: Any) -> str:
@@ -46,7 +47,7 @@ class Scene:
         return made
 
     async def text(self, ref: str, **wanted: Any) -> list[str]:
-        found = await self.logs.download(self.logs.container(ref), Selection(**wanted), timestamps=False)
+        found = await self.logs.download(self.watched.need(ref), Selection(**wanted), timestamps=False)
         return found.decode().splitlines()
 
     async def printed(self, ref: str, line: str, **wanted: Any) -> None:
@@ -109,7 +110,7 @@ async def test_tail_since_and_streams(scene: Scene) -> None:
     assert await scene.text(made, tail=0) == []
     assert await scene.text(made, stdout=False, tail=5) == ["bad"]
     assert await scene.text(made, since=4_000_000_000) == []
-    stamped = (await scene.logs.download(scene.logs.container(made), Selection(tail=1))).decode()
+    stamped = (await scene.logs.download(scene.watched.need(made), Selection(tail=1))).decode()
     document = await scene.engine.inspect_container(made)
     assert stamped[:10] == document["State"]["StartedAt"][:10]
     assert stamped.split(" ", 1)[1] == "end\n"

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 
 from drydock.clock import SystemClock
-from drydock.compat.dockhand.environments import Environments, Host
-from drydock.compat.dockhand.host_stats import HostStats
+from drydock.compat.dockhand.environments import Environments
+from drydock.compat.dockhand.room import Dockhand
 from drydock.core.errors import NotFound
 from drydock.docker.api import Document
 from drydock.docker.client import EngineClient
 from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.latest import Reader
-from drydock.stats.collector import Rhythm
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
+from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
+from fakes.hosts import one_host
 from fakes.numbers import MemoryNumbers
 from fakes.talkative import Watched, container, eventually
 from lab.engine import DockerEngine
@@ -63,15 +64,10 @@ class Scene:
         self.engine: Any = Counted(connect(resolve(from_docker_host({"DOCKER_HOST": lab.host}))))
         self.watched = Watched()
         self.supervisor = Supervisor(SystemClock())
-        self.stats = StatsService(
-            self.watched, self.engine_for, SystemClock(), self.supervisor, Rhythm(interval_s=1, history_size=5)
-        )
-        hosts = [Host(watcher="local", connection_type="socket")]
-        self.hosts = HostStats(Environments(lambda: hosts, MemoryNumbers()), self.engine_for, SystemClock())
+        hosts, settings = one_host(self.engine), StatsSettings(interval_s=1, history_size=5)
+        self.stats = Stats(self.watched, hosts, SystemClock(), self.supervisor, settings)
+        self.hosts = Dockhand(Environments(hosts, MemoryNumbers()), hosts, SystemClock())
         self.made: list[str] = []
-
-    def engine_for(self, watcher: str, agent: str | None) -> Any:
-        return self.engine
 
     def run(self, name: str, command: list[str] = SERVE, **document: Any) -> str:
         made = str(self.lab.api.run(name, {"Image": self.image, "Cmd": command, **document}))
@@ -173,7 +169,7 @@ async def test_collection_with_an_audience_only(scene: Scene) -> None:
     assert first.data is not None
     assert 10 < first.data.cpu_percent < 60
     reader: Reader[Snapshot] = Reader()
-    with scene.stats.joined(scene.stats.container(made), reader):
+    with scene.stats.joined(scene.watched.need(made), reader):
         stamps = [(await reader.next()).timestamp for _ in range(3)]
     assert stamps == sorted(set(stamps))
     assert scene.engine.calls == {"stats_once": 1, "stats": 1}
@@ -185,7 +181,7 @@ async def test_collection_with_an_audience_only(scene: Scene) -> None:
 async def test_a_container_that_restarts_and_vanishes_while_watched(scene: Scene) -> None:
     made = scene.run("st-again")
     reader: Reader[Snapshot] = Reader()
-    with scene.stats.joined(scene.stats.container(made), reader):
+    with scene.stats.joined(scene.watched.need(made), reader):
         await reader.next()
         await scene.engine.restart_container(made, grace=5)
         async with asyncio.timeout(20):

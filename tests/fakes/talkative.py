@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from drydock.core.errors import EngineNotFound
+from drydock.core.errors import EngineNotFound, NotFound
 from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag
 from drydock.docker.api import Document, Engine
 
@@ -66,6 +66,11 @@ class Watched:
 
     def get(self, container_id: str) -> Container | None:
         return self.items.get(container_id)
+
+    def need(self, container_id: str) -> Container:
+        if container_id not in self.items:
+            raise NotFound("Container not found")
+        return self.items[container_id]
 
     def all(self) -> list[Container]:
         return list(self.items.values())

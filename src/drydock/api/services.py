@@ -26,14 +26,14 @@ from drydock.fleet.fleet import Fleet
 from drydock.icons.service import Icons
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
+from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
-from drydock.logs.service import LogService
 from drydock.metrics.catalogue import Metrics
 from drydock.notify.service import Notifications
 from drydock.preferences.service import Preferences
 from drydock.release_notes.service import ReleaseNotesService
 from drydock.security.build import SecurityRoom
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
 from drydock.updates.room import Updates
 
 T = TypeVar("T")
@@ -177,8 +177,8 @@ class Services:
     registries: RegistriesInfo
     audit: AuditLog
     agents: Agents | None = None
-    logs: LogService | None = None
-    stats: StatsService | None = None
+    logs: Logs | None = None
+    stats: Stats | None = None
     updates: Updates | None = None
     security: SecurityRoom | None = None
     notes: ReleaseNotesService | None = None

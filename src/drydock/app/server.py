@@ -22,7 +22,6 @@ from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.icons import build_icons
 from drydock.app.metrics import count_rooms
-from drydock.app.observation import build_observation
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_notes, build_security, gate_facts
 from drydock.app.settings import ProcessSettings
@@ -33,6 +32,8 @@ from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.compat import application as compat
+from drydock.compat.dockhand import room as dockhand_room
+from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
 from drydock.core.cron import CronError
@@ -44,11 +45,18 @@ from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings, MaturitySettings
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
+from drydock.kernel import Kernel
 from drydock.live.settings import StreamSettings
+from drydock.logs import room as logs_room
+from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
 from drydock.metrics.settings import MetricsAccessSettings
 from drydock.registries.service import RegistryService
+from drydock.stats import room as stats_room
+from drydock.stats.room import Stats
 from drydock.store.documents import Documents
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
@@ -111,8 +119,12 @@ async def run(
         await watching.forget_strangers()
         watching.follow_updates(bus)
         services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
-        observation = build_observation(settings, watchers, fleet, store, clock, supervisor)
-        services.logs, services.stats, services.log = observation.logs, observation.stats, log_buffer
+        hosts = Hosts(LocalHost(one.settings, one.watcher.engine, resolve(one.settings), clock) for one in watchers)
+        kernel = Kernel(clock, bus, supervisor, store, fleet, Audit(store.audit, bus, clock))
+        logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
+        stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
+        dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
+        services.logs, services.stats, services.log = logs, stats, log_buffer
         await observe(services, settings, watching, store, bus, supervisor, stack)
         await build_icons(settings, environ, services, stack)
         _inform(services, settings, registries, watching, watchers, store, stack)
@@ -135,12 +147,13 @@ async def run(
             supervisor,
         )
         await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
-        http = api.build(services, compat.extension(settings[CompatSettings], observation.host_stats))
+        http = api.build(services, compat.extension(settings[CompatSettings], dockhand))
         application = Application(http, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()
         watching.start(supervisor)
-        await observation.start(supervisor)
+        await dockhand.start()
+        await stats.start()
         room.start(supervisor)
         _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application

@@ -27,6 +27,18 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
 
 
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """How the Engine is reached, without anything secret; `host`, `port` and `protocol` are those of a TCP connection."""
+
+    kind: Literal["socket", "direct", "agent", "agent-edge"]
+    socket: str | None = None
+    host: str | None = None
+    port: int | None = None
+    protocol: Literal["http", "https"] | None = None
+    docker_host: str | None = None
+    """`DOCKER_HOST` for a program of this machine; None where that would need TLS files, credentials or an agent."""
+
+
 class Host(Protocol):
     """One watched Engine."""
 
@@ -34,6 +46,8 @@ class Host(Protocol):
     def key(self) -> HostKey: ...
     @property
     def state(self) -> HostState: ...
+    @property
+    def endpoint(self) -> Endpoint: ...
     @property
     def facts(self) -> EngineFacts | None:
         """Who the Engine is, asked once per connection; None before it answered."""

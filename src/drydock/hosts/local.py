@@ -11,7 +11,7 @@ from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.docker.host import EngineFacts, identify
 from drydock.docker.namespaces import Namespaces
-from drydock.hosts.host import Host, HostState
+from drydock.hosts.host import Endpoint, Host, HostState
 from drydock.hosts.settings import WatcherSettings
 
 log = structlog.get_logger("hosts")
@@ -24,6 +24,7 @@ class LocalHost:
         self.key = HostKey(None, settings.name)
         self.settings = settings
         self.address = address
+        self.endpoint = endpoint(address)
         self.engine = engine
         self.reader = engine
         self.facts: EngineFacts | None = None
@@ -62,6 +63,21 @@ def local_host(settings: WatcherSettings, clock: Clock) -> LocalHost:
     for warning in address.warnings:
         log.warning("host.connection", host=settings.name, reason=warning)
     return LocalHost(settings, connect(address), address, clock)
+
+
+def endpoint(address: EngineAddress) -> Endpoint:
+    """How this process reaches an Engine."""
+    if address.socket is not None:
+        return Endpoint(kind="socket", socket=address.socket, docker_host=f"unix://{address.socket}")
+    settings, encrypted = address.settings, address.base.startswith("https")
+    plain = not encrypted and not settings.auth_given
+    return Endpoint(
+        kind="direct",
+        host=settings.host,
+        port=settings.port,
+        protocol="https" if encrypted else "http",
+        docker_host=f"tcp://{settings.host}:{settings.port}" if plain else None,
+    )
 
 
 def full_engine(host: Host) -> Engine:

@@ -1,6 +1,6 @@
 """One viewer of a live log: what waits to be sent to it, and how it ended.
 
-The queue is bounded by bytes. A viewer that cannot keep up is cut off and told so; it never holds anybody else up.
+The queue is bounded by bytes. A viewer that cannot keep up is cut off and told so; it never delays another one.
 """
 
 from __future__ import annotations
@@ -50,14 +50,18 @@ class Viewer:
         if self._ended:
             return
         if self.waiting_bytes > WAITING_LIMIT:
-            self._batches.clear()
-            self.waiting_bytes = 0
-            self.end(ViewerTooSlow())
-            self.cut_off.set()
+            self.cut()
             return
         self._batches.append((messages, size))
         self.waiting_bytes += size
         self._arrived.set()
+
+    def cut(self) -> None:
+        """Drop what waits, and end: the viewer is too slow."""
+        self._batches.clear()
+        self.waiting_bytes = 0
+        self.end(ViewerTooSlow())
+        self.cut_off.set()
 
     async def put(self, messages: Sequence[bytes], size: int) -> None:
         """Queue messages once there is room: for what can wait at its source."""

@@ -1,6 +1,6 @@
-"""The fleet summary: one round over all running containers per interval, while somebody looks (container-api.md §10.5).
+"""The fleet summary: one round over all running containers per interval, while someone is looking (container-api.md §10.5).
 
-Rounds never overlap. With nobody looking no Engine is asked at all; the first look after a pause starts a round at once.
+Rounds never overlap. With no one looking no Engine is asked at all; the first look after a pause starts a round at once.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from drydock.clock import Clock
 from drydock.core.errors import DrydockError
 from drydock.core.model import Container
 from drydock.core.temporary import is_temporary
-from drydock.hosts.running import RUNNING, Containers, EngineFor
+from drydock.fleet.containers import RUNNING, Containers
+from drydock.hosts.host import Hosts
 from drydock.latest import Feed, Sink
-from drydock.stats.collector import Rhythm
 from drydock.stats.figures import CpuReading, figures, is_running, reading
+from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import FleetRow, FleetSummary, row, summarise
 from drydock.waiting import wait_at_most
 
@@ -42,11 +43,11 @@ class Tick(msgspec.Struct, frozen=True):
 class Aggregator:
     """Holds the newest summary and renews it every interval while there is an audience."""
 
-    def __init__(self, containers: Containers, engine_for: EngineFor, clock: Clock, rhythm: Rhythm) -> None:
+    def __init__(self, containers: Containers, hosts: Hosts, clock: Clock, settings: StatsSettings) -> None:
         self._containers = containers
-        self._engine_for = engine_for
+        self._hosts = hosts
         self._clock = clock
-        self._rhythm = rhythm
+        self._settings = settings
         self._feed: Feed[Tick] = Feed()
         self._calls = asyncio.Semaphore(CONCURRENT_CALLS)
         self._baselines: dict[str, CpuReading] = {}
@@ -65,25 +66,22 @@ class Aggregator:
 
     async def read(self) -> FleetSummary:
         """The newest summary. After a pause without audience it waits for the round that the read starts."""
-        self._keep_until = self._clock.monotonic() + self._rhythm.keep_s
+        self._keep_until = self._clock.monotonic() + self._settings.keep_s
         self._wanted.set()
         await wait_at_most(self._clock, self._fresh, FIRST_ROUND_LIMIT_S)
         return self.tick.summary
 
     async def run(self) -> None:
-        """Do a round every interval while somebody looks; wait for somebody otherwise. Runs until cancelled."""
+        """Do a round every interval while someone is looking. Runs until cancelled."""
         while True:
-            await self._audience()
+            if not len(self._feed) and self._clock.monotonic() >= self._keep_until:
+                # Whatever was read by now is stale for the next one who looks: `read` waits for the new round.
+                self._fresh.clear()
+                self._wanted.clear()
+                await self._wanted.wait()
             began = self._clock.monotonic()
             await self._round()
-            await self._clock.sleep(max(began + self._rhythm.interval_s - self._clock.monotonic(), 0.0))
-
-    async def _audience(self) -> None:
-        if len(self._feed) or self._clock.monotonic() < self._keep_until:
-            return
-        self._fresh.clear()
-        self._wanted.clear()
-        await self._wanted.wait()
+            await self._clock.sleep(max(began + self._settings.interval_s - self._clock.monotonic(), 0.0))
 
     async def _round(self) -> None:
         running = [each for each in self._containers.all() if each.status == RUNNING and not is_temporary(each.name)]
@@ -99,7 +97,7 @@ class Aggregator:
         """One container's row; None if it does not run any more or its Engine does not tell in time."""
         try:
             async with self._calls, asyncio.timeout(CALL_LIMIT_S):
-                document = await self._engine_for(container.watcher, container.agent).stats_once(container.id)
+                document = await self._hosts.of(container).reader.stats_once(container.id)
         except (TimeoutError, DrydockError) as error:
             log.debug("stats.skipped", container=container.name, error=str(error) or type(error).__name__)
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from drydock.compat.dockhand.numbers import StoredNumbers
+from drydock.compat.dockhand.environments import StoredNumbers
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from fakes.hands import HandClock

@@ -9,19 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from drydock.clock import SystemClock
-from drydock.compat.dockhand.environments import Environments, Host, canonical, is_missing
-from drydock.compat.dockhand.host_stats import HostStats
+from drydock.clock import Clock, SystemClock
+from drydock.compat.dockhand.environments import Environments, canonical, is_missing
+from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.dockhand.rounds import Limits, cause, own_name
-from drydock.core.errors import BadRequest, EngineError, EngineUnreachable, NotFound, NotSupported, Unavailable
-from drydock.docker.api import Document, Engine
+from drydock.core.errors import BadRequest, EngineError, EngineUnreachable, NotFound, NotSupported
+from drydock.core.model import HostKey
+from drydock.docker.api import Document
+from drydock.hosts.host import Hosts
 from fakes.hands import HandClock, settle
+from fakes.hosts import FakeHost
 from fakes.numbers import MemoryNumbers
 from fakes.talkative import TalkativeEngine, eventually, stats_document
 
-LOCAL = Host(watcher="local", connection_type="socket", socket_path="/var/run/docker.sock")
-FAR = Host(watcher="far", connection_type="direct", host="10.0.0.7", port=2376, protocol="https")
-EDGE = Host(watcher="local", agent="edge", connection_type="agent", online=False)
+LOCAL, FAR, EDGE = HostKey(None, "local"), HostKey(None, "far"), HostKey("edge", "local")
 
 
 def listed(number: int, state: str = "running") -> Document:
@@ -29,21 +30,16 @@ def listed(number: int, state: str = "running") -> Document:
 
 
 class Stage:
-    def __init__(self, *hosts: Host, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        self.hosts = list(hosts)
-        self.clock = HandClock()
-        self.engines = {"local": TalkativeEngine(), "far": TalkativeEngine()}
-        environments = Environments(lambda: self.hosts, MemoryNumbers())
-        self.stats = HostStats(environments, self.engine_for, SystemClock(), limits)
+    def __init__(self, *keys: HostKey, limits: Limits = Limits(), clock: Clock | None = None) -> None:  # noqa: B008 - frozen
+        self.engines = {key: TalkativeEngine() for key in keys}
+        self.hosts = {key: FakeHost(key, engine) for key, engine in self.engines.items()}
+        hosts = Hosts(each.host for each in self.hosts.values())
+        environments = Environments(hosts, MemoryNumbers("::local", "::far"))
+        self.stats = Dockhand(environments, hosts, clock or SystemClock(), limits)
 
     @property
     def engine(self) -> TalkativeEngine:
-        return self.engines["local"]
-
-    def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        if agent:
-            raise Unavailable("Agent is not connected")
-        return self.engines[watcher].engine
+        return self.engines[LOCAL]
 
     def run(self, *numbers: int) -> None:
         self.engine.listed = [listed(number) for number in numbers]
@@ -112,8 +108,8 @@ async def test_no_environment_and_unknown_environments() -> None:
 async def test_env_is_a_number_or_a_name_and_chooses_the_host() -> None:
     stage = Stage(LOCAL, FAR)
     stage.run(1)
-    stage.engines["far"].listed = [listed(2)]
-    stage.engines["far"].stats_of = {f"{2:064x}": stats_document()}
+    stage.engines[FAR].listed = [listed(2)]
+    stage.engines[FAR].stats_of = {f"{2:064x}": stats_document()}
     assert [names(await stage.events(env)) for env in ("1", "local", "01", "2", "far")] == [
         ["c1"],
         ["c1"],
@@ -158,6 +154,7 @@ async def test_stats_arrive_before_the_slowest_and_every_limit_is_its_own() -> N
 
 async def test_a_list_that_hangs_or_fails_is_an_error_and_done() -> None:
     stage = Stage(LOCAL, EDGE, limits=Limits(list_s=0.05))
+    stage.hosts[EDGE].lost = "Agent is not connected"
     stage.engine.listed = asyncio.Event().wait
     assert await stage.events() == [("error", {"error": "Timed out listing containers"}), ("done", {})]
     assert await stage.stats.rows("1") == []
@@ -173,9 +170,9 @@ async def test_a_document_nobody_expected_still_ends_the_round() -> None:
 
 
 async def test_keepalives_have_their_own_rhythm() -> None:
-    stage = Stage(LOCAL)
+    clock = HandClock()
+    stage = Stage(LOCAL, clock=clock)
     stage.run(1, 2)
-    stage.stats._clock = stage.clock
     release = asyncio.Event()
 
     async def slow() -> Document:
@@ -187,11 +184,11 @@ async def test_keepalives_have_their_own_rhythm() -> None:
 
     async def client() -> None:
         async for each in stage.stats.stream("1"):
-            seen.append(each.event if each else f"keepalive {stage.clock.monotonic():g}")
+            seen.append(each.event if each else f"keepalive {clock.monotonic():g}")
 
     running = asyncio.create_task(client())
     for _ in range(4):
-        await stage.clock.advance(4)
+        await clock.advance(4)
     release.set()
     await running
     assert seen == ["stat", "keepalive 5", "keepalive 10", "keepalive 15", "stat", "done"]
@@ -294,17 +291,18 @@ def test_own_name() -> None:
 
 
 async def test_environments_keep_their_numbers_and_have_distinct_names() -> None:
-    numbers, hosts = MemoryNumbers(), [LOCAL, FAR, EDGE]
-    environments = Environments(lambda: hosts, numbers)
+    numbers, local, far, edge = MemoryNumbers(), *(FakeHost(each, None) for each in (LOCAL, FAR, EDGE))
+    edge.lost = "Agent is not connected"
+    environments = Environments(Hosts(each.host for each in (local, far, edge)), numbers)
     assert [(each.id, each.name, each.online) for each in await environments.all()] == [
-        (1, "local", True),
-        (2, "far", True),
+        (1, "far", True),
+        (2, "local", True),
         (3, "edge/local", False),
     ]
-    hosts.pop(0)
-    hosts.append(Host(watcher="edge/local", connection_type="socket"))
+    confusing = FakeHost(HostKey(None, "edge/local"), None)
+    environments = Environments(Hosts(each.host for each in (local, edge, confusing)), numbers)
     assert [(each.id, each.name) for each in await environments.all()] == [
-        (2, "far"),
+        (2, "local"),
         (3, "edge/local"),
         (4, "edge/local (2)"),
     ]

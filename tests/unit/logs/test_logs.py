@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drydock.clock import SystemClock
-from drydock.core.errors import EngineError, NotFound, PayloadTooLarge, Unavailable
-from drydock.docker.api import Engine
+from drydock.core.errors import EngineError, NotFound, PayloadTooLarge
 from drydock.docker.logs import LogLine
-from drydock.logs.hub import Seam, is_precise
+from drydock.logs.room import Logs, NotRunning
 from drydock.logs.selection import (
     Selection,
     download_tail,
@@ -24,8 +23,9 @@ from drydock.logs.selection import (
     since_seconds,
     stream_tail,
 )
-from drydock.logs.service import LogService, NotRunning
+from drydock.logs.stream import BacklogDedup, is_precise
 from drydock.logs.viewer import WAITING_LIMIT, Viewer, ViewerTooSlow
+from fakes.hosts import one_host
 from fakes.printing import PrintedLog
 from fakes.talkative import TalkativeEngine, Watched, container, eventually
 
@@ -34,13 +34,8 @@ class Stage:
     def __init__(self) -> None:
         self.engine = TalkativeEngine()
         self.watched = Watched(container("a"), container("off", status="exited"), container("lost", watcher="gone"))
-        self.service = LogService(self.watched, self.engine_for, SystemClock(), stall_s=0.2)
+        self.service = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=0.2)
         self.log = self.prints("a")
-
-    def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        if watcher == "gone":
-            raise Unavailable("Watcher gone is not registered")
-        return self.engine.engine
 
     def prints(self, ref: str, **options: Any) -> PrintedLog:
         log = self.engine.logs_of[ref] = PrintedLog(**options)
@@ -50,7 +45,7 @@ class Stage:
 
     async def download(self, ref: str = "a", **wanted: Any) -> list[str]:
         timestamps = wanted.pop("timestamps", False)
-        found = self.service.container(ref)
+        found = self.watched.need(ref)
         return (await self.service.download(found, Selection(**wanted), timestamps=timestamps)).decode().splitlines()
 
     @contextlib.asynccontextmanager
@@ -227,7 +222,7 @@ async def test_downloads_fail_with_their_reason(stage: Stage) -> None:
     stage.engine.logs_of["a"] = hangs
     with pytest.raises(EngineError, match=r"no log data for 0\.2 s"):
         await stage.download()
-    with pytest.raises(EngineError, match="not registered"):
+    with pytest.raises(EngineError, match="Watcher gone is not running"):
         await stage.download("lost")
     with pytest.raises(NotFound):
         await stage.download("nobody")
@@ -419,22 +414,22 @@ def test_any_overlap_of_backlog_and_live_is_joined_exactly(kinds: list[Any], dat
     live_from = data.draw(st.integers(0, len(lines)))
     backlog_to = data.draw(st.integers(live_from, len(lines)))
     backlog_from = data.draw(st.integers(0, backlog_to))
-    seam = Seam()
+    dedup = BacklogDedup()
     for line in lines[backlog_from:backlog_to]:
-        seam.remember(line)
-    seam.seal()
-    live = [line for line in lines[live_from:] if not seam.repeats(line)]
+        dedup.remember(line)
+    dedup.complete()
+    live = [line for line in lines[live_from:] if not dedup.repeats(line)]
     expected = lines[backlog_from:] if backlog_from < backlog_to else lines[live_from:]
     assert lines[backlog_from:backlog_to] + live == expected
 
 
 def test_a_new_line_of_the_other_stream_may_be_older_by_a_breath() -> None:
     stamps = [f"2026-01-01T00:00:00.00000000{number}Z" for number in range(10)]
-    seam = Seam()
+    dedup = BacklogDedup()
     for kind, number in (("stderr", 2), ("stdout", 5)):
-        seam.remember(LogLine(kind, stamps[number], ""))
-    seam.seal()
-    assert not seam.repeats(LogLine("stderr", stamps[4], "new"))
-    assert seam.repeats(LogLine("stdout", stamps[4], "before the tail"))
-    assert seam.repeats(LogLine("stdout", stamps[5], ""))
-    assert not seam.repeats(LogLine("stdout", stamps[6], "newer"))
+        dedup.remember(LogLine(kind, stamps[number], ""))
+    dedup.complete()
+    assert not dedup.repeats(LogLine("stderr", stamps[4], "new"))
+    assert dedup.repeats(LogLine("stdout", stamps[4], "before the tail"))
+    assert dedup.repeats(LogLine("stdout", stamps[5], ""))
+    assert not dedup.repeats(LogLine("stdout", stamps[6], "newer"))

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from drydock.core.errors import EngineError, Unavailable
-from drydock.docker.api import Engine
+from drydock.core.errors import EngineError
 from drydock.latest import Reader
 from drydock.stats.aggregator import Aggregator, Tick
-from drydock.stats.collector import Rhythm
 from drydock.stats.figures import Figures
+from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import FleetRow, row, summarise
 from fakes.hands import HandClock
+from fakes.hosts import one_host
 from fakes.talkative import TalkativeEngine, Watched, container, stats_document
 
 
@@ -68,12 +68,7 @@ class Stage:
         self.engine = TalkativeEngine()
         self.watched = Watched(container("a"), container("b"), container("off", status="exited"))
         self.engine.stats_of = {"a": stats_document(cpu=1.0), "b": stats_document(cpu=0.2)}
-        self.fleet = Aggregator(self.watched, self.engine_for, self.clock, Rhythm())
-
-    def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        if watcher == "gone":
-            raise Unavailable("Watcher gone is not connected")
-        return self.engine.engine
+        self.fleet = Aggregator(self.watched, one_host(self.engine), self.clock, StatsSettings())
 
 
 @pytest.fixture

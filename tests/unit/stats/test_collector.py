@@ -11,25 +11,26 @@ import pytest
 from drydock.core.errors import EngineError, NotFound
 from drydock.docker.api import Document
 from drydock.latest import Reader
-from drydock.stats.collector import Rhythm
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
+from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
 from fakes.hands import HandClock, settle
+from fakes.hosts import one_host
 from fakes.talkative import TalkativeEngine, Watched, container, stats_document
 
 
 @contextmanager
 def looking(stage: Stage, container_id: str = "a") -> Iterator[Reader[Snapshot]]:
     reader: Reader[Snapshot] = Reader()
-    with stage.service.joined(stage.service.container(container_id), reader):
+    with stage.service.joined(stage.watched.need(container_id), reader):
         yield reader
 
 
 class Stage:
     """A service over a scripted Engine; every frame put into `frames` arrives at the stream."""
 
-    def __init__(self, rhythm: Rhythm = Rhythm()) -> None:  # noqa: B008 - frozen
+    def __init__(self, settings: StatsSettings = StatsSettings()) -> None:  # noqa: B008 - frozen
         self.clock = HandClock()
         self.engine = TalkativeEngine()
         self.frames: asyncio.Queue[Document | Exception | None] = asyncio.Queue()
@@ -37,9 +38,7 @@ class Stage:
         self.engine.frames_of["a"] = self._stream
         self.watched = Watched(container("a"), container("off", status="exited"))
         self.supervisor = Supervisor(self.clock)
-        self.service = StatsService(
-            self.watched, lambda watcher, agent: self.engine.engine, self.clock, self.supervisor, rhythm
-        )
+        self.service = Stats(self.watched, one_host(self.engine), self.clock, self.supervisor, settings)
 
     async def _stream(self) -> AsyncIterator[Document]:
         while (frame := await self.frames.get()) is not None:
@@ -116,7 +115,7 @@ async def test_a_read_keeps_collection_alive_for_three_intervals_and_no_longer(s
 
 
 async def test_short_intervals_keep_for_fifteen_seconds() -> None:
-    assert (Rhythm(interval_s=2).keep_s, Rhythm(interval_s=60).keep_s) == (15.0, 180.0)
+    assert (StatsSettings(interval_s=2).keep_s, StatsSettings(interval_s=60).keep_s) == (15.0, 180.0)
 
 
 async def test_who_comes_while_the_last_leaves_gets_a_working_collector(stage: Stage) -> None:

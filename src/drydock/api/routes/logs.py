@@ -21,6 +21,7 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import Services
 from drydock.api.streams import SHUTDOWN_CODE, SLOW_CODE, Channel
 from drydock.core.errors import DrydockError, NotFound, Unavailable, UpgradeRequired
+from drydock.logs.room import Logs, NotRunning
 from drydock.logs.selection import (
     DOWNLOAD_TAIL,
     STREAM_TAIL,
@@ -30,7 +31,6 @@ from drydock.logs.selection import (
     since_seconds,
     stream_tail,
 )
-from drydock.logs.service import LogService, NotRunning
 from drydock.logs.viewer import Viewer, ViewerTooSlow
 from drydock.waiting import cancel
 
@@ -50,7 +50,7 @@ PARAMETERS = (
 )
 
 
-def logs_of(services: Services) -> LogService:
+def logs_of(services: Services) -> Logs:
     """The log service; `Unavailable` where the process has none."""
     if services.logs is None:
         raise Unavailable("Logs are not available")
@@ -77,7 +77,7 @@ def selection(query: Query, *, tail: int) -> Selection:
 async def download(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
     """The container's log as a text file. Works for stopped containers."""
     logs, query = logs_of(request.services), request.params
-    container = logs.container(container_id)
+    container = request.services.fleet.need(container_id)
     wanted = selection(query, tail=download_tail(query.integer("tail", DOWNLOAD_TAIL)))
     text = await logs.download(container, wanted, timestamps=query.flag("timestamps", True))
     headers = {

@@ -20,7 +20,7 @@ from drydock.api.streams import Channel, beat, frame, sse
 from drydock.core.errors import Gone, Unavailable
 from drydock.latest import Sink
 from drydock.stats.aggregator import Tick
-from drydock.stats.service import StatsService
+from drydock.stats.room import Stats
 from drydock.stats.snapshot import ContainerStats, FleetStats, Snapshot
 from drydock.waiting import cancel
 
@@ -31,7 +31,7 @@ WAITING = 4
 EVENTS = "text/event-stream"
 
 
-def stats_of(services: Services) -> StatsService:
+def stats_of(services: Services) -> Stats:
     """The stats service; `Unavailable` where the process has none."""
     if services.stats is None:
         raise Unavailable("Stats are not available")
@@ -97,7 +97,7 @@ async def container_stats(request: ApiRequest, container_id: FromPath[str]) -> C
 async def container_stream(request: ApiRequest, container_id: FromPath[str]) -> Stream:
     """Events `dd:container-stats` with each new snapshot, and `dd:heartbeat` every 15 s."""
     stats = stats_of(request.services)
-    container = stats.container(container_id)
+    container = request.services.fleet.need(container_id)
     return sse(live(request.services, snapshot_frame, lambda sink: stats.joined(container, sink)))
 
 

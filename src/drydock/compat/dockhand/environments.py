@@ -1,42 +1,24 @@
-"""Environments: the connections to Docker hosts as Dockhand clients address them, by number (dockhand-stats.md §3).
+"""Environments: the hosts as Dockhand clients address them, by number (dockhand-stats.md §3).
 
-An environment is a watcher, or a watcher on an agent. Numbers are given once and never to another one; the store keeps
-them behind `Numbers`. Nothing secret is here: no key, no token.
+Numbers are given once, for the life of the store, and never to another host. Nothing secret is here: no key, no token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
 from typing import Literal, Protocol
 
 import msgspec
 
+from drydock.clock import Clock
+from drydock.core import times
 from drydock.core.errors import NotFound
+from drydock.core.model import HostKey
+from drydock.hosts.host import Hosts
+from drydock.store.documents import Documents
 
-ConnectionType = Literal["socket", "direct", "agent", "agent-edge"]
+COLLECTION = "environments"
 NOT_FOUND = "Environment not found"
-NONE_AT_ALL = "No environment configured"
-
-
-class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured watcher, or a watcher on an agent, and how it is reached."""
-
-    watcher: str
-    connection_type: ConnectionType
-    agent: str | None = None
-    socket_path: str | None = None
-    host: str | None = None
-    port: int | None = None
-    protocol: Literal["http", "https"] | None = None
-    labels: tuple[str, ...] = ()
-    public_ip: str | None = None
-    timezone: str | None = None
-    online: bool = True
-
-    @property
-    def key(self) -> str:
-        """`agent::watcher`, as in identity keys."""
-        return f"{self.agent or ''}::{self.watcher}"
 
 
 class Numbered(msgspec.Struct, frozen=True):
@@ -55,40 +37,90 @@ class Numbers(Protocol):
         ...
 
 
+class StoredNumbers:
+    """Numbers in the store's documents; read once, then from memory."""
+
+    def __init__(self, documents: Documents, clock: Clock) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._known: dict[str, Numbered] | None = None
+        self._turn = asyncio.Lock()
+
+    async def number(self, key: str) -> Numbered:
+        """The number of `key`; an unknown key gets the one after the highest ever given."""
+        async with self._turn:
+            if self._known is None:
+                self._known = await self._documents.all(COLLECTION, Numbered)
+            if key not in self._known:
+                now = times.to_iso(self._clock.now_ms())
+                highest = max((each.id for each in self._known.values()), default=0)
+                fresh = Numbered(highest + 1, now, now)
+                await self._documents.put(COLLECTION, key, fresh)
+                self._known[key] = fresh
+            return self._known[key]
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One environment as `GET /api/environments` shows it."""
 
     id: int
     name: str
-    connection_type: ConnectionType
+    connection_type: Literal["socket", "direct", "agent", "agent-edge"]
     socket_path: str | None
     host: str | None
     port: int | None
     protocol: str | None
-    labels: tuple[str, ...]
-    public_ip: str | None
-    timezone: str | None
+    labels: tuple[str, ...] = ()
+    public_ip: str | None = None
+    timezone: str | None = None
     created_at: str
     updated_at: str
     watcher: str
     agent: str | None
     online: bool
 
+    @property
+    def key(self) -> HostKey:
+        """The host that is meant."""
+        return HostKey(self.agent, self.watcher)
+
 
 class Environments:
-    """The environments of now: `hosts()` tells what is configured, local watchers first."""
+    """The environments of now, one per host."""
 
-    def __init__(self, hosts: Callable[[], Sequence[Host]], numbers: Numbers) -> None:
+    def __init__(self, hosts: Hosts, numbers: Numbers) -> None:
         self._hosts = hosts
         self._numbers = numbers
 
     async def all(self) -> list[Environment]:
-        """All of them by number. Call it once at the start too: it numbers the new ones in the order of `hosts()`."""
-        numbered = [(host, await self._numbers.number(host.key)) for host in self._hosts()]
-        numbered.sort(key=lambda pair: pair[1].id)
+        """All of them by number. Call it once at the start too: it numbers the new ones in the order of the hosts."""
+        numbered = []
+        for host in self._hosts.all():
+            # `agent::watcher`, as identity keys begin
+            numbered.append((await self._numbers.number(f"{host.key.agent or ''}::{host.key.watcher}"), host))
+        numbered.sort(key=lambda pair: pair[0].id)
         found: list[Environment] = []
-        for host, number in numbered:
-            found.append(_environment(host, number, _free_name(host, {each.name for each in found})))
+        taken: set[str] = set()
+        for number, host in numbered:
+            name = f"{host.key.agent}/{host.key.watcher}" if host.key.agent else host.key.watcher
+            tries = [name, *(f"{name} ({again})" for again in range(2, len(taken) + 3))]
+            taken.add(name := next(each for each in tries if each not in taken))
+            found.append(
+                Environment(
+                    id=number.id,
+                    name=name,
+                    connection_type=host.endpoint.kind,
+                    socket_path=host.endpoint.socket,
+                    host=host.endpoint.host,
+                    port=host.endpoint.port,
+                    protocol=host.endpoint.protocol,
+                    created_at=number.created_at,
+                    updated_at=number.updated_at,
+                    watcher=host.key.watcher,
+                    agent=host.key.agent,
+                    online=host.state.connection not in ("lost", "refused"),
+                )
+            )
         return found
 
     async def get(self, env: str | None) -> Environment:
@@ -98,14 +130,14 @@ class Environments:
         """
         known = await self.all()
         if not known:
-            raise NotFound(NONE_AT_ALL)
+            raise NotFound("No environment configured")
         if is_missing(env):
             return known[0]
-        wanted = [each for each in known if env in (str(each.id), each.name)]
-        by_number = [each for each in wanted if str(each.id) == env]
-        if not wanted:
+        by_number = [each for each in known if str(each.id) == env]
+        by_name = [each for each in known if each.name == env]
+        if not (by_number or by_name):
             raise NotFound(NOT_FOUND)
-        return (by_number or wanted)[0]
+        return (by_number or by_name)[0]
 
 
 def is_missing(env: str | None) -> bool:
@@ -116,29 +148,3 @@ def is_missing(env: str | None) -> bool:
 def canonical(env: str | None) -> str | None:
     """`007` is 7."""
     return env.lstrip("0") if env and env.isascii() and env.isdecimal() and not is_missing(env) else env
-
-
-def _free_name(host: Host, taken: set[str]) -> str:
-    name = f"{host.agent}/{host.watcher}" if host.agent else host.watcher
-    tries = [name, *(f"{name} ({number})" for number in range(2, len(taken) + 3))]
-    return next(each for each in tries if each not in taken)
-
-
-def _environment(host: Host, number: Numbered, name: str) -> Environment:
-    return Environment(
-        id=number.id,
-        name=name,
-        connection_type=host.connection_type,
-        socket_path=host.socket_path,
-        host=host.host,
-        port=host.port,
-        protocol=host.protocol,
-        labels=host.labels,
-        public_ip=host.public_ip,
-        timezone=host.timezone,
-        created_at=number.created_at,
-        updated_at=number.updated_at,
-        watcher=host.watcher,
-        agent=host.agent,
-        online=host.online,
-    )

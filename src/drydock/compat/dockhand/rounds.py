@@ -13,14 +13,15 @@ from typing import Literal
 import msgspec
 import structlog
 
-from drydock.core.errors import DrydockError, EngineError, EngineUnreachable, NotSupported, Unavailable
-from drydock.docker.api import Document, Engine
-from drydock.stats.figures import Figures, figures, is_running
+from drydock.core.errors import DrydockError, EngineError, EngineUnreachable, HostUnavailable, NotFound, NotSupported
+from drydock.docker.api import Document, EngineReader
+from drydock.stats.figures import figures, is_running
 
 log = structlog.get_logger("stats")
 
 FAILED = "Failed to get stats"
 CONCURRENT_CALLS = 256
+_TELLS_ADDRESS = re.compile(r"://|\.sock|dial |\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]|/(run|var|tmp|home)/", re.IGNORECASE)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class Occurrence(msgspec.Struct, frozen=True):
 class Round:
     """The ledger of one round: `events` so far, and `finished` once `done` is the last of them."""
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: EngineReader, limits: Limits) -> None:
         self.events: list[Occurrence] = []
         self.finished = False
         self._engine = engine
@@ -93,10 +94,15 @@ class Round:
     async def run(self) -> None:
         """Collect everything once. Failures of the whole become an `error` event, `done` always follows."""
         try:
-            running = await self._running()
+            try:
+                async with asyncio.timeout(self._limits.list_s):
+                    listed = await self._engine.list_containers()
+            except TimeoutError:
+                raise EngineError("Timed out listing containers") from None
             async with asyncio.TaskGroup() as group:
-                for listed in running:
-                    group.create_task(self._collect(listed))
+                for each in listed:
+                    if each.get("State") == "running":
+                        group.create_task(self._collect(each))
         except DrydockError as error:
             self._write("error", {"error": cause(error)})
         except Exception:
@@ -105,14 +111,6 @@ class Round:
         finally:
             self.finished = True
             self._write("done", {})
-
-    async def _running(self) -> list[Document]:
-        try:
-            async with asyncio.timeout(self._limits.list_s):
-                listed = await self._engine.list_containers()
-        except TimeoutError:
-            raise EngineError("Timed out listing containers") from None
-        return [each for each in listed if each.get("State") == "running"]
 
     async def _collect(self, listed: Document) -> None:
         """Write one container's `stat`; one that fails, vanishes or takes too long is left out."""
@@ -123,7 +121,8 @@ class Round:
             log.debug("stats.skipped", container=listed["Id"], error=str(error) or type(error).__name__)
             return
         if is_running(document):
-            self._write("stat", _stat(listed["Id"], own_name(listed), figures(document)))
+            found = msgspec.structs.asdict(figures(document))
+            self._write("stat", Stat(id=listed["Id"], name=own_name(listed), **found))
 
     def _write(self, event: Literal["stat", "error", "done"], data: Stat | dict[str, str]) -> None:
         self.events.append(Occurrence(event, data))
@@ -137,25 +136,13 @@ def own_name(listed: Document) -> str:
     return names[0] if names else str(listed["Id"])[:12]
 
 
-def host_snapshot(found: Figures, at_ms: int) -> HostSnapshot:
-    """The snapshot of one container, taken at `at_ms`."""
-    return HostSnapshot(**msgspec.structs.asdict(found), timestamp=at_ms)
-
-
 def cause(error: DrydockError) -> str:
     """Why it failed, in one line for a client: never an address or the path of a socket."""
-    if isinstance(error, EngineUnreachable):
+    if isinstance(error, EngineUnreachable) and not isinstance(error, HostUnavailable):
         return "Docker host not reachable"
     if isinstance(error, NotSupported):
         return "Environment does not support stats"
     line = error.message.strip().splitlines()[0] if error.message.strip() else ""
-    if not isinstance(error, EngineError | Unavailable) or not line or _TELLS_ADDRESS.search(line):
+    if not isinstance(error, EngineError | NotFound) or not line or _TELLS_ADDRESS.search(line):
         return FAILED
     return line
-
-
-_TELLS_ADDRESS = re.compile(r"://|\.sock|dial |\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]|/(run|var|tmp|home)/", re.IGNORECASE)
-
-
-def _stat(container_id: str, name: str, found: Figures) -> Stat:
-    return Stat(id=container_id, name=name, **msgspec.structs.asdict(found))

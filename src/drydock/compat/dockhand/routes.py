@@ -15,7 +15,7 @@ from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.streams import frame, sse
 from drydock.compat.dockhand.environments import NOT_FOUND, Environment
-from drydock.compat.dockhand.host_stats import HostStats
+from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.dockhand.rounds import HostSnapshot, Stat
 from drydock.core.errors import BadRequest, NotFound, TooManyRequests
 
@@ -27,13 +27,13 @@ EVENTS = "text/event-stream"
 ENV = parameter("env", "Number (or name) of the environment")
 
 
-STATE: Final = "host_stats"
-"""Where the application keeps the service behind these routes."""
+STATE: Final = "dockhand"
+"""Where the application keeps the room behind these routes."""
 
 
-def hosts_of(request: ApiRequest) -> HostStats:
-    """The service behind these routes."""
-    found: HostStats = request.app.state[STATE]
+def dockhand_of(request: ApiRequest) -> Dockhand:
+    """The room behind these routes."""
+    found: Dockhand = request.app.state[STATE]
     return found
 
 
@@ -46,7 +46,7 @@ def hosts_of(request: ApiRequest) -> HostStats:
 )
 async def snapshot(request: ApiRequest, reference: FromPath[str]) -> HostSnapshot:
     """One container of an environment, by id or name; without `env` of the first environment."""
-    return await hosts_of(request).snapshot(reference, request.params.text("env"))
+    return await dockhand_of(request).snapshot(reference, request.params.text("env"))
 
 
 @get(
@@ -58,7 +58,7 @@ async def snapshot(request: ApiRequest, reference: FromPath[str]) -> HostSnapsho
 )
 async def snapshot_of_stats(request: ApiRequest) -> HostSnapshot:
     """A container that is really named `stats`."""
-    return await hosts_of(request).snapshot("stats", request.params.text("env"))
+    return await dockhand_of(request).snapshot("stats", request.params.text("env"))
 
 
 @get(
@@ -80,7 +80,7 @@ async def stream(request: ApiRequest) -> Stream:
 
 
 async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> AsyncIterator[bytes]:
-    hosts, services = hosts_of(request), request.services
+    hosts, services = dockhand_of(request), request.services
     ending = services.streams.open()
     occurrences = hosts.stream(request.params.text("env"))
     try:
@@ -110,13 +110,13 @@ async def rows(request: ApiRequest) -> list[Stat]:
     """The same round as an array; empty without `env` and where the host does not answer."""
     if b"%2f" in request.scope.get("raw_path", b"").lower():
         raise BadRequest("Invalid container ID")
-    return await hosts_of(request).rows(request.params.text("env"))
+    return await dockhand_of(request).rows(request.params.text("env"))
 
 
 @get("/environments", opt=READ, responses=problems(405, _200=document(list[Environment], "Environments by name")))
 async def environments(request: ApiRequest) -> list[Environment]:
     """The environments and their numbers."""
-    found = await hosts_of(request).environments.all()
+    found = await dockhand_of(request).environments.all()
     return sorted(found, key=lambda each: each.name.casefold())
 
 
@@ -127,7 +127,7 @@ async def environments(request: ApiRequest) -> list[Environment]:
 )
 async def environment(request: ApiRequest, number: FromPath[str]) -> Environment:
     """One environment by its number."""
-    for each in await hosts_of(request).environments.all():
+    for each in await dockhand_of(request).environments.all():
         if str(each.id) == number:
             return each
     raise NotFound(NOT_FOUND)

@@ -4,45 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from drydock.clock import Clock
-from drydock.core.errors import NotFound
+from drydock.config.load import Settings
 from drydock.core.model import Container
-from drydock.hosts.running import RUNNING, Containers, EngineFor
+from drydock.fleet.containers import RUNNING, Containers
+from drydock.hosts.host import Hosts
+from drydock.kernel import Kernel, Room
 from drydock.latest import Sink
 from drydock.stats.aggregator import Aggregator
-from drydock.stats.collector import Collector, Rhythm
+from drydock.stats.collector import Collector
+from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import ContainerStats, Snapshot
 from drydock.supervisor import Supervisor
 
-UNKNOWN = "Container not found"
+
+@dataclass(frozen=True)
+class Needs:
+    """What this room wants of others."""
+
+    hosts: Hosts
 
 
-class StatsService:
-    """One collector per container that somebody looks at, and the aggregator of the fleet.
-
-    `fleet.run` must be kept running by the supervisor; collectors are started here and end by themselves.
-    """
+class Stats(Room):
+    """One collector per container that someone looks at, and the aggregator of the fleet."""
 
     def __init__(
-        self,
-        containers: Containers,
-        engine_for: EngineFor,
-        clock: Clock,
-        supervisor: Supervisor,
-        rhythm: Rhythm = Rhythm(),  # noqa: B008 - frozen
+        self, containers: Containers, hosts: Hosts, clock: Clock, supervisor: Supervisor, settings: StatsSettings
     ) -> None:
-        self.fleet = Aggregator(containers, engine_for, clock, rhythm)
+        self.fleet = Aggregator(containers, hosts, clock, settings)
         self._containers = containers
-        self._engine_for = engine_for
+        self._hosts = hosts
         self._clock = clock
         self._supervisor = supervisor
-        self._rhythm = rhythm
+        self._settings = settings
         self._collectors: dict[str, Collector] = {}
+
+    @classmethod
+    def build(cls, kernel: Kernel, settings: Settings, needs: Needs) -> Self:
+        """The room."""
+        return cls(kernel.fleet, needs.hosts, kernel.clock, kernel.supervisor, settings[StatsSettings])
+
+    async def start(self) -> None:
+        """Keep the fleet summary running; collectors start when someone looks, and end by themselves."""
+        self._supervisor.start("stats:fleet", self.fleet.run)
 
     async def read(self, container_id: str) -> ContainerStats:
         """The newest snapshot and the history. Raises `NotFound`; nothing is known of a container that does not run."""
-        container = self.container(container_id)
+        container = self._containers.need(container_id)
         if container.status != RUNNING:
             return ContainerStats(data=None, history=[])
         return await self._collector(container).read()
@@ -57,24 +68,11 @@ class StatsService:
         """Ids of the containers whose stats are collected now, for the debug dump and tests."""
         return sorted(self._collectors)
 
-    def container(self, container_id: str) -> Container:
-        """The watched container with this id. Raises `NotFound`."""
-        container = self._containers.get(container_id)
-        if container is None:
-            raise NotFound(UNKNOWN)
-        return container
-
     def _collector(self, container: Container) -> Collector:
         found = self._collectors.get(container.id)
         if found is None:
-            found = self._collectors[container.id] = Collector(
-                container.id,
-                lambda: self._engine_for(container.watcher, container.agent),
-                self._clock,
-                self._rhythm,
-            )
-            self._supervisor.spawn(f"stats:{container.name}", found.run(lambda: self._forget(container.id)))
+            found = Collector(container, self._hosts, self._clock, self._settings)
+            self._collectors[container.id] = found
+            job = found.run(deserted=lambda: self._collectors.pop(container.id, None))
+            self._supervisor.spawn(f"stats:{container.name}", job)
         return found
-
-    def _forget(self, container_id: str) -> None:
-        self._collectors.pop(container_id, None)

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Self
 
-import structlog
+import msgspec
 
 from drydock.clock import Clock
-from drydock.compat.dockhand.environments import Environment, Environments, canonical, is_missing
-from drydock.compat.dockhand.rounds import FAILED, HostSnapshot, Limits, Occurrence, Round, Stat, cause, host_snapshot
+from drydock.compat.dockhand.environments import Environment, Environments, StoredNumbers, canonical, is_missing
+from drydock.compat.dockhand.rounds import FAILED, HostSnapshot, Limits, Occurrence, Round, Stat, cause
+from drydock.config.load import Settings
 from drydock.core.errors import BadRequest, DrydockError, EngineError, EngineNotFound, NotFound
-from drydock.docker.api import Document, Engine
-from drydock.hosts.running import EngineFor
+from drydock.core.model import HostKey
+from drydock.hosts.host import Hosts
+from drydock.kernel import Kernel, Room
 from drydock.stats.figures import figures
 from drydock.waiting import cancel, closing, wait_at_most
 
-log = structlog.get_logger("stats")
-
 NOTHING = Occurrence("done", {})
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What this room wants of others."""
+
+    hosts: Hosts
 
 
 class _Shared:
@@ -34,21 +43,31 @@ class _Shared:
         self.task = asyncio.create_task(ledger.run(), name="stats:round")
 
 
-class HostStats:
+class Dockhand(Room):
     """Snapshots by id or name, and rounds over all running containers."""
 
     def __init__(
         self,
         environments: Environments,
-        engine_for: EngineFor,
+        hosts: Hosts,
         clock: Clock,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.environments = environments
-        self.limits = limits
-        self._engine_for = engine_for
+        self._hosts = hosts
         self._clock = clock
-        self._rounds: dict[int, _Shared] = {}
+        self._limits = limits
+        self._rounds: dict[HostKey, _Shared] = {}
+
+    @classmethod
+    def build(cls, kernel: Kernel, _settings: Settings, needs: Needs) -> Self:
+        """The room."""
+        environments = Environments(needs.hosts, StoredNumbers(kernel.store.documents, kernel.clock))
+        return cls(environments, needs.hosts, kernel.clock)
+
+    async def start(self) -> None:
+        """Number new environments."""
+        await self.environments.all()
 
     async def snapshot(self, reference: str, env: str | None) -> HostSnapshot:
         """One container's figures now; zeros where it does not run.
@@ -56,21 +75,27 @@ class HostStats:
         `reference`: full id, unique prefix, or name. Raises `BadRequest` for a reference that is none, `NotFound` for an
         unknown environment or container, `EngineError` (500) when the host does not tell.
         """
-        check_reference(reference)
+        # What is no id and no name is refused before anything is sent to the Engine.
+        if not reference or any(bad in reference for bad in ("..", "/", "\\", "\0", "%")):
+            raise BadRequest("Invalid container ID")
         environment = await self.environments.get(canonical(env))
         try:
-            document = await self._document(self._engine(environment), reference)
+            async with asyncio.timeout(self._limits.stats_s):
+                document = await self._hosts.of(environment.key).reader.stats_once(reference)
+        except TimeoutError:
+            raise EngineError("Timed out getting stats") from None
         except EngineNotFound:
             raise NotFound("Container not found") from None
         except DrydockError as error:
             raise EngineError(cause(error)) from error
-        return host_snapshot(figures(document), self._clock.now_ms())
+        if not isinstance(document, dict):
+            raise EngineError(FAILED)
+        return HostSnapshot(**msgspec.structs.asdict(figures(document)), timestamp=self._clock.now_ms())
 
     async def rows(self, env: str | None) -> list[Stat]:
         """The `stat` payloads of one round. Empty without `env` or when the list fails; `NotFound` for an unknown one."""
-        if is_missing(env) or not await self.environments.all():
+        if await self._wanted(env) is None:
             return []
-        await self.environments.get(canonical(env))
         async with closing(self.stream(env)) as events:
             return [each.data async for each in events if each and isinstance(each.data, Stat)]
 
@@ -82,24 +107,28 @@ class HostStats:
         """
         try:
             environment = await self._wanted(env)
-        except NotFound as error:
-            yield Occurrence("error", {"error": error.message})
-            environment = None
-        if environment is None:
-            yield NOTHING
-            return
-        try:
-            shared = self._join(environment)
+            if environment is None:
+                yield NOTHING
+                return
+            key = environment.key
+            shared = self._rounds.get(key)
+            if shared is None or shared.ledger.finished:
+                shared = self._rounds[key] = _Shared(Round(self._hosts.of(key).reader, self._limits))
         except DrydockError as error:
             yield Occurrence("error", {"error": cause(error)})
             yield NOTHING
             return
+        shared.clients += 1
         try:
             async with closing(self._read(shared.ledger)) as events:
                 async for event in events:
                     yield event
         finally:
-            await self._leave(environment.id, shared)
+            shared.clients -= 1
+            if shared.clients == 0:
+                if self._rounds.get(key) is shared:
+                    del self._rounds[key]
+                await cancel(shared.task)
 
     def open_rounds(self) -> int:
         """How many rounds run now, for tests and the debug dump."""
@@ -113,7 +142,7 @@ class HostStats:
     async def _read(self, ledger: Round) -> AsyncGenerator[Occurrence | None]:
         """The ledger from its beginning to its end, with a keepalive of its own rhythm."""
         grown, place = asyncio.Event(), 0
-        beat = self._clock.monotonic() + self.limits.keepalive_s
+        beat = self._clock.monotonic() + self._limits.keepalive_s
         ledger.watch(grown)
         try:
             while True:
@@ -125,40 +154,7 @@ class HostStats:
                     return
                 await wait_at_most(self._clock, grown, beat - self._clock.monotonic())
                 if self._clock.monotonic() >= beat:
-                    beat += self.limits.keepalive_s
+                    beat += self._limits.keepalive_s
                     yield None
         finally:
             ledger.unwatch(grown)
-
-    def _join(self, environment: Environment) -> _Shared:
-        shared = self._rounds.get(environment.id)
-        if shared is None or shared.ledger.finished:
-            shared = self._rounds[environment.id] = _Shared(Round(self._engine(environment), self.limits))
-        shared.clients += 1
-        return shared
-
-    async def _leave(self, number: int, shared: _Shared) -> None:
-        shared.clients -= 1
-        if shared.clients == 0:
-            if self._rounds.get(number) is shared:
-                del self._rounds[number]
-            await cancel(shared.task)
-
-    def _engine(self, environment: Environment) -> Engine:
-        return self._engine_for(environment.watcher, environment.agent)
-
-    async def _document(self, engine: Engine, reference: str) -> Document:
-        try:
-            async with asyncio.timeout(self.limits.stats_s):
-                document = await engine.stats_once(reference)
-        except TimeoutError:
-            raise EngineError("Timed out getting stats") from None
-        if not isinstance(document, dict):
-            raise EngineError(FAILED)
-        return document
-
-
-def check_reference(reference: str) -> None:
-    """Refuse what is no id and no name, before anything is sent to the Engine: `BadRequest`."""
-    if not reference or any(bad in reference for bad in ("..", "/", "\\", "\0", "%")):
-        raise BadRequest("Invalid container ID")

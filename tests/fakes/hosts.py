@@ -1,0 +1,69 @@
+"""Hosts over Engines that a test brings, without connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from drydock.core.errors import HostUnavailable
+from drydock.core.model import HostKey
+from drydock.docker.namespaces import Namespaces
+from drydock.hosts.host import Connection, Endpoint, Host, Hosts, HostState
+
+LOCAL = HostKey(None, "local")
+
+
+class FakeHost:
+    """A host whose `reader` is the test's; with `lost` set every call of it fails with that reason."""
+
+    facts = None
+
+    def __init__(
+        self,
+        key: HostKey,
+        engine: Any,
+        endpoint: Endpoint = Endpoint(kind="socket"),  # noqa: B008 - frozen
+        connection: Connection = "connected",
+    ) -> None:
+        self.key = key
+        self.engine = engine
+        self.endpoint = endpoint
+        self.namespaces = Namespaces()
+        self.lost: str | None = None
+        self._connection = connection
+
+    @property
+    def state(self) -> HostState:
+        return HostState(connection="lost" if self.lost else self._connection, reason=self.lost)
+
+    @property
+    def reader(self) -> Any:
+        return self.engine if self.lost is None else Lost(self.lost)
+
+    @property
+    def host(self) -> Host:
+        """This object as a host."""
+        return cast(Host, self)
+
+
+class Lost:
+    """An Engine behind a connection that is gone."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise HostUnavailable(self._reason)
+
+        return fail
+
+
+def hosts_of(engines: Mapping[str, Any]) -> Hosts:
+    """One local host per watcher name."""
+    return Hosts(FakeHost(HostKey(None, name), engine).host for name, engine in engines.items())
+
+
+def one_host(engine: Any) -> Hosts:
+    """The watcher `local` alone."""
+    return hosts_of({LOCAL.watcher: engine})
