@@ -17,7 +17,7 @@ from drydock.core.tags import rules
 from drydock.core.tags.decide import TagDecision, TagSubject, comparison_tag, decide
 from drydock.core.tags.transform import compile_transform
 from drydock.core.times import to_iso
-from drydock.core.trace import HostRequests, Step, TagTrace, Trace
+from drydock.core.trace import HostRequests, Step, Trace
 
 Mode = Literal["tags", "digest", "local", "unknown", "no-registry"]
 
@@ -119,15 +119,12 @@ def plan(container: Container) -> CheckPlan:
         return CheckPlan(mode="no-registry", list_tags=False, compare=False, reason=reason)
     if image.tag.value.startswith("sha256:"):
         return CheckPlan(mode="digest", list_tags=compare, compare=compare, reason=DIGEST_ONLY_REASON)
-    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason=_compare_reason(container))
-
-
-def _compare_reason(container: Container) -> str:
-    if not container.image.digest.watch:
-        return "Digests are not compared: digest watching is off (dd.watch.digest=false)"
-    if not container.image.digest.repo:
-        return "Digests are not compared: the image has no digest from its registry"
-    return "The digest of the tag is compared"
+    reason = "The digest of the tag is compared"
+    if not image.digest.watch:
+        reason = "Digests are not compared: digest watching is off (dd.watch.digest=false)"
+    elif not image.digest.repo:
+        reason = "Digests are not compared: the image has no digest from its registry"
+    return CheckPlan(mode="tags", list_tags=True, compare=compare, reason=reason)
 
 
 def find(
@@ -138,7 +135,7 @@ def find(
 ) -> Finding:
     """Decide about the registry's tag list (None where the plan asks for none; an error rejects the check).
 
-    `decision` is what `decide` says of these tags and `subject_of(container)`, where somebody has asked it already.
+    `decision` is what `decide` says of these tags and `subject_of(container)`, where the caller has it already.
     """
     local = Result(tag=container.image.tag.value)
     if planned.mode == "no-registry":
@@ -148,32 +145,31 @@ def find(
         return Finding(plan=planned, result=msgspec.structs.replace(local, no_update_reason=planned.reason))
     if isinstance(tags, DrydockError):
         return Finding(plan=planned, result=_previous(container), rejected=tags)
-    names = tags or ()
+    names, subject = tags or (), subject_of(container)
     if planned.mode == "digest":
-        return _by_digest(container, planned, names)
-    return _by_tags(container, planned, decision or decide(names, subject_of(container)))
+        return Finding(
+            plan=planned,
+            result=msgspec.structs.replace(local, no_update_reason=DIGEST_ONLY_REASON),
+            compare_tag=comparison_tag(names, subject) if planned.compare else None,
+        )
+    decision = decision or decide(names, subject)
+    tag = decision.candidate or container.image.tag.value
+    return Finding(
+        plan=planned,
+        result=Result(
+            tag=tag,
+            suggested_tag=decision.suggested,
+            no_update_reason=decision.no_update_reason,
+            update_insight=decision.insight,
+        ),
+        compare_tag=tag if planned.compare else None,
+        decision=decision,
+        warnings=decision.warnings,
+    )
 
 
 def _previous(container: Container) -> Result:
     return container.result or Result(tag=container.image.tag.value)
-
-
-def _by_digest(container: Container, planned: CheckPlan, names: Sequence[str]) -> Finding:
-    compare = comparison_tag(names, subject_of(container)) if planned.compare else None
-    result = Result(tag=container.image.tag.value, no_update_reason=DIGEST_ONLY_REASON)
-    return Finding(plan=planned, result=result, compare_tag=compare)
-
-
-def _by_tags(container: Container, planned: CheckPlan, decision: TagDecision) -> Finding:
-    tag = decision.candidate or container.image.tag.value
-    result = Result(
-        tag=tag,
-        suggested_tag=decision.suggested,
-        no_update_reason=decision.no_update_reason,
-        update_insight=decision.insight,
-    )
-    compare = tag if planned.compare else None
-    return Finding(plan=planned, result=result, compare_tag=compare, decision=decision, warnings=decision.warnings)
 
 
 def compare_digest(
@@ -227,55 +223,37 @@ def assemble(
     checked_at_ms: int,
 ) -> CheckOutcome:
     """Put a check together. A failure keeps what was known and leaves an error; nothing failed looks up to date."""
-    rejected = finding.rejected or _digest_rejection(finding, digest)
+    failed = digest if isinstance(digest, DrydockError) else None
+    compared = digest if isinstance(digest, DigestComparison) else None
+    # For a container that runs by digest the comparison is the whole check.
+    rejected = finding.rejected or (failed if finding.plan.mode == "digest" else None)
+    known, previous = container.image.digest, container.result
     if rejected is not None:
-        result, fields = _rejected_result(container, finding), container.image.digest
+        result = finding.result if finding.plan.mode == "no-registry" else _previous(container)
     else:
-        result = _published(_with_digest(container, finding.result, digest), published)
-        fields = _digest_fields(container.image.digest, digest)
-    failure = rejected or (digest if isinstance(digest, DrydockError) else None) or _transform_error(container)
+        result = finding.result
+        if compared is not None:
+            result = msgspec.structs.replace(result, digest=compared.digest, created=compared.created)
+        elif failed is not None and previous is not None and previous.tag == result.tag:
+            result = msgspec.structs.replace(result, digest=previous.digest, created=previous.created)
+        if published is not None:
+            trusted = published.trusted or None
+            result = msgspec.structs.replace(result, published_at=published.at, published_at_trusted=trusted)
+        if compared is not None and compared.state in ("unchanged", "changed"):
+            known = msgspec.structs.replace(known, value=compared.value, repo=compared.repo or known.repo)
+    failure = rejected or failed or _transform_error(container)
     trace = Trace(
-        steps=[_reference_step(container), *_answers(finding, rejected), _digest_step(finding, rejected, digest)],
+        steps=[
+            _reference_step(container),
+            _registry_step(finding, rejected),
+            _digest_step(finding, rejected, digest),
+        ],
         tags=finding.decision.trace if finding.decision else None,
         requests=list(requests),
         checked_at=to_iso(checked_at_ms),
     )
     error = check_error(failure) if failure else None
-    return CheckOutcome(result=result, digest=fields, error=error, trace=trace, warnings=finding.warnings)
-
-
-def _digest_rejection(finding: Finding, digest: DigestComparison | DrydockError | None) -> DrydockError | None:
-    """For a container that runs by digest the comparison is the whole check."""
-    return digest if isinstance(digest, DrydockError) and finding.plan.mode == "digest" else None
-
-
-def _rejected_result(container: Container, finding: Finding) -> Result:
-    return finding.result if finding.plan.mode == "no-registry" else _previous(container)
-
-
-def _with_digest(container: Container, result: Result, digest: DigestComparison | DrydockError | None) -> Result:
-    if isinstance(digest, DigestComparison):
-        return msgspec.structs.replace(result, digest=digest.digest, created=digest.created)
-    previous = container.result
-    if digest is None or previous is None or previous.tag != result.tag:
-        return result
-    return msgspec.structs.replace(result, digest=previous.digest, created=previous.created)
-
-
-def _digest_fields(known: ImageDigest, digest: DigestComparison | DrydockError | None) -> ImageDigest:
-    if not isinstance(digest, DigestComparison) or digest.state not in ("unchanged", "changed"):
-        return known
-    return msgspec.structs.replace(known, value=digest.value, repo=digest.repo or known.repo)
-
-
-def _published(result: Result, published: Published | None) -> Result:
-    if published is None:
-        return result
-    return msgspec.structs.replace(
-        result,
-        published_at=published.at,
-        published_at_trusted=True if published.trusted else None,
-    )
+    return CheckOutcome(result=result, digest=known, error=error, trace=trace, warnings=finding.warnings)
 
 
 def _transform_error(container: Container) -> DrydockError | None:
@@ -306,23 +284,18 @@ def _reference_step(container: Container) -> Step:
     )
 
 
-def _answers(finding: Finding, rejected: DrydockError | None) -> list[Step]:
-    """The registry and tag steps: failure, skip, or the decision about the list."""
+def _registry_step(finding: Finding, rejected: DrydockError | None) -> Step:
+    """What the registry's answer led to: failure, skip, or the decision about the list."""
     if rejected is not None:
-        return [Step(stage="registry", outcome="fail", reason=check_error(rejected).message)]
-    if finding.decision is None:
-        return [Step(stage="tags", outcome="skip", reason=finding.plan.reason, details=_code(finding.plan))]
-    return [_tag_step(finding.decision, finding.decision.trace)]
-
-
-def _code(planned: CheckPlan) -> dict[str, str]:
-    return {"code": rules.LOCAL_IMAGE if planned.mode == "local" else rules.DIGEST_ONLY}
-
-
-def _tag_step(decision: TagDecision, trace: TagTrace) -> Step:
+        return Step(stage="registry", outcome="fail", reason=check_error(rejected).message)
+    decision = finding.decision
+    if decision is None:
+        code = rules.LOCAL_IMAGE if finding.plan.mode == "local" else rules.DIGEST_ONLY
+        return Step(stage="tags", outcome="skip", reason=finding.plan.reason, details={"code": code})
     chosen = f"{decision.candidate}: " if decision.candidate else ""
     lower = " It is lower than the running tag." if decision.downgrade else ""
     text = decision.no_update_reason or f"{chosen}{rules.DECISION[decision.rule]}.{lower}"
+    trace = decision.trace
     details: dict[str, object] = {"rule": decision.rule, "listed": trace.listed, "considered": trace.considered}
     if decision.reason_code:
         details["code"] = decision.reason_code
@@ -341,15 +314,12 @@ def _digest_step(
     if isinstance(digest, DrydockError):
         return Step(stage="digest", outcome="fail", reason=check_error(digest).message)
     if digest is None:
-        return Step(stage="digest", outcome="skip", reason=_why_not_compared(finding, rejected))
+        reason = "Digests are not compared: the list has no tag to compare with"
+        if rejected is not None:
+            reason = "Digests are not compared, because the registry could not be asked"
+        elif not finding.plan.compare:
+            reason = finding.plan.reason
+        return Step(stage="digest", outcome="skip", reason=reason)
     details = {"tag": finding.compare_tag, "local": digest.value, "remote": digest.digest, "state": digest.state}
     outcome: Literal["pass", "stop"] = "stop" if digest.state == "unchanged" else "pass"
     return Step(stage="digest", outcome=outcome, reason=digest.reason, details=details)
-
-
-def _why_not_compared(finding: Finding, rejected: DrydockError | None) -> str:
-    if rejected is not None:
-        return "Digests are not compared, because the registry could not be asked"
-    if not finding.plan.compare:
-        return finding.plan.reason
-    return "Digests are not compared: the list has no tag to compare with"

@@ -33,10 +33,10 @@ def is_sensitive(key: str) -> bool:
 
 def redact(details: Details) -> Details:
     """The same details with sensitive values, also empty ones, as `***`."""
-    return msgspec.structs.replace(details, env=[_entry(entry) for entry in details.env])
-
-
-def _entry(entry: EnvEntry) -> EnvEntry:
-    if not is_sensitive(entry.key):
-        return EnvEntry(key=entry.key, value=entry.value)
-    return EnvEntry(key=entry.key, value=REDACTED, sensitive=True)
+    env = [
+        EnvEntry(key=each.key, value=REDACTED, sensitive=True)
+        if is_sensitive(each.key)
+        else EnvEntry(key=each.key, value=each.value)
+        for each in details.env
+    ]
+    return msgspec.structs.replace(details, env=env)

@@ -37,12 +37,7 @@ def from_iso(text: str | None) -> int | None:
     except ValueError:
         return None
     millis = int((match[7] or "0")[:3].ljust(3, "0"))
-    return int(base.timestamp()) * 1000 + millis - _offset_ms(match[8])
-
-
-def _offset_ms(zone: str | None) -> int:
-    if zone is None or zone in ("Z", "z"):
-        return 0
-    hours, minutes = int(zone[1:3]), int(zone[-2:])
-    sign = -1 if zone[0] == "-" else 1
-    return sign * (hours * 60 + minutes) * 60_000
+    zone, offset = match[8] or "Z", 0
+    if zone not in ("Z", "z"):
+        offset = (int(zone[1:3]) * 60 + int(zone[-2:])) * (-60_000 if zone[0] == "-" else 60_000)
+    return int(base.timestamp()) * 1000 + millis - offset

@@ -29,11 +29,13 @@ def has_raw_update(container: Container, *, raw_tags: bool = False) -> bool:
     result = container.result
     if result is None:
         return False
-    return (
-        tags_differ(container, result, raw_tags=raw_tags)
-        or digests_differ(container, result)
-        or _created_differs(container, result)
-    )
+    if tags_differ(container, result, raw_tags=raw_tags) or digests_differ(container, result):
+        return True
+    # Build dates decide only where a digest is missing on one side (B4).
+    if container.image.digest.value and result.digest:
+        return False
+    local, remote = from_iso(container.image.created), from_iso(result.created)
+    return local is not None and remote is not None and local != remote
 
 
 def tags_differ(container: Container, result: Result, *, raw_tags: bool = False) -> bool:
@@ -49,14 +51,6 @@ def digests_differ(container: Container, result: Result) -> bool:
     """Digest watching is on, both digests are known and differ."""
     digest = container.image.digest
     return bool(digest.watch and digest.value and result.digest and digest.value != result.digest)
-
-
-def _created_differs(container: Container, result: Result) -> bool:
-    """Build dates decide only where a digest is missing on one side (B4)."""
-    if container.image.digest.value and result.digest:
-        return False
-    local, remote = from_iso(container.image.created), from_iso(result.created)
-    return local is not None and remote is not None and local != remote
 
 
 def update_kind(container: Container) -> UpdateKind:

@@ -374,5 +374,5 @@ def test_the_trace_accounts_for_every_tag(subject: TagSubject, tags: list[str]) 
 def test_the_best_200_are_the_head_of_the_full_order(tags: list[str]) -> None:
     current = compile_subject(TagSubject(tag="1.2.3"))
     found = [sift.Member(tag, tag, shape.parse(tag)) for tag in tags]
-    whole = sorted(found, key=lambda m: (family.rank_key(m.shape, ""), sift._tie_key(m)), reverse=True)
+    whole = sorted(found, key=lambda m: sift.order_key(m, ""), reverse=True)
     assert sift.ordered(found, current) == whole[:200]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from drydock.core.links import render
 from drydock.core.model import Details, EnvEntry, Result, UpdateInsight, UpdatePolicy
 from drydock.core.policy.suppression import is_available
 from drydock.core.redact import is_sensitive, redact
 from drydock.core.update import candidate_identity, has_raw_update, update_kind
+from drydock.core.view import render
 from unit.core.build import NOW, container
 
 T1, T2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"

@@ -55,13 +55,7 @@ def update_triggers(triggers: Iterable[TriggerFacts]) -> list[TriggerFacts]:
 def compatible(triggers: Iterable[TriggerFacts], container: Container) -> list[TriggerFacts]:
     """Triggers that serve the container's agent, best rank first, registration order inside a rank."""
     served = [trigger for trigger in triggers if (trigger.agent or None) == (container.agent or None)]
-    return sorted(served, key=_rank)
-
-
-def _rank(trigger: TriggerFacts) -> int:
-    if trigger.type != "dockercompose":
-        return 2
-    return 0 if trigger.compose_file == "verified" else 1
+    return sorted(served, key=lambda one: 2 if one.type != "dockercompose" else one.compose_file != "verified")
 
 
 def choose(ranked: Iterable[TriggerFacts], container: Container, kind: UpdateKind) -> Access | None:
@@ -83,7 +77,8 @@ def _access(trigger: TriggerFacts, container: Container, kind: UpdateKind) -> Ac
         return ActionPolicy(state="blocked", trigger_id=trigger.id, reason="excluded")
     included = _matches(container.action_trigger_include, trigger, kind) is not None
     automatic = _matches(container.action_trigger_auto, trigger, kind) is not None
-    if not _is_open(trigger.auto, included, automatic):
+    may_act = trigger.auto in ("all", "none") or included or (trigger.auto == "onauto" and automatic)
+    if not may_act:
         return ActionPolicy(state="blocked", trigger_id=trigger.id, reason="not-included")
     acts = trigger.auto in ("all", "oninclude") or (trigger.auto == "onauto" and automatic)
     return ActionPolicy(state="auto" if acts else "manual", trigger_id=trigger.id)
@@ -91,9 +86,3 @@ def _access(trigger: TriggerFacts, container: Container, kind: UpdateKind) -> Ac
 
 def _matches(text: str | None, trigger: TriggerFacts, kind: UpdateKind) -> TriggerReference | None:
     return match_reference(parse_references(text), trigger.id, kind)
-
-
-def _is_open(mode: AutoMode, included: bool, automatic: bool) -> bool:
-    if mode in ("all", "none"):
-        return True
-    return included or (mode == "onauto" and automatic)

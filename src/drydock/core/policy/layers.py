@@ -60,18 +60,14 @@ def effective(container: Container) -> Effective:
     values: dict[str, Any] = {}
     sources: dict[str, PolicySource] = {}
     for field in FIELDS:
-        found = _top(field, layers)
+        # Only a person snoozes: a label or the watcher cannot.
+        asked = layers[:1] if field == "snooze_until" else layers
+        found = next(
+            ((source, value) for source, policy in asked if (value := getattr(policy, field)) is not None), None
+        )
         if found is not None:
             sources[_WIRE[field]], values[field] = found
     return Effective(UpdatePolicy(**values), sources)
-
-
-def _top(field: str, layers: tuple[tuple[PolicySource, UpdatePolicy], ...]) -> tuple[PolicySource, Any] | None:
-    for source, policy in layers:
-        value = getattr(policy, field)
-        if value is not None and (field != "snooze_until" or source == "override"):
-            return source, value
-    return None
 
 
 def is_declared(container: Container, field: str) -> bool:

@@ -43,8 +43,6 @@ def _stamped(container: Container, now_ms: int) -> Container:
         first_seen_at=container.first_seen_at or now,
     )
     since = container.maturity_gate_pending_since
-    return msgspec.structs.replace(dated, maturity_gate_pending_since=since or _pending_since(dated, now_ms))
-
-
-def _pending_since(container: Container, now_ms: int) -> str | None:
-    return to_iso(now_ms) if is_pending(container, effective(container).policy, now_ms) else None
+    if since is None and is_pending(dated, effective(dated).policy, now_ms):
+        since = now
+    return msgspec.structs.replace(dated, maturity_gate_pending_since=since)

@@ -29,18 +29,12 @@ def clock(container: Container, now_ms: int) -> Clock | None:
     detected = from_iso(container.update_detected_at)
     if detected is None:
         detected = from_iso(container.first_seen_at)
-    published = _trusted_push(container, now_ms)
-    if published is not None and (detected is None or published <= detected):
+    published, result = None, container.result
+    if result is not None and result.published_at_trusted:
+        published = from_iso(result.published_at)
+    if published is not None and published <= now_ms and (detected is None or published <= detected):
         return Clock(published, "publishedAt")
     return Clock(detected, "detectedAt") if detected is not None else None
-
-
-def _trusted_push(container: Container, now_ms: int) -> int | None:
-    result = container.result
-    if result is None or not result.published_at_trusted:
-        return None
-    published = from_iso(result.published_at)
-    return published if published is not None and published <= now_ms else None
 
 
 def min_age_days(policy: UpdatePolicy) -> int:

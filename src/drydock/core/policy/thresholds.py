@@ -44,13 +44,12 @@ def reaches(kind: UpdateKind, threshold: str) -> bool:
 
 def parse_references(text: str | None) -> list[TriggerReference]:
     """Read `ref[:threshold], …`; an unknown threshold, or more than one `:`, means `all`."""
-    return [_reference(part.strip()) for part in (text or "").split(",") if part.strip()]
-
-
-def _reference(text: str) -> TriggerReference:
-    name, *rest = (part.strip() for part in text.split(":"))
-    threshold = rest[0].lower() if len(rest) == 1 else ""
-    return TriggerReference(name, threshold if threshold in THRESHOLDS else "all")
+    found = []
+    for entry in filter(None, map(str.strip, (text or "").split(","))):
+        name, *rest = (part.strip() for part in entry.split(":"))
+        threshold = rest[0].lower() if len(rest) == 1 else ""
+        found.append(TriggerReference(name, threshold if threshold in THRESHOLDS else "all"))
+    return found
 
 
 def names(reference: TriggerReference, trigger_id: str) -> bool:

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from heapq import nlargest
 
 import msgspec
 
 from drydock.core.model import UpdateInsight
 from drydock.core.tags import rules, sift
+from drydock.core.tags import version as versions
 from drydock.core.tags.family import natural_compare, severity
 from drydock.core.tags.sift import Member, Removals, Test
 from drydock.core.tags.subject import Current, TagSubject, compile_subject
-from drydock.core.tags.suggest import suggested_tag
-from drydock.core.tags.version import Part, first_difference, greater
+from drydock.core.tags.version import Part, first_difference
 from drydock.core.trace import REMOVED_SHOWN, RemovedTag, TagTrace
 
 __all__ = ["TagDecision", "TagSubject", "comparison_tag", "decide"]
@@ -44,7 +45,7 @@ class TagDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Outcome:
     """The outcome of one branch of the tree, before trace and texts."""
 
     rule: str
@@ -61,7 +62,8 @@ _INSIGHT_KIND: dict[str | None, Part] = {
     "minor": "minor",
     "preminor": "minor",
 }
-_Branch = Callable[[list[str], Current, Removals], _Verdict]
+_BARE = re.compile(r"v?[0-9]+(?:\.[0-9]+){0,2}", re.IGNORECASE)
+_DATE = re.compile(r"v?[0-9]{6,}", re.IGNORECASE)
 
 
 def decide(tags: Iterable[str], subject: TagSubject) -> TagDecision:
@@ -70,71 +72,68 @@ def decide(tags: Iterable[str], subject: TagSubject) -> TagDecision:
     listed = list(dict.fromkeys(tags))
     removals = Removals()
     considered = sift.filtered(listed, current, removals)
-    verdict = _branch(current)(considered, current, removals)
-    kept = [member.tag for member in verdict.kept]
+    outcome = _tree(considered, current, removals)
+    warnings = [*current.warnings, *outcome.warnings]
+    if current.recovers:
+        warnings.append(f"dd.tag.include does not match the running tag {subject.tag}: a lower tag may be offered")
+    kept = [member.tag for member in outcome.kept]
     return TagDecision(
-        rule=verdict.rule,
+        rule=outcome.rule,
         trace=_trace(len(listed), len(considered), removals, kept),
         candidate=kept[0] if kept else None,
-        downgrade=bool(kept) and _is_lower(verdict.kept[0], current),
-        insight=verdict.insight,
+        downgrade=bool(kept) and _is_lower(outcome.kept[0], current),
+        insight=outcome.insight,
         suggested=suggested_tag(listed, current),
-        reason_code=verdict.reason_code,
-        outside=verdict.outside,
-        no_update_reason=_reason_text(verdict, current),
-        warnings=[*current.warnings, *verdict.warnings, *_recovery_warning(current)],
+        reason_code=outcome.reason_code,
+        outside=outcome.outside,
+        no_update_reason=_reason_text(outcome, current),
+        warnings=warnings,
     )
 
 
-def _branch(current: Current) -> _Branch:
-    """The branch of §7.5: versions climb; loose tags with a shape climb too (B3); the rest needs a filter."""
+def _tree(tags: list[str], current: Current, removals: Removals) -> _Outcome:
+    """The decision tree of §7.5: what has no version needs a filter, channels and pins wait, the rest climbs."""
+    blind = not current.subject.digest_watch
     if current.version is None and not (current.family == "loose" and current.shape is not None):
-        return _by_include if current.has_include else _without_version
+        if current.has_include:
+            # Step 3: the filter alone decides, for there is nothing to compare with.
+            return _by_filter(tags, current, removals)
+        # Step 2: digest only; a tag with a shape (`22.04`) still learns what is newer.
+        if current.shape is None:
+            for tag in tags:
+                removals.add(rules.RUNNING_TAG if tag == current.subject.tag else rules.NO_INCLUDE, tag)
+            return _Outcome(rules.NO_INCLUDE, [])
+        newer = _newer_members(tags, current, removals, rules.FLOATING_TAG)
+        return _Outcome(rules.NO_INCLUDE, [], _insight(newer, current), rules.FLOATING_NO_DIGEST if blind else None)
     if current.family != "loose" and current.precision == "floating":
-        return _floating
-    return _pinned if current.pin_gated else _climb
+        # Step 4: a floating tag in a strict family is followed by digest only, also with an include filter (B16).
+        newer = _newer_members(tags, current, removals, rules.FLOATING_TAG)
+        insight = _insight(newer, current)
+        if blind:
+            return _Outcome(rules.FLOATING_TAG, [], insight, rules.FLOATING_NO_DIGEST)
+        if current.has_include and newer:
+            beyond = len(removals.by_rule[rules.FLOATING_TAG])
+            return _Outcome(rules.FLOATING_TAG, [], insight, rules.FLOATING_FILTER, beyond)
+        return _Outcome(rules.FLOATING_TAG, [], insight)
+    if current.pin_gated:
+        # Step 5: the pin gate.
+        newer = _newer_members(tags, current, removals, rules.PINNED_TAG)
+        return _Outcome(rules.PINNED_TAG, [], _insight(newer, current), rules.PINNED_NO_DIGEST if blind else None)
+    return _climb(tags, current, removals)
 
 
-def _without_version(tags: list[str], current: Current, removals: Removals) -> _Verdict:
-    """Step 2: digest only; a tag with a shape (`22.04`) still learns what is newer."""
-    if current.shape is None:
-        _remove_all(rules.NO_INCLUDE, tags, current, removals)
-        return _Verdict(rules.NO_INCLUDE, [])
-    newer = _newer_members(tags, current, removals, rules.FLOATING_TAG)
-    code = rules.FLOATING_NO_DIGEST if not current.subject.digest_watch else None
-    return _Verdict(rules.NO_INCLUDE, [], insight=_insight(newer, current), reason_code=code)
-
-
-def _by_include(tags: list[str], current: Current, removals: Removals) -> _Verdict:
-    """Step 3: the filter alone decides, there is nothing to compare with."""
+def _by_filter(tags: list[str], current: Current, removals: Removals) -> _Outcome:
+    """Step 3: the best tag that the include filter allows; no family, no running shape."""
+    alone = replace(current, version=None, shape=None, prefix="", warnings=[])
     any_version = Test(family=current.family, prefix=False, any_order=True)
-    kept = sift.ordered(sift.members(tags, _without_shape(current), any_version, removals), current)
+    kept = sift.ordered(sift.members(tags, alone, any_version, removals), current)
     warning = f"{current.subject.tag} is no version: the best tag that dd.tag.include allows is offered"
-    return _Verdict(rules.INCLUDE_ONLY if kept else rules.NOTHING_LEFT, kept, warnings=(warning,))
+    return _Outcome(rules.INCLUDE_ONLY if kept else rules.NOTHING_LEFT, kept, warnings=(warning,))
 
 
-def _floating(tags: list[str], current: Current, removals: Removals) -> _Verdict:
-    """Step 4: a floating tag in a strict family is followed by digest only, also with an include filter (B16)."""
-    newer = _newer_members(tags, current, removals, rules.FLOATING_TAG)
-    code = None
-    if not current.subject.digest_watch:
-        code = rules.FLOATING_NO_DIGEST
-    elif current.has_include and newer:
-        code = rules.FLOATING_FILTER
-    outside = len(removals.by_rule.get(rules.FLOATING_TAG, ())) if code == rules.FLOATING_FILTER else 0
-    return _Verdict(rules.FLOATING_TAG, [], _insight(newer, current), code, outside)
-
-
-def _pinned(tags: list[str], current: Current, removals: Removals) -> _Verdict:
-    """Step 5: the pin gate."""
-    newer = _newer_members(tags, current, removals, rules.PINNED_TAG)
-    code = rules.PINNED_NO_DIGEST if not current.subject.digest_watch else None
-    return _Verdict(rules.PINNED_TAG, [], _insight(newer, current), code)
-
-
-def _climb(tags: list[str], current: Current, removals: Removals) -> _Verdict:
-    """Step 6: the newest member of the family."""
-    recovers = current.recovers
+def _climb(tags: list[str], current: Current, removals: Removals) -> _Outcome:
+    """Step 6: the newest member of the family, else why there is none."""
+    recovers, tag = current.recovers, current.subject.tag
     test = Test(
         family=current.family,
         prefix=not current.has_include,
@@ -143,28 +142,19 @@ def _climb(tags: list[str], current: Current, removals: Removals) -> _Verdict:
     )
     kept = sift.ordered(sift.members(tags, current, test, removals), current)
     if kept:
-        return _Verdict(rules.RECOVERY if recovers else rules.NEWEST, kept)
-    return _nothing(tags, current, removals)
-
-
-def _nothing(tags: list[str], current: Current, removals: Removals) -> _Verdict:
+        return _Outcome(rules.RECOVERY if recovers else rules.NEWEST, kept)
     if not tags:
-        warning = f"No tag passed the filters of {current.subject.tag}: check dd.tag.include and dd.tag.exclude"
-        return _Verdict(rules.NOTHING_LEFT, [], warnings=(warning,))
-    if not _family_reached(current, removals):
-        warning = f"No tag belongs to the family of {current.subject.tag}"
-        return _Verdict(rules.NOTHING_NEWER, [], warnings=(warning,))
-    outside = sift.greater_outside(removals, current) if current.family == "strict" else 0
+        warning = f"No tag passed the filters of {tag}: check dd.tag.include and dd.tag.exclude"
+        return _Outcome(rules.NOTHING_LEFT, [], warnings=(warning,))
+    if current.family == "loose":
+        return _Outcome(rules.NOTHING_NEWER, [])
+    # The family is known by its other members, often by the running tag itself.
+    if not (removals.by_rule.get(rules.RUNNING_TAG) or removals.by_rule.get(rules.NOT_GREATER)):
+        return _Outcome(rules.NOTHING_NEWER, [], warnings=(f"No tag belongs to the family of {tag}",))
+    outside = sift.greater_outside(removals, current)
     if outside:
-        return _Verdict(rules.OUTSIDE_FAMILY, [], reason_code=rules.STRICT_FAMILY, outside=outside)
-    return _Verdict(rules.NOTHING_NEWER, [])
-
-
-def _family_reached(current: Current, removals: Removals) -> bool:
-    """Some tag of the list passed the family test (often the running tag itself)."""
-    return current.family == "loose" or any(
-        removals.by_rule.get(rule) for rule in (rules.RUNNING_TAG, rules.NOT_GREATER)
-    )
+        return _Outcome(rules.OUTSIDE_FAMILY, [], reason_code=rules.STRICT_FAMILY, outside=outside)
+    return _Outcome(rules.NOTHING_NEWER, [])
 
 
 def _newer_members(tags: list[str], current: Current, removals: Removals, gate: str) -> list[Member]:
@@ -180,54 +170,23 @@ def _insight(newer: list[Member], current: Current) -> UpdateInsight | None:
     if not newer or not current.subject.pin_info:
         return None
     best = newer[0]
-    step = severity(current.text, best.text) or _numbers_step(best, current)
+    step: str | None = severity(current.text, best.text)
+    if step is None and best.shape is not None and current.shape is not None:
+        step = first_difference(best.shape.numbers, current.shape.numbers)
     return UpdateInsight(tag=best.tag, kind=_INSIGHT_KIND.get(step, "patch"))
-
-
-def _numbers_step(best: Member, current: Current) -> str | None:
-    if best.shape is None or current.shape is None:
-        return None
-    return first_difference(best.shape.numbers, current.shape.numbers)
-
-
-def _without_shape(current: Current) -> Current:
-    """Step 3 compares with nothing: no family, no running shape."""
-    return Current(
-        subject=current.subject,
-        text=current.text,
-        version=None,
-        shape=None,
-        prefix="",
-        precision=current.precision,
-        family=current.family,
-        include=current.include,
-        exclude=current.exclude,
-        transform=current.transform,
-    )
-
-
-def _remove_all(rule: str, tags: list[str], current: Current, removals: Removals) -> None:
-    for tag in tags:
-        removals.add(rules.RUNNING_TAG if tag == current.subject.tag else rule, tag)
 
 
 def _is_lower(member: Member, current: Current) -> bool:
     if current.version is None:
         return False
     natural = natural_compare(member.shape, current.shape)
-    return natural < 0 if natural is not None else greater(current.text, member.text)
+    return natural < 0 if natural is not None else versions.greater(current.text, member.text)
 
 
-def _recovery_warning(current: Current) -> list[str]:
-    if not current.recovers:
-        return []
-    return [f"dd.tag.include does not match the running tag {current.subject.tag}: a lower tag may be offered"]
-
-
-def _reason_text(verdict: _Verdict, current: Current) -> str | None:
-    if verdict.reason_code is None:
+def _reason_text(outcome: _Outcome, current: Current) -> str | None:
+    if outcome.reason_code is None:
         return None
-    tag, shown = current.subject.tag, verdict.insight is not None
+    tag, shown = current.subject.tag, outcome.insight is not None
     return {
         rules.FLOATING_NO_DIGEST: (
             f"Digest watching is off for this container, so rebuilds of the floating tag {tag} are not noticed. "
@@ -238,21 +197,28 @@ def _reason_text(verdict: _Verdict, current: Current) -> str | None:
             "update detection. Remove dd.watch.digest=false, or set dd.tag.include or dd.tag.family=loose."
         ),
         rules.FLOATING_FILTER: (
-            f"{verdict.outside} newer tag(s) match the include filter, but {tag} is a floating tag and only followed "
+            f"{outcome.outside} newer tag(s) match the include filter, but {tag} is a floating tag and only followed "
             "by digest. Set dd.tag.family=loose to climb."
         ),
         rules.STRICT_FAMILY: (
-            f"{verdict.outside} higher tag(s) are outside the family of {tag}. Set dd.tag.family=loose to widen it."
+            f"{outcome.outside} higher tag(s) are outside the family of {tag}. Set dd.tag.family=loose to widen it."
         ),
-    }[verdict.reason_code]
+    }[outcome.reason_code]
 
 
 def _trace(listed: int, considered: int, removals: Removals, kept: list[str]) -> TagTrace:
     counts = {rule: len(tags) for rule, tags in sorted(removals.by_rule.items())}
+    # At most 200 entries, an equal share for every rule so that none hides the others.
+    share = REMOVED_SHOWN // max(1, len(counts))
+    shown = [
+        RemovedTag(tag=tag, rule=rule, reason=rules.REMOVAL[rule])
+        for rule in rules.REMOVAL
+        for tag in nlargest(share, removals.by_rule.get(rule, ()))
+    ]
     return TagTrace(
         listed=listed,
         considered=considered,
-        removed=_shown(removals),
+        removed=shown,
         removed_total=sum(counts.values()),
         removed_by_rule=counts,
         kept=kept[:REMOVED_SHOWN],
@@ -260,26 +226,29 @@ def _trace(listed: int, considered: int, removals: Removals, kept: list[str]) ->
     )
 
 
-def _shown(removals: Removals) -> list[RemovedTag]:
-    """At most 200 entries, an equal share for every rule so that none hides the others."""
-    share = REMOVED_SHOWN // max(1, len(removals.by_rule))
-    return [
-        RemovedTag(tag=tag, rule=rule, reason=rules.REMOVAL[rule])
-        for rule in rules.REMOVAL
-        for tag in nlargest(share, removals.by_rule.get(rule, ()))
-    ]
+def suggested_tag(tags: Iterable[str], current: Current, *, running: str | None = None) -> str | None:
+    """The tag to pin to when a container runs `latest` (§7.11): the highest stable version of the list.
+
+    Bare numbers of six digits and more are taken for dates and lose against anything else (B13). `running` stands in
+    for the running tag where a digest has none (§7.10).
+    """
+    tag = current.subject.tag if running is None else running
+    if tag.strip().lower() not in ("", "latest"):
+        return None
+    found = []
+    for name in filter(current.allows, tags):
+        version = versions.parse(name)
+        if version is None or version.prerelease or (version.path == "coerce" and not _BARE.fullmatch(name)):
+            continue
+        found.append((version.core, name))
+    best = max([item for item in found if not _DATE.fullmatch(item[1])] or found, default=None)
+    return best[1] if best else None
 
 
 def comparison_tag(tags: Iterable[str], subject: TagSubject) -> str | None:
     """The tag whose digest a container running by digest is compared with (§7.10); None when the list has none."""
     current = compile_subject(subject)
     listed = [tag for tag in tags if tag and not tag.startswith("sha") and not tag.endswith(".sig")]
-    allowed = [tag for tag in listed if _passes(tag, current)]
+    allowed = list(filter(current.allows, listed))
     latest = next((tag for tag in sorted(allowed) if tag.lower() == "latest"), None)
     return latest or suggested_tag(allowed, current, running="latest") or max(allowed, default=None)
-
-
-def _passes(tag: str, current: Current) -> bool:
-    if current.include is not None and not current.include.matches(tag):
-        return False
-    return current.exclude is None or not current.exclude.matches(tag)

@@ -59,13 +59,12 @@ def mismatch(current: Shape, candidate: Shape, family: Family, *, widened: bool 
         return None
     if candidate.prefix != current.prefix:
         return "family-prefix"
-    return None if _padding_fits(current, candidate) else "zero-padding"
-
-
-def _padding_fits(current: Shape, candidate: Shape) -> bool:
-    if current.numbers[0] >= CALENDAR_FROM:
-        return True
-    return not any(padded(new) and not padded(current.segments[i]) for i, new in enumerate(candidate.segments))
+    # A calendar year in front says that the padding is a month's or a day's.
+    if current.numbers[0] < CALENDAR_FROM and any(
+        padded(new) and not padded(current.segments[i]) for i, new in enumerate(candidate.segments)
+    ):
+        return "zero-padding"
+    return None
 
 
 def padded(segment: str) -> bool:
@@ -85,24 +84,20 @@ def natural_compare(a: Shape | None, b: Shape | None, *, bare_above_prerelease: 
     """
     if a is None or b is None or len(a.numbers) != len(b.numbers):
         return None
-    if not (suffixes_match(a.suffix, b.suffix) or (bare_above_prerelease and _release_pair(a, b))):
+    related = suffixes_match(a.suffix, b.suffix) or (
+        bare_above_prerelease
+        and (suffixes_match(a.suffix, b.suffix, widened=True) or suffixes_match(b.suffix, a.suffix, widened=True))
+    )
+    if not related:
         return None
     if a.numbers != b.numbers:
         return 1 if a.numbers > b.numbers else -1
     if a.template == b.template:
         x, y = _suffix_numbers(a.suffix), _suffix_numbers(b.suffix)
         return (x > y) - (x < y)
-    return _bare_first(a, b) if bare_above_prerelease else 0
-
-
-def _release_pair(a: Shape, b: Shape) -> bool:
-    return suffixes_match(a.suffix, b.suffix, widened=True) or suffixes_match(b.suffix, a.suffix, widened=True)
-
-
-def _bare_first(a: Shape, b: Shape) -> int:
-    if not a.suffix and is_prerelease_suffix(b.suffix):
-        return 1
-    return -1 if not b.suffix and is_prerelease_suffix(a.suffix) else 0
+    if bare_above_prerelease:
+        return (not a.suffix and is_prerelease_suffix(b.suffix)) - (not b.suffix and is_prerelease_suffix(a.suffix))
+    return 0
 
 
 def rank_key(shape: Shape | None, template: str) -> Rank:
@@ -113,14 +108,10 @@ def rank_key(shape: Shape | None, template: str) -> Rank:
     if shape is None:
         return (), False, ()
     same = suffix_template(shape.suffix) == template
-    return _strip_zeros(shape.numbers), same, _suffix_numbers(shape.suffix) if same else ()
-
-
-def _strip_zeros(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    end = len(numbers)
-    while end and numbers[end - 1] == 0:
-        end -= 1
-    return numbers[:end]
+    numbers = shape.numbers
+    while numbers and numbers[-1] == 0:
+        numbers = numbers[:-1]
+    return numbers, same, _suffix_numbers(shape.suffix) if same else ()
 
 
 def severity(local: str, remote: str) -> version.Diff | None:

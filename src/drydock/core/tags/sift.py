@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 
 from drydock.core.tags import rules
 from drydock.core.tags import shape as shapes
 from drydock.core.tags import version as versions
-from drydock.core.tags.family import Mismatch, Rank, mismatch, natural_compare, padded, rank_key
+from drydock.core.tags.family import mismatch, natural_compare, padded, rank_key
 from drydock.core.tags.shape import Family, Shape
 from drydock.core.tags.subject import Current
 from drydock.core.trace import REMOVED_SHOWN
@@ -71,10 +72,15 @@ def members(tags: Iterable[str], current: Current, test: Test, removals: Removal
     """Step 6: the tags that may follow the running one, in no order. The rest is noted in `removals`."""
     kept = []
     for tag in tags:
-        rule = _raw_objection(tag, current, test)
-        if rule is None:
-            member = _parsed(tag, current)
-            rule = _objection(member, current, test)
+        # What the raw tag alone decides comes first: nothing is parsed for it.
+        if tag == current.subject.tag and not test.any_order:
+            removals.add(rules.RUNNING_TAG, tag)
+            continue
+        if test.prefix and not has_prefix(tag, current.prefix):
+            removals.add(rules.PREFIX, tag)
+            continue
+        member = _parsed(tag, current)
+        rule = _objection(member, current, test)
         if rule is None:
             kept.append(member)
         else:
@@ -87,17 +93,18 @@ def _parsed(tag: str, current: Current) -> Member:
     return Member(tag, text, shapes.parse(text))
 
 
-def _raw_objection(tag: str, current: Current, test: Test) -> str | None:
-    """What the raw tag alone decides, before anything is parsed."""
-    if tag == current.subject.tag and not test.any_order:
-        return rules.RUNNING_TAG
-    return rules.PREFIX if test.prefix and not has_prefix(tag, current.prefix) else None
-
-
 def _objection(member: Member, current: Current, test: Test) -> str | None:
-    rule = _family_objection(member, current, test)
-    if rule is not None:
-        return rule
+    """The rule that keeps a tag from following the running one: family, version, order."""
+    mine, its = current.shape, member.shape
+    if mine is not None:
+        if its is None:
+            return rules.NOT_A_VERSION
+        broken = mismatch(mine, its, test.family, widened=test.widened)
+        if broken is not None:
+            return broken
+        # §7.8: equal segments count as newer only with the same template, or as the release of a prerelease.
+        if test.widened and its.numbers == mine.numbers and its.suffix and its.template != mine.template:
+            return rules.NOT_GREATER
     if test.versions_only and not is_version(member):
         return rules.NOT_A_VERSION
     return None if test.any_order or is_newer(member, current, test) else rules.NOT_GREATER
@@ -115,22 +122,6 @@ def has_prefix(tag: str, prefix: str) -> bool:
     return tag.startswith(prefix) if prefix else "0" <= tag[:1] <= "9"
 
 
-def _family_objection(member: Member, current: Current, test: Test) -> str | None:
-    if current.shape is None:
-        return None
-    if member.shape is None:
-        return rules.NOT_A_VERSION
-    found: Mismatch | None = mismatch(current.shape, member.shape, test.family, widened=test.widened)
-    if found is None and test.widened and _is_same_numbers_other_variant(member.shape, current.shape):
-        return rules.NOT_GREATER
-    return found
-
-
-def _is_same_numbers_other_variant(candidate: Shape, current: Shape) -> bool:
-    """§7.8: equal segments count as newer only with the same template, or as the release of a prerelease."""
-    return candidate.numbers == current.numbers and bool(candidate.suffix) and candidate.template != current.template
-
-
 def is_newer(member: Member, current: Current, test: Test) -> bool:
     """Strictly greater: natural order inside a family, else the version order."""
     natural = natural_compare(member.shape, current.shape, bare_above_prerelease=test.widened)
@@ -142,22 +133,18 @@ def ordered(found: Iterable[Member], current: Current) -> list[Member]:
 
     Versions are parsed only for those that can be among them: numbers and suffix decide most of the order.
     """
-    template = current.template
-    keyed = sorted(((rank_key(m.shape, template), m) for m in found), key=_first, reverse=True)
+    keyed = sorted(((rank_key(m.shape, current.template), m) for m in found), key=itemgetter(0), reverse=True)
     if len(keyed) > REMOVED_SHOWN:
         last = keyed[REMOVED_SHOWN - 1][0]
         keyed = [item for item in keyed if item[0] >= last]
-    best = sorted(keyed, key=lambda item: (item[0], _tie_key(item[1])), reverse=True)
-    return [member for _, member in best[:REMOVED_SHOWN]]
+    best = sorted((member for _, member in keyed), key=lambda m: order_key(m, current.template), reverse=True)
+    return best[:REMOVED_SHOWN]
 
 
-def _first(item: tuple[Rank, Member]) -> Rank:
-    return item[0]
-
-
-def _tie_key(member: Member) -> tuple[object, ...]:
+def order_key(member: Member, template: str) -> tuple[object, ...]:
+    """The whole order of §7.7, ascending; `template` is the suffix template of the running tag."""
     version = versions.parse(member.text)
-    return (version.key if version else (), member.tag)
+    return rank_key(member.shape, template), version.key if version else (), member.tag
 
 
 def greater_outside(removals: Removals, current: Current) -> int:
@@ -165,8 +152,5 @@ def greater_outside(removals: Removals, current: Current) -> int:
     failed = [rules.SEGMENT_COUNT, rules.SUFFIX_FAMILY, rules.PRERELEASE, rules.FAMILY_PREFIX, rules.ZERO_PADDING]
     tags = [tag for rule in failed for tag in removals.by_rule.get(rule, ())]
     test = Test(family="strict", prefix=False)
-    return sum(1 for tag in tags if _is_greater_version(_parsed(tag, current), current, test))
-
-
-def _is_greater_version(member: Member, current: Current, test: Test) -> bool:
-    return versions.parse(member.text) is not None and is_newer(member, current, test)
+    outside = (_parsed(tag, current) for tag in tags)
+    return sum(1 for each in outside if versions.parse(each.text) is not None and is_newer(each, current, test))

@@ -58,6 +58,12 @@ class Current:
         """The include filter excludes the running version tag: leave it for any member that matches (§7.5.1)."""
         return self.version is not None and self.include is not None and not self.include.matches(self.subject.tag)
 
+    def allows(self, tag: str) -> bool:
+        """Whether the filters let a tag through."""
+        if self.include is not None and not self.include.matches(tag):
+            return False
+        return self.exclude is None or not self.exclude.matches(tag)
+
     @property
     def template(self) -> str:
         """Suffix template of the running tag, empty without a shape."""
@@ -67,7 +73,11 @@ class Current:
 def compile_subject(subject: TagSubject) -> Current:
     """Compile filters, transform and shape; what cannot be used is ignored with a warning."""
     warnings: list[str] = []
-    transform = _transform(subject.transform, warnings)
+    try:
+        transform = compile_transform(subject.transform)
+    except InvalidTransform as error:
+        warnings.append(f"{error.message}; tags are compared as they are")
+        transform = IDENTITY
     text = transform.apply(subject.tag)
     family, understood = shapes.family_of(subject.family)
     if not understood:
@@ -85,14 +95,6 @@ def compile_subject(subject: TagSubject) -> Current:
         transform=transform,
         warnings=warnings,
     )
-
-
-def _transform(formula: str | None, warnings: list[str]) -> Transform:
-    try:
-        return compile_transform(formula)
-    except InvalidTransform as error:
-        warnings.append(f"{error.message}; tags are compared as they are")
-        return IDENTITY
 
 
 def _pattern(name: str, text: str | None, warnings: list[str]) -> Pattern | None:

@@ -59,34 +59,20 @@ def parse(text: str) -> Version | None:
     """Read a version from a (transformed) tag, or None. Never raises."""
     if len(text) > MAX_LENGTH:
         return None
-    return _multi(text) or _direct(text) or _coerce(text)
-
-
-def _multi(text: str) -> Version | None:
-    match = _MULTI.fullmatch(text)
-    if match is None:
-        return None
-    numbers = [int(part) for part in match[1].split(".")]
-    return _version(numbers[:3], tuple(numbers[3:]), "multi")
-
-
-def _direct(text: str) -> Version | None:
-    match = _DIRECT.fullmatch(text.strip())
-    if match is None:
-        return None
-    identifiers = match[4].split(".") if match[4] else []
-    prerelease = tuple(int(item) if item.isdigit() else item for item in identifiers)
-    return _version([int(part) for part in match.groups()[:3]], prerelease, "direct")
-
-
-def _coerce(text: str) -> Version | None:
-    match = _COERCE.search(text)
-    if match is None:
-        return None
-    parts = [part or "0" for part in match.groups()]
-    if any(len(part) > 1 and part[0] == "0" for part in parts):
-        return None
-    return _version([int(part) for part in parts], (), "coerce")
+    if match := _MULTI.fullmatch(text):
+        numbers = [int(part) for part in match[1].split(".")]
+        if found := _version(numbers[:3], tuple(numbers[3:]), "multi"):
+            return found
+    if match := _DIRECT.fullmatch(text.strip()):
+        identifiers = match[4].split(".") if match[4] else []
+        prerelease = tuple(int(item) if item.isdigit() else item for item in identifiers)
+        if found := _version([int(part) for part in match.groups()[:3]], prerelease, "direct"):
+            return found
+    if match := _COERCE.search(text):
+        parts = [part or "0" for part in match.groups()]
+        if not any(len(part) > 1 and part[0] == "0" for part in parts):
+            return _version([int(part) for part in parts], (), "coerce")
+    return None
 
 
 def _version(core: list[int], prerelease: tuple[int | str, ...], path: Path) -> Version | None:
@@ -113,22 +99,15 @@ def diff(a: str, b: str) -> Diff | None:
         return None
     low, high = (left, right) if compare(left, right) < 0 else (right, left)
     if low.prerelease and not high.prerelease:
-        released = _released(low, high)
-        if released is not None:
-            return released
+        # Out of a prerelease: it already announced the part that changes.
+        if low.minor == 0 and low.patch == 0:
+            return "major"
+        if low.core == high.core:
+            return "minor" if low.minor != 0 and low.patch == 0 else "patch"
     part = first_difference(low.core, high.core)
     if part is None:
         return "prerelease"
     return _PREFIXED[part] if high.prerelease else part
-
-
-def _released(low: Version, high: Version) -> Diff | None:
-    """Steps out of a prerelease: the prerelease already announced the part that changes."""
-    if low.minor == 0 and low.patch == 0:
-        return "major"
-    if low.core == high.core:
-        return "minor" if low.minor != 0 and low.patch == 0 else "patch"
-    return None
 
 
 def first_difference(a: tuple[int, ...], b: tuple[int, ...]) -> Part | None:
