@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from contract.world import World
 from drydock.core.model import Result
-from drydock.release_notes.github import GitHub
-from drydock.release_notes.service import ReleaseNotesService
+from drydock.http.client import HttpClient
+from drydock.release_notes.providers import GitHub
+from drydock.release_notes.room import ReleaseNotesService
 from github_server import GitHubServer
 from samples import container, container_id
 
@@ -25,8 +25,8 @@ async def scene(world: World) -> AsyncIterator[World]:
     await world.seed(
         container(1, labels=LABELS, result=Result(tag="1.1.0")), container(2, labels=LABELS), container(3, update="2")
     )
-    async with aiohttp.ClientSession() as session:
-        world.services.notes = ReleaseNotesService([GitHub(session, server.url)], world.clock)
+    async with HttpClient() as http:
+        world.services.notes = ReleaseNotesService(GitHub(http, server.url), None, world.clock, world.fleet)
         yield world
     await server.stop()
 

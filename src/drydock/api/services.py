@@ -23,7 +23,7 @@ from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
-from drydock.icons.service import Icons
+from drydock.icons.room import Icons
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
 from drydock.logs.room import Logs
@@ -31,7 +31,7 @@ from drydock.logs.server_log import LogBuffer
 from drydock.metrics.catalogue import Metrics
 from drydock.notify.service import Notifications
 from drydock.preferences.service import Preferences
-from drydock.release_notes.service import ReleaseNotesService
+from drydock.release_notes.room import ReleaseNotesService
 from drydock.security.build import SecurityRoom
 from drydock.stats.room import Stats
 from drydock.updates.room import Updates

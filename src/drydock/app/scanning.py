@@ -6,27 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypedDict, cast
 
-import aiohttp
-
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.core.errors import ConfigError, EngineError, RegistryError
 from drydock.core.model import Container
 from drydock.core.operation import Operation
-from drydock.core.secret import Secret
 from drydock.docker.api import Engine
 from drydock.docker.connect import resolve
-from drydock.events import Bus, ContainerChecked, ContainerUpdated
+from drydock.events import Bus, ContainerUpdated
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
-from drydock.http.proxies import Proxies
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
-from drydock.release_notes.enrich import Enricher
-from drydock.release_notes.github import GitHub
-from drydock.release_notes.service import HubDescriptions, ReleaseNotesService
-from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
 from drydock.security.inspector import DockerHosts
 from drydock.security.journal import AuditLog
@@ -230,33 +222,3 @@ async def pulled_digests(engine: Engine, image_id: str) -> frozenset[str]:
     except EngineError:
         return frozenset()
     return frozenset(str(name).rpartition("@")[2] for name in document.get("RepoDigests") or ())
-
-
-async def build_notes(
-    settings: Settings,
-    environ: Mapping[str, str],
-    registries: RegistryService,
-    session: aiohttp.ClientSession,
-    fleet: Fleet,
-    bus: Bus,
-    clock: Clock,
-) -> ReleaseNotesService:
-    """Release notes over one HTTP session that the caller owns; subscribes to finished checks.
-
-    Without a token of its own GitHub gets that of the configured GHCR registry (registries.md: trusted sources only).
-    """
-    notes, proxies = settings[ReleaseNotesSettings], Proxies.of(environ)
-    token = notes.github_token or await _package_token(registries)
-    service = ReleaseNotesService(
-        [GitHub(session, notes.github_url, token, proxies.for_url)],
-        clock,
-        hub=HubDescriptions(session, HUB_URL, proxies.for_url),
-        max_intermediate=notes.max_intermediate,
-    )
-    bus.subscribe("release-notes", Enricher(service, fleet).on_event, ContainerChecked)
-    return service
-
-
-async def _package_token(registries: RegistryService) -> Secret | None:
-    login = await registries.pull_auth("ghcr.io", "")
-    return login.password if login else None

@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
-import aiohttp
 import structlog
 
 from drydock import __version__
@@ -20,10 +19,9 @@ from drydock.api.sections import PublicSettings, ServerSettings
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
-from drydock.app.icons import build_icons
 from drydock.app.metrics import count_rooms
 from drydock.app.onlookers import observe
-from drydock.app.scanning import build_notes, build_security, gate_facts
+from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
 from drydock.app.shared import build_registries, watch_context, watch_notices
 from drydock.app.triggers import build_notifications
@@ -39,6 +37,7 @@ from drydock.config.load import Settings
 from drydock.core.cron import CronError
 from drydock.core.errors import ConfigError
 from drydock.core.model import Container
+from drydock.core.secret import Secret
 from drydock.core.times import to_iso
 from drydock.docker.api import Engine
 from drydock.docker.connect import EngineAddress, connect, resolve
@@ -48,6 +47,9 @@ from drydock.fleet.settings import FleetSettings, MaturitySettings
 from drydock.hosts.host import Hosts
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
+from drydock.http.client import HttpClient
+from drydock.icons import room as icons_room
+from drydock.icons.room import Icons
 from drydock.kernel import Kernel
 from drydock.live.settings import StreamSettings
 from drydock.logs import room as logs_room
@@ -55,6 +57,8 @@ from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
 from drydock.metrics.settings import MetricsAccessSettings
 from drydock.registries.service import RegistryService
+from drydock.release_notes import room as notes_room
+from drydock.release_notes.room import ReleaseNotesService
 from drydock.stats import room as stats_room
 from drydock.stats.room import Stats
 from drydock.store.documents import Documents
@@ -126,13 +130,16 @@ async def run(
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
         services.logs, services.stats, services.log = logs, stats, log_buffer
         await observe(services, settings, watching, store, bus, supervisor, stack)
-        await build_icons(settings, environ, services, stack)
+        http = await stack.enter_async_context(HttpClient.build(settings, environ))
+        services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
+        stack.push_async_callback(services.icons.stop)
         _inform(services, settings, registries, watching, watchers, store, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
-        session = await stack.enter_async_context(aiohttp.ClientSession())
         services.security = room
-        services.notes = await build_notes(settings, environ, registries, session, fleet, bus, clock)
+        token = registries.github_token()
+        notes_needs = notes_room.Needs(http, Secret(token) if token else None)
+        services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
         updates = build_updates(
             settings,
             environ,
@@ -147,8 +154,8 @@ async def run(
             supervisor,
         )
         await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
-        http = api.build(services, compat.extension(settings[CompatSettings], dockhand))
-        application = Application(http, services, watching, fleet, bus, supervisor)
+        served = api.build(services, compat.extension(settings[CompatSettings], dockhand))
+        application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()
         watching.start(supervisor)
@@ -157,6 +164,11 @@ async def run(
         room.start(supervisor)
         _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application
+
+
+async def _offline(services: Services) -> bool:
+    """Whether the operator keeps this instance off the internet."""
+    return services.preferences is not None and (await services.preferences.settings()).internetless_mode
 
 
 def _legacy(settings: Settings) -> LegacyInputs:

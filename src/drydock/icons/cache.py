@@ -8,22 +8,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from drydock.clock import Clock
+from drydock.icons.settings import IconSettings
 from drydock.icons.sources import SOURCES, IconName
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheLimits:
-    """How long an icon is fresh, and how many files and bytes are kept; times in milliseconds."""
-
-    ttl_ms: int = 30 * 86_400_000
-    max_files: int = 5000
-    max_bytes: int = 100 * 1024 * 1024
-    enforcement_interval_ms: int = 10_000
 
 
 class Cached(NamedTuple):
@@ -36,10 +26,10 @@ class Cached(NamedTuple):
 class IconCache:
     """One folder of icons."""
 
-    def __init__(self, folder: Path, clock: Clock, limits: CacheLimits) -> None:
+    def __init__(self, folder: Path, clock: Clock, settings: IconSettings) -> None:
         self._folder = folder
         self._clock = clock
-        self._limits = limits
+        self._settings = settings
         self._enforced: float | None = None
 
     def read(self, name: IconName) -> Cached | None:
@@ -50,7 +40,7 @@ class IconCache:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Cached(content, self._clock.now_ms() - written_ms < self._limits.ttl_ms)
+        return Cached(content, self._clock.now_ms() - written_ms < self._settings.cache_ttl_s * 1000)
 
     def write(self, name: IconName, content: bytes) -> None:
         """Keep an icon: readers see the old file or the whole new one. Then make room, if it is time to."""
@@ -66,7 +56,9 @@ class IconCache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        if self._due():
+        now = self._clock.monotonic()
+        if self._enforced is None or now - self._enforced >= self._settings.cache_enforcement_interval_s:
+            self._enforced = now
             self._make_room(path)
 
     def clear(self) -> int:
@@ -77,29 +69,21 @@ class IconCache:
             removed += not path.name.startswith(".")
         return removed
 
-    def _due(self) -> bool:
-        now = self._clock.monotonic()
-        if self._enforced is not None and (now - self._enforced) * 1000 < self._limits.enforcement_interval_ms:
-            return False
-        self._enforced = now
-        return True
-
     def _make_room(self, protected: Path) -> None:
         """Remove the oldest until both limits hold; what was written just now stays."""
-        found = [(stat.st_mtime_ns, stat.st_size, path) for path, stat in self._stats()]
+        found = []
+        for path in self._files():
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # another process, or a clearing at the same time
+                continue
+            found.append((stat.st_mtime_ns, stat.st_size, path))
         count, size = len(found), sum(one[1] for one in found)
         for _, length, path in sorted(one for one in found if one[2] != protected):
-            if count <= self._limits.max_files and size <= self._limits.max_bytes:
+            if count <= self._settings.cache_max_files and size <= self._settings.cache_max_bytes:
                 return
             path.unlink(missing_ok=True)
             count, size = count - 1, size - length
-
-    def _stats(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self._files():
-            try:
-                yield path, path.stat()
-            except FileNotFoundError:  # another process, or a clearing at the same time
-                continue
 
     def _files(self) -> Iterator[Path]:
         for source in SOURCES:

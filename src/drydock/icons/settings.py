@@ -16,8 +16,8 @@ class IconSettings:
         default="https://cdn.jsdelivr.net",
         help="Where icons are fetched; a mirror must have the same paths below `gh/` and `npm/`.",
     )
-    cache_ttl_ms: int = option(
-        "CACHE_TTL_MS", kinds.integer(1), default=2_592_000_000, help="How long a kept icon is fresh.", lenient=True
+    cache_ttl_s: float = option(
+        "CACHE_TTL_MS", kinds.milliseconds(1), default=2592000.0, help="How long a kept icon is fresh.", lenient=True
     )
     cache_max_files: int = option(
         "CACHE_MAX_FILES", kinds.integer(1), default=5000, help="How many icons are kept.", lenient=True
@@ -25,24 +25,24 @@ class IconSettings:
     cache_max_bytes: int = option(
         "CACHE_MAX_BYTES", kinds.integer(1), default=104_857_600, help="How many bytes of them are kept.", lenient=True
     )
-    cache_enforcement_interval_ms: int = option(
+    cache_enforcement_interval_s: float = option(
         "CACHE_ENFORCEMENT_INTERVAL_MS",
-        kinds.integer(1),
-        default=10_000,
+        kinds.milliseconds(1),
+        default=10.0,
         help="Surplus icons are removed at most this often.",
         lenient=True,
     )
-    in_flight_timeout_ms: int = option(
+    in_flight_timeout_s: float = option(
         "IN_FLIGHT_TIMEOUT_MS",
-        kinds.integer(1),
-        default=15_000,
+        kinds.milliseconds(1),
+        default=15.0,
         help="Longest time that a request waits for an icon, also when another one fetches it.",
         lenient=True,
     )
-    proxy_rate_limit_window_ms: int = option(
+    proxy_rate_limit_window_s: float = option(
         "PROXY_RATE_LIMIT_WINDOW_MS",
-        kinds.integer(1),
-        default=60_000,
+        kinds.milliseconds(1),
+        default=60.0,
         help="Window of the budget below, rounded up to seconds.",
         lenient=True,
     )

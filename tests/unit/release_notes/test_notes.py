@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -16,9 +15,9 @@ from drydock.core.secret import Secret
 from drydock.core.view import ViewContext
 from drydock.events import Bus, ContainerChecked
 from drydock.fleet.fleet import Fleet
-from drydock.release_notes.enrich import Enricher
-from drydock.release_notes.github import GitHub
-from drydock.release_notes.service import HubDescriptions, ReleaseNotesService
+from drydock.http.client import HttpClient
+from drydock.release_notes.providers import GitHub, HubDescriptions
+from drydock.release_notes.room import ReleaseNotesService
 from drydock.release_notes.source import mentioned, parse, source_of
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
@@ -85,22 +84,26 @@ def test_one_link_in_a_description(text: str, name: str | None) -> None:
 
 
 class Scene:
-    def __init__(self, server: GitHubServer, session: aiohttp.ClientSession) -> None:
-        self.server, self.session, self.clock = server, session, StillClock()
+    def __init__(self, server: GitHubServer, http: HttpClient, fleet: Fleet) -> None:
+        self.server, self.http, self.fleet, self.clock = server, http, fleet, StillClock()
         self.service = self.build()
 
-    def build(self, **options: Any) -> ReleaseNotesService:
-        token = options.pop("token", None)
-        provider = GitHub(self.session, self.server.url, Secret(token) if token else None)
-        self.service = ReleaseNotesService([provider], self.clock, **options)
+    def build(
+        self, *, token: str | None = None, hub: HubDescriptions | None = None, most: int = 20
+    ) -> ReleaseNotesService:
+        provider = GitHub(self.http, self.server.url, Secret(token) if token else None)
+        self.service = ReleaseNotesService(provider, hub, self.clock, self.fleet, most)
         return self.service
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     server = await GitHubServer().start()
-    async with aiohttp.ClientSession() as session:
-        yield Scene(server, session)
+    store = await open_store(StoreSettings(path=str(tmp_path)))
+    fleet = Fleet(store.containers, store.retention, Bus(), StillClock(), lambda _: ViewContext())
+    async with HttpClient() as http:
+        yield Scene(server, http, fleet)
+    await store.close()
     await server.stop()
 
 
@@ -186,7 +189,7 @@ async def test_the_token_goes_to_trusted_sources_only(scene: Scene) -> None:
 async def test_docker_hub_knows_the_source(scene: Scene) -> None:
     scene.server.descriptions["library/nginx"] = "Source: https://github.com/nginx/nginx"
     scene.server.add("nginx/nginx", "1.1.0")
-    service = scene.build(hub=HubDescriptions(scene.session, scene.server.url))
+    service = scene.build(hub=HubDescriptions(scene.http, scene.server.url))
     assert (await service.of_update(sample())).title == "Release 1.1.0"
     assert (await service.source(sample(registry="quay.io"))) is None
 
@@ -203,11 +206,11 @@ async def test_between_two_versions(scene: Scene) -> None:
 
 async def test_between_is_limited_and_cut(scene: Scene) -> None:
     scene.server.add("acme/app", *(f"1.0.{n}" for n in range(250)), body="y" * 3000)
-    found = await scene.build(max_intermediate=20).between(sample(**APP), "1.0.0", "1.1.0")
+    found = await scene.build(most=20).between(sample(**APP), "1.0.0", "1.1.0")
     assert (len(found.release_notes), found.hidden_count) == (20, 229)
     assert found.release_notes[0].title == "Release 1.0.249"
     assert {(len(notes.body), notes.body[-3:]) for notes in found.release_notes} == {(2000, "...")}
-    assert (await scene.build(max_intermediate=0).between(sample(**APP), "1.0.0", "1.1.0")).release_notes == []
+    assert (await scene.build(most=0).between(sample(**APP), "1.0.0", "1.1.0")).release_notes == []
 
 
 @pytest.mark.parametrize(
@@ -234,22 +237,19 @@ async def test_decorating_a_record(scene: Scene) -> None:
     assert await scene.service.decorate(sample()) == sample()
 
 
-async def test_a_checked_record_gets_its_notes(scene: Scene, tmp_path: Path) -> None:
+async def test_a_checked_record_gets_its_notes(scene: Scene) -> None:
     scene.server.add("acme/app", "1.0.0", "1.1.0")
-    store, bus = await open_store(StoreSettings(path=str(tmp_path))), Bus()
-    fleet = Fleet(store.containers, store.retention, bus, scene.clock, lambda _: ViewContext())
-    enricher = Enricher(scene.service, fleet)
+    fleet, service = scene.fleet, scene.service
     one, other = sample(**APP), sample()
     await fleet.put(one)
-    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    await service.on_event(ContainerChecked(container=one, changed=True))
     assert fleet.need(one.id).result.release_notes.title == "Release 1.1.0"
     moved = msgspec.structs.replace(one, result=Result(tag="1.2.0"))
     await fleet.put(moved)
-    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    await service.on_event(ContainerChecked(container=one, changed=True))
     assert fleet.need(one.id).result == Result(tag="1.2.0")
     asked = len(scene.server.seen)
-    await enricher.on_event(ContainerChecked(container=other, changed=True))
+    await service.on_event(ContainerChecked(container=other, changed=True))
     await fleet.remove(one.id)
-    await enricher.on_event(ContainerChecked(container=one, changed=True))
+    await service.on_event(ContainerChecked(container=one, changed=True))
     assert len(scene.server.seen) == asked
-    await store.close()

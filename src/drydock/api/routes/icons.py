@@ -11,7 +11,7 @@ from drydock.api.openapi import document, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.core.errors import BadGateway, NotFound, TooManyRequests
-from drydock.icons.service import Icons, Picture, fallback
+from drydock.icons.room import Icons, Picture, fallback
 from drydock.icons.sources import SOURCES, IconName, icon_name
 
 KEPT = "public, max-age=31536000, immutable"
@@ -50,7 +50,7 @@ async def icon(request: ApiRequest, provider: FromPath[str], slug: FromPath[str]
 
 async def _fetched(request: ApiRequest, icons: Icons, name: IconName) -> Picture:
     """What must be fetched counts against the budget of the client; what is kept does not."""
-    maximum, window_s = icons.options.budget
+    maximum, window_s = icons.budget
     await spend(request, BUDGET, maximum, window_s)
     return await icons.fetched(name)
 

@@ -11,7 +11,7 @@ from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import ReleaseNotes
-from drydock.release_notes.service import NOT_AVAILABLE, Between, ReleaseNotesService
+from drydock.release_notes.room import NOT_AVAILABLE, Between, ReleaseNotesService
 
 JSON = "application/json"
 
