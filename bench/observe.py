@@ -40,7 +40,7 @@ CONTAINERS, VIEWERS, CLIENTS, TICKS = 20, 200, 500, 20
 def hosts_over(engine: Any) -> Hosts:
     """The watcher `local` over this Engine."""
     settings = WatcherSettings(name="local")
-    return Hosts([LocalHost(settings, engine, resolve(settings), SystemClock())])
+    return Hosts([LocalHost(settings, engine, SystemClock())])
 
 
 def demultiplexer() -> list[Figure]:

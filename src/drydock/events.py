@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from drydock.cooperative import Turns
-from drydock.core.model import Container
+from drydock.core.model import Container, HostKey
 
 log = structlog.get_logger("events")
 
@@ -53,9 +53,22 @@ class ContainerChecked(Event, frozen=True, kw_only=True):
 class ChecksFinished(Event, frozen=True, kw_only=True):
     """A scan finished: all its reports in container order."""
 
-    watcher: str
+    host: HostKey
     reports: tuple[ContainerChecked, ...]
     cause: Literal["cron", "start", "event", "api", "cli"]
+
+
+class HostScanned(Event, frozen=True, kw_only=True):
+    """A full scan of a host ended after so many seconds, whether its Engine answered or not."""
+
+    host: HostKey
+    seconds: float
+
+
+class ScanPutOff(Event, frozen=True, kw_only=True):
+    """A scheduled scan of a host waits for the maintenance window to open."""
+
+    host: HostKey
 
 
 class MaturityCleared(Event, frozen=True, kw_only=True):

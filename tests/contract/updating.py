@@ -18,12 +18,13 @@ from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
-from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Result
 from drydock.core.view import ViewContext
 from drydock.docker.api import PullAuth
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
 from drydock.metrics.catalogue import Metrics
@@ -37,6 +38,7 @@ from drydock.updates.room import build as build_updates
 from drydock.updates.self_update.identity import OwnProcess
 from drydock.updates.self_update.not_containerised import OUTSIDE
 from drydock.updates.settings import UpdateSettings
+from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.record import Context
@@ -166,11 +168,11 @@ async def serve(
         bus, events, gate, metrics = Bus(), list[Event](), Gate(), Metrics(list)
         _note(bus, events)
         fleet = Fleet(store.containers, store.retention, bus, clock, lambda one: _context(updates, one))
-        defaults = WatcherDefaults(watch_by_default=True)
-        context = Context("local", (), defaults, lambda *_: "hub.public")
-        discovery = Discovery(context, clock, watch_all=True, settle_ms=0)
+        watched = LocalHost(WatcherSettings(name="local", watch_all=True, discovery_settle_ms=0), engine, clock)
+        context = Context(watched.key, (), watched.settings, lambda *_: "hub.public")
+        discovery = Discovery(watched, context, clock)
         ledger = FleetLedger(fleet, bus, clock)
-        watcher = Watcher("local", engine, discovery, None, fleet, ledger, bus, clock)  # type: ignore[arg-type]  # checks nothing
+        watcher = Watcher(watched, discovery, None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
         audit = Audit(store.audit, bus)
         stream = EventStream(clock)
         acks = Acknowledgements(stream, clock)

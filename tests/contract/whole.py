@@ -17,7 +17,7 @@ import msgspec
 
 from contract.served import Served, served
 from drydock.clock import Clock, SystemClock
-from drydock.core.model import Result
+from drydock.core.model import HostKey, Result
 from drydock.watch.service import ScheduledWatcher
 from fakes.engine import FakeEngine
 from fakes.engine_server import engine_server
@@ -47,7 +47,7 @@ class Whole:
 
     @property
     def watcher(self) -> ScheduledWatcher:
-        found: ScheduledWatcher | None = self.server.application.watching.get("local")
+        found: ScheduledWatcher | None = self.server.application.watching.get(HostKey(None, "local"))
         assert found is not None
         return found
 

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from drydock.app.settings import SCHEMA
-from drydock.app.shared import watch_context
 from drydock.config.load import load
 from drydock.core.model import Container
 from drydock.core.view import ViewContext
@@ -27,12 +26,14 @@ from drydock.docker.events import EventListener
 from drydock.docker.settings import EngineSettings
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.registries.service import RegistryOptions, RegistryService, register
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.watch.checker import Checker
-from drydock.watch.discovery import Discovery
+from drydock.watch.debounce import Debounce
+from drydock.watch.discovery import Discovery, context_of
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
@@ -131,7 +132,7 @@ class WatchBench:
             self.one.events.handle,
             self.clock,
             on_reconnect=self.one.rescan.signal,
-            on_state=self.watcher.note_connection,
+            on_state=self.watcher.host.note,
         )
         tasks = [asyncio.ensure_future(job()) for job in (listener.run, self.one.run_rescans)]
         try:
@@ -194,18 +195,14 @@ async def bench(
         bus = _Noting(events)
         fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext(maturity_threshold_days=7))
         await fleet.load()
-        discovery = Discovery(
-            watch_context(settings, registries),
-            clock,
-            watch_all=settings.watch_all,
-            settle_ms=settings.discovery_settle_ms,
-        )
+        host = LocalHost(settings, counting, clock)
+        discovery = Discovery(host, context_of(host, registries), clock)
         ledger = FleetLedger(fleet, bus, clock)
         checker = Checker(registries, ledger, clock)
-        watcher = Watcher("local", counting, discovery, checker, fleet, ledger, bus, clock)
+        watcher = Watcher(host, discovery, checker, ledger, Debounce(clock))
         stack.push_async_callback(watcher.close)
         memory = _Memory(folder / "memory")
-        one = ScheduledWatcher(settings, watcher, timetable(settings, ZoneInfo("UTC")), clock, memory, Random(1))
+        one = ScheduledWatcher(watcher, timetable(settings, ZoneInfo("UTC")), memory, Random(1))
         made = WatchBench(
             engine.kind,
             engine.api,

@@ -12,6 +12,7 @@ import structlog
 from drydock.api.services import Check, CurlOverride, Services
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.scrub import printable, scrub
+from drydock.hosts.host import Hosts
 from drydock.store.store import Store
 from drydock.watch.service import WatchService
 
@@ -35,7 +36,7 @@ def health_checks(services: Services, watching: WatchService, store: Store) -> M
         return True
 
     async def watchers() -> bool:
-        return all(one.watcher.reachable and one.watcher.blocked_reason is None for one in watching.all())
+        return all(one.watcher.host.state.connected for one in watching.all())
 
     async def agents() -> bool:
         return services.agents is None or services.agents.all_connected()
@@ -46,9 +47,9 @@ def health_checks(services: Services, watching: WatchService, store: Store) -> M
 class CurlHealthcheck:
     """Looks at our own container once; an Engine that does not answer is asked again the next time."""
 
-    def __init__(self, own_id: str | None, watching: WatchService) -> None:
+    def __init__(self, own_id: str | None, hosts: Hosts) -> None:
         self._own_id = own_id
-        self._watching = watching
+        self._hosts = hosts
         self._known: CurlOverride | None = None if own_id else NOT_DETECTED
 
     async def __call__(self) -> CurlOverride:
@@ -59,10 +60,10 @@ class CurlHealthcheck:
 
     async def _look(self) -> CurlOverride | None:
         """Local sockets only: nobody else knows the container that we run in."""
-        for one in self._watching.all():
-            if one.settings.host is None and self._own_id is not None:
+        for host in self._hosts.all():
+            if host.settings.host is None and self._own_id is not None:
                 try:
-                    return curl_override(await one.watcher.engine.inspect_container(self._own_id))
+                    return curl_override(await host.reader.inspect_container(self._own_id))
                 except EngineNotFound:
                     continue
                 except EngineError:

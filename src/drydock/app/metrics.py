@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 
-from drydock.api.services import Services
+from drydock.api.services import Services, needed
 from drydock.config.load import Settings
-from drydock.metrics.catalogue import Metrics
+from drydock.events import Bus, HostScanned, ScanPutOff
 from drydock.metrics.rooms import Usage, of_findings, of_registries, of_watchers
 from drydock.metrics.settings import ContainerMetricsSettings
 from drydock.registries.service import RegistryService
-from drydock.watch.service import ScheduledWatcher
+from drydock.watch.service import WatchService
 
 
 def count_rooms(
-    metrics: Metrics,
-    settings: Settings,
     services: Services,
+    settings: Settings,
     registries: RegistryService,
-    watchers: Sequence[ScheduledWatcher],
+    watching: WatchService,
+    bus: Bus,
     stack: AsyncExitStack,
 ) -> None:
     """Feed the metrics from what happens in registries, watchers, scans and statistics."""
+    metrics = needed(services.metrics)
     services.legacy.follow(lambda source, key: metrics.legacy.inc(source=source, key=key))
     registries.observe(lambda type, name, seconds: metrics.registry_response.observe(seconds, type=type, name=name))
-    for one in watchers:
-        name = one.watcher.name
-        one.on_skip = partial(metrics.maintenance_skips.inc, type="docker", name=name)
-        one.watcher.on_scanned = partial(metrics.watch_seconds.observe, type="docker", name=name)
+
+    async def scanned(event: HostScanned) -> None:
+        metrics.watch_seconds.observe(event.seconds, type="docker", name=event.host.watcher)
+
+    async def put_off(event: ScanPutOff) -> None:
+        metrics.maintenance_skips.inc(type="docker", name=event.host.watcher)
+
+    bus.subscribe("metrics:scans", scanned, HostScanned)
+    bus.subscribe("metrics:scans-put-off", put_off, ScanPutOff)
     metrics.registry.add(
         *of_registries(registries),
-        *of_watchers(lambda: [one.watcher for one in watchers]),
+        *of_watchers(lambda: [one.watcher for one in watching.all()]),
         of_findings(services.fleet.all),
     )
     if settings[ContainerMetricsSettings].containerstats and services.stats is not None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -23,7 +22,7 @@ from drydock.app.metrics import count_rooms
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
-from drydock.app.shared import build_registries, watch_context, watch_notices
+from drydock.app.shared import build_registries
 from drydock.app.triggers import build_notifications
 from drydock.app.updates import FleetContext, build_updates, own_signs
 from drydock.audit import Audit
@@ -34,18 +33,12 @@ from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
-from drydock.core.cron import CronError
-from drydock.core.errors import ConfigError
-from drydock.core.model import Container
 from drydock.core.secret import Secret
-from drydock.core.times import to_iso
-from drydock.docker.api import Engine
-from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings, MaturitySettings
 from drydock.hosts.host import Hosts
-from drydock.hosts.local import LocalHost
+from drydock.hosts.local import local_hosts
 from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
 from drydock.icons import room as icons_room
@@ -61,24 +54,16 @@ from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.stats import room as stats_room
 from drydock.stats.room import Stats
-from drydock.store.documents import Documents
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
-from drydock.watch.checker import Checker
 from drydock.watch.component import configuration, metadata
-from drydock.watch.discovery import Discovery
-from drydock.watch.ledger import FleetLedger
-from drydock.watch.notices import Notices
-from drydock.watch.schedule import timetable
-from drydock.watch.service import ScheduledWatcher, WatchService
-from drydock.watch.settings import WatchingSettings
-from drydock.watch.sweep import MaturitySweep
-from drydock.watch.watcher import Watcher
+from drydock.watch.room import Needs as WatchNeeds
+from drydock.watch.room import Watching
+from drydock.watch.service import WatchService
 
 log = structlog.get_logger("app")
 
-WATCHER_STATE = "watchers"
 REGISTRY_CACHE = "registry-cache.db"
 
 
@@ -117,14 +102,14 @@ async def run(
         fleet = build_fleet(settings, store, bus, clock, context)
         await fleet.load()
         legacy = _legacy(settings)
-        watchers = build_watchers(settings, registries, fleet, store, bus, clock, zone, stack, legacy)
-        watching = WatchService(watchers, fleet)
-        stack.push_async_callback(watching.close)
-        await watching.forget_strangers()
-        watching.follow_updates(bus)
-        services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
-        hosts = Hosts(LocalHost(one.settings, one.watcher.engine, resolve(one.settings), clock) for one in watchers)
         kernel = Kernel(clock, bus, supervisor, store, fleet, Audit(store.audit, bus, clock))
+        hosts = local_hosts(settings.all(WatcherSettings), clock)
+        stack.push_async_callback(hosts.close)
+        watch_needs = WatchNeeds(hosts, registries, zone, partial(legacy.count, "label"))
+        watch = await Watching.build(kernel, settings, watch_needs)
+        stack.push_async_callback(watch.stop)
+        watching = watch.service
+        services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
         logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
         stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
@@ -133,7 +118,7 @@ async def run(
         http = await stack.enter_async_context(HttpClient.build(settings, environ))
         services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
         stack.push_async_callback(services.icons.stop)
-        _inform(services, settings, registries, watching, watchers, store, stack)
+        _inform(services, settings, registries, watching, hosts, kernel, stack)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         services.security = room
@@ -146,6 +131,7 @@ async def run(
             services,
             registries,
             watching,
+            hosts,
             store,
             room.gate,
             gate_facts(settings),
@@ -158,11 +144,10 @@ async def run(
         application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await updates.start()
-        watching.start(supervisor)
+        await watch.start()
         await dockhand.start()
         await stats.start()
         room.start(supervisor)
-        _sweep(settings, fleet, bus, clock, zone, supervisor)
         yield application
 
 
@@ -184,23 +169,15 @@ def _inform(
     settings: Settings,
     registries: RegistryService,
     watching: WatchService,
-    watchers: Sequence[ScheduledWatcher],
-    store: Store,
+    hosts: Hosts,
+    kernel: Kernel,
     stack: AsyncExitStack,
 ) -> None:
     """What the server can tell of itself: its health, and numbers of every room."""
-    services.checks = health_checks(services, watching, store)
-    services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), watching)
+    services.checks = health_checks(services, watching, kernel.store)
+    services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), hosts)
     if services.metrics is not None:
-        count_rooms(services.metrics, settings, services, registries, watchers, stack)
-
-
-def _sweep(settings: Settings, fleet: Fleet, bus: Bus, clock: Clock, zone: ZoneInfo, supervisor: Supervisor) -> None:
-    """Open the gates of candidates that became old enough, by schedule."""
-    if (cron := settings[WatchingSettings].maturity_sweep_cron) is not None:
-        ledger = FleetLedger(fleet, bus, clock)
-        sweep = MaturitySweep(ledger, cron, zone, clock)
-        supervisor.start("maturity-sweep", sweep.run)
+        count_rooms(services, settings, registries, watching, kernel.bus, stack)
 
 
 def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
@@ -228,87 +205,6 @@ def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, contex
     return Fleet(store.containers, store.retention, bus, clock, context, settings[FleetSettings])
 
 
-def build_watchers(
-    settings: Settings,
-    registries: RegistryService,
-    fleet: Fleet,
-    store: Store,
-    bus: Bus,
-    clock: Clock,
-    zone: ZoneInfo,
-    stack: AsyncExitStack,
-    legacy: LegacyInputs,
-) -> list[ScheduledWatcher]:
-    """Every watcher that can be built; the others are named in the log with the reason."""
-    made: list[ScheduledWatcher] = []
-    memory = WatcherMemory(store.documents)
-    notices = watch_notices(settings, partial(legacy.count, "label"))
-    addresses = {one.name: resolve(one) for one in settings.all(WatcherSettings)}
-    for one in settings.all(WatcherSettings):
-        try:
-            calendar = timetable(one, zone)
-            engine = connect(addresses[one.name])
-        except (ConfigError, CronError) as error:
-            log.warning("watcher.not_started", watcher=one.name, reason=str(error))
-            continue
-        stack.push_async_callback(engine.close)
-        watcher = build_watcher(one, engine, registries, fleet, bus, clock, addresses, notices)
-        made.append(ScheduledWatcher(one, watcher, calendar, clock, memory, Random()))
-    return made
-
-
-def build_watcher(
-    settings: WatcherSettings,
-    engine: Engine,
-    registries: RegistryService,
-    fleet: Fleet,
-    bus: Bus,
-    clock: Clock,
-    addresses: Mapping[str, EngineAddress],
-    notices: Notices,
-) -> Watcher:
-    """One watcher over one Engine; `addresses` are those of all watchers by name."""
-    address = addresses[settings.name]
-    key = address.source_key()
-    same_source = [name for name, other in addresses.items() if name != settings.name and other.source_key() == key]
-    for warning in address.warnings:
-        log.warning("watcher.connection", watcher=settings.name, reason=warning)
-    discovery = Discovery(
-        watch_context(settings, registries),
-        clock,
-        watch_all=settings.watch_all,
-        settle_ms=settings.discovery_settle_ms,
-        notices=notices,
-    )
-    ledger = FleetLedger(fleet, bus, clock)
-    checker = Checker(registries, ledger, clock)
-    return Watcher(
-        settings.name,
-        engine,
-        discovery,
-        checker,
-        fleet,
-        ledger,
-        bus,
-        clock,
-        blocked_reason=address.blocked,
-        same_source=same_source,
-    )
-
-
-class WatcherMemory:
-    """When each watcher ran last, across restarts."""
-
-    def __init__(self, documents: Documents) -> None:
-        self._documents = documents
-
-    async def get(self, key: str) -> str | None:
-        return await self._documents.get(WATCHER_STATE, key, str)
-
-    async def set(self, key: str, value: str) -> None:
-        await self._documents.put(WATCHER_STATE, key, value)
-
-
 class WatchingApi:
     """The watchers as the API asks for them."""
 
@@ -319,6 +215,7 @@ class WatchingApi:
         self.watch_some = watching.watch_some
         self.watch_one = watching.watch_one
         self.engine_name = watching.engine_name
+        self.next_check_at = watching.next_check_at
 
     def components(self) -> list[Component]:
         return [
@@ -331,11 +228,6 @@ class WatchingApi:
             )
             for one in self._watching.all()
         ]
-
-    def next_check_at(self, container: Container) -> str | None:
-        watcher = self._watching.get(container.watcher)
-        moment = watcher.next_run_ms() if watcher else None
-        return to_iso(moment) if moment is not None else None
 
 
 class RegistryComponents:

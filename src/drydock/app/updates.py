@@ -14,10 +14,8 @@ from drydock.api.sections import ServerSettings
 from drydock.api.services import Services
 from drydock.app.scanning import UpdateGate
 from drydock.app.triggers import families
-from drydock.clock import Clock
 from drydock.config.load import Settings
-from drydock.core.errors import EngineUnreachable
-from drydock.core.model import Container
+from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
 from drydock.core.reference import parse
 from drydock.core.view import ViewContext
@@ -25,6 +23,8 @@ from drydock.docker.api import Engine, PullAuth
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.hosts.host import Host, Hosts
+from drydock.hosts.local import full_engine
 from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.metrics.updates import UpdateReport
@@ -41,7 +41,6 @@ from drydock.updates.self_update.identity import OwnContainer, Route, Signs, sig
 from drydock.updates.settings import UpdateMode, UpdateSettings
 from drydock.updates.worker import Seen
 from drydock.watch.service import WatchService
-from drydock.watch.watcher import Watcher
 
 log = structlog.get_logger("app")
 
@@ -87,7 +86,7 @@ def update_settings(settings: Settings) -> UpdateSettings:
 
 
 def own_container(
-    settings: Settings, hosts: Hosts, acks: Acknowledgements | None, updates: UpdateSettings
+    settings: Settings, hosts: UpdateHosts, acks: Acknowledgements | None, updates: UpdateSettings
 ) -> OwnContainer:
     """What this process knows of the container it runs in."""
     server = settings[ServerSettings]
@@ -125,62 +124,43 @@ def _route(watcher: WatcherSettings) -> Route:
     return Route(socket=found.socket, host=found.host, port=found.port, protocol=protocol, guarded=guarded)
 
 
-class Hosts:
-    """The watchers as the update room needs them: Engines by watcher, and another look."""
+class UpdateHosts:
+    """The hosts and watchers as the update room needs them: Engines by watcher, and another look."""
 
-    def __init__(self, watching: WatchService, clock: Clock, supervisor: Supervisor) -> None:
+    def __init__(self, hosts: Hosts, watching: WatchService, supervisor: Supervisor) -> None:
+        self._hosts = hosts
         self._watching = watching
-        self._clock = clock
         self._supervisor = supervisor
+        self.window_open = watching.window_open
 
     def engine_for(self, watcher: str, agent: str | None) -> Engine:
-        """The Engine of a local watcher; `EngineUnreachable` for one that is not configured, or an agent's."""
-        found = self._watching.get(watcher) if agent is None else None
-        if found is None:
-            raise EngineUnreachable(f"Watcher {watcher} is not registered")
-        return found.watcher.engine
+        """The Engine of a host; `HostUnavailable` for one that is not configured."""
+        return full_engine(self._hosts.of(HostKey(agent, watcher)))
 
     def all(self) -> Iterable[tuple[str, Engine]]:
         """Every local watcher with its Engine."""
-        return [(one.watcher.name, one.watcher.engine) for one in self._watching.all()]
+        return [(host.key.watcher, full_engine(host)) for host in self._hosts.all()]
 
     async def look_again(self, watcher: str, agent: str | None) -> None:
         """See what runs there now, and check what is new."""
-        found = self._watching.get(watcher) if agent is None else None
-        if found is not None:
-            await found.watcher.look_again()
+        await self._watching.look_again(HostKey(agent, watcher))
 
     async def replaced(self, old: Container, new_id: str, seen: Seen | None) -> None:
-        """The new container takes the place of the old one at once; its check goes on in the background.
-
-        Outside of the maintenance window no registry is asked: the scan at its opening does that.
-        """
-        found = self._watching.get(old.watcher) if old.agent is None else None
-        if found is None:
-            return
-        new = await found.watcher.replaced(old, new_id, *((seen.container, seen.image) if seen else ()))
-        if found.timetable.window_open(self._clock.now_ms()):
-            self._supervisor.spawn(f"check:{new_id}", _check(found.watcher, new))
+        """The new container takes the place of the old one at once; its check goes on in the background."""
+        new = await self._watching.replaced(old, new_id, *((seen.container, seen.image) if seen else ()))
+        if new is not None:
+            self._supervisor.spawn(f"check:{new_id}", self._watching.watch_some([new.id]))
 
     def known_facts(self, engine: Engine) -> EngineFacts | None:
-        """What a watcher of this Engine knows about it."""
-        return self._watcher_of(engine).facts
+        """What is known about this Engine."""
+        return self._host_of(engine).facts
 
     def namespaces_of(self, engine: Engine) -> Namespaces:
-        """What a watcher of this Engine has learned about its containers."""
-        return self._watcher_of(engine).discovery.namespaces
+        """What was learned about the containers of this Engine."""
+        return self._host_of(engine).namespaces
 
-    def _watcher_of(self, engine: Engine) -> Watcher:
-        return next(one.watcher for one in self._watching.all() if one.watcher.engine is engine)
-
-    def window_open(self, container: Container) -> bool | None:
-        """Whether the maintenance window of the container's watcher is open; None where nobody knows."""
-        found = self._watching.get(container.watcher) if container.agent is None else None
-        return found.timetable.window_open(self._clock.now_ms()) if found else None
-
-
-async def _check(watcher: Watcher, container: Container) -> None:
-    await watcher.check_some([container])
+    def _host_of(self, engine: Engine) -> Host:
+        return next(host for host in self._hosts.all() if host.reader is engine)
 
 
 async def pull_auth(registries: RegistryService, reference: str) -> PullAuth | None:
@@ -196,6 +176,7 @@ def build_updates(
     services: Services,
     registries: RegistryService,
     watching: WatchService,
+    watched: Hosts,
     store: Store,
     gate: Gate,
     gate_facts: Mapping[str, Any],
@@ -209,7 +190,7 @@ def build_updates(
     """
     fleet, clock = services.fleet, services.clock
     behaviour = update_settings(settings)
-    hosts = Hosts(watching, clock, supervisor)
+    hosts = UpdateHosts(watched, watching, supervisor)
     actions, problems = register(families(settings).for_updates(), unusable)
     for problem in problems:
         log.warning("action.problem", reason=problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,11 +18,11 @@ from drydock.core.errors import ConfigError, EngineError
 from drydock.core.model import Container
 from drydock.core.trace import Trace
 from drydock.docker.connect import connect, from_docker_host, resolve
-from drydock.docker.settings import EngineSettings
 from drydock.events import ContainerChecked
+from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.watch.checker import Checker, Progress
-from drydock.watch.discovery import Discovery
+from drydock.watch.discovery import Discovery, context_of
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "drydock" / "registry-cache.db"
 
@@ -62,21 +63,19 @@ class Look:
 async def look(settings: Settings, host: str | None, progress: Progress, *, cache: bool = True) -> AsyncIterator[Look]:
     """Connect, enumerate, and hand out a checker. Raises NoEngine, ConfigError."""
     clock = SystemClock()
-    watcher = next(iter(settings.all(WatcherSettings)), WatcherSettings(name="local"))
-    engine_settings = _engine_settings(watcher, host)
-    address = resolve(engine_settings)
-    engine = connect(address)
+    watcher = _with_connection(next(iter(settings.all(WatcherSettings)), WatcherSettings(name="local")), host)
+    address = resolve(watcher)
+    looked_at = LocalHost(watcher, connect(address), clock, address)
     try:
         async with shared.build_registries(settings, os.environ, clock, cache=_cache_path(cache)) as registries:
-            context = shared.watch_context(watcher, registries)
-            discovery = Discovery(context, clock, watch_all=watcher.watch_all, settle_ms=0)
+            discovery = Discovery(looked_at, context_of(looked_at, registries), clock)
             try:
-                found = await discovery.enumerate(engine, Nothing(), settled=True)
+                found = await discovery.enumerate(Nothing(), settled=True)
             except EngineError as error:
                 raise NoEngine(f"No Docker Engine answers at {address.label}: {error.message}") from error
             yield Look(found.present, Checker(registries, Kept(), clock, progress))
     finally:
-        await engine.close()
+        await looked_at.close()
 
 
 def _cache_path(wanted: bool) -> Path | None:
@@ -89,13 +88,15 @@ def _cache_path(wanted: bool) -> Path | None:
     return CACHE
 
 
-def _engine_settings(watcher: WatcherSettings, host: str | None) -> EngineSettings:
-    """`--host`, else `DOCKER_HOST`, else the configured watcher (by default the local socket)."""
-    if host is not None:
-        return from_docker_host({**os.environ, "DOCKER_HOST": host})
-    if os.environ.get("DOCKER_HOST"):
-        return from_docker_host(os.environ)
-    return watcher
+def _with_connection(watcher: WatcherSettings, host: str | None) -> WatcherSettings:
+    """The watcher at `--host`, else at `DOCKER_HOST`, else where it is configured (by default the local socket)."""
+    environ = os.environ if host is None else {**os.environ, "DOCKER_HOST": host}
+    if not environ.get("DOCKER_HOST"):
+        return watcher
+    there = from_docker_host(environ)
+    return dataclasses.replace(
+        watcher, **{field.name: getattr(there, field.name) for field in dataclasses.fields(there)}
+    )
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:

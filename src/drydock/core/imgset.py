@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import msgspec
+from dataclasses import dataclass
 
 from drydock.core.reference import Reference, same_repository, try_parse
 
 
-class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
     """`DD_WATCHER_{w}_IMGSET_{name}_*` of one set; absent settings are None."""
 
-    name: str
-    image: str
+    name: str = ""
+    image: str = ""
     tag_include: str | None = None
     tag_exclude: str | None = None
     tag_transform: str | None = None

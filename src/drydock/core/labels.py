@@ -8,6 +8,7 @@ helpers below.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -77,7 +78,8 @@ MaturityMode = Literal["all", "mature"]
 DEFAULT_ICON = "mdi:docker"
 
 
-class WatcherDefaults(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class WatcherDefaults:
     """The watcher's own settings that stand behind labels and image sets."""
 
     watch_by_default: bool = True

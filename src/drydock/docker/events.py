@@ -16,7 +16,7 @@ import structlog
 from drydock.backoff import Backoff
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineUnreachable
-from drydock.docker.api import Document, Engine
+from drydock.docker.api import Document, EngineReader
 
 log = structlog.get_logger("docker.events")
 
@@ -89,7 +89,7 @@ class EventListener:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EngineReader,
         handler: Handler,
         clock: Clock,
         *,

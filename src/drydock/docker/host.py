@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from drydock.core.errors import EngineError
-from drydock.docker.api import Document, Engine
+from drydock.docker.api import Document, EngineReader
 
 log = structlog.get_logger("docker")
 
@@ -34,7 +34,7 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     runs_health_checks: bool = True
 
 
-async def identify(engine: Engine) -> EngineFacts:
+async def identify(engine: EngineReader) -> EngineFacts:
     """Ask the Engine who it is. Raises `EngineError` when it does not answer; a refused `/info` is only a warning."""
     return facts_from(await engine.version(), await _info(engine))
 
@@ -62,7 +62,7 @@ def is_podman(version: Document) -> bool:
     return any(part.get("Name") == "Podman Engine" for part in components if isinstance(part, dict))
 
 
-async def _info(engine: Engine) -> Document | None:
+async def _info(engine: EngineReader) -> Document | None:
     try:
         return await engine.info()
     except EngineError as error:

@@ -13,7 +13,7 @@ from typing import Any
 from drydock.core.errors import EngineNotFound
 from drydock.core.operation import Dependent
 from drydock.core.recreate import joins, shared_with
-from drydock.docker.api import Engine
+from drydock.docker.api import EngineReader
 
 Document = dict[str, Any]
 
@@ -27,25 +27,25 @@ class Namespaces:
     def __init__(self) -> None:
         self._known: dict[int, dict[str, frozenset[str]]] = {}
 
-    def learn(self, engine: Engine, inspected: Document) -> None:
+    def learn(self, engine: EngineReader, inspected: Document) -> None:
         """Remember what an inspected container hangs on."""
         self._keep(engine, inspected["Id"], shared_with(inspected))
 
-    def known(self, engine: Engine) -> Mapping[str, frozenset[str]]:
+    def known(self, engine: EngineReader) -> Mapping[str, frozenset[str]]:
         """By container id, what it hangs on; containers never inspected are missing."""
         return self._known.get(id(engine), {})
 
-    async def explore(self, engine: Engine) -> None:
+    async def explore(self, engine: EngineReader) -> None:
         """Inspect every container that was never seen. Raises `EngineError`."""
         await self._ask(engine, await engine.list_containers(all=True))
 
-    async def dependents(self, engine: Engine, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
+    async def dependents(self, engine: EngineReader, owner: Document, entries: Sequence[Document]) -> list[Dependent]:
         """The containers among `entries` (the Engine's list) that join a namespace of `owner`. Raises `EngineError`."""
         others = [entry for entry in entries if entry["Id"] != owner["Id"]]
         known = await self._ask(engine, others)
         return [_dependent(entry) for entry in others if joins(known[entry["Id"]], owner)]
 
-    async def _ask(self, engine: Engine, entries: Sequence[Document]) -> dict[str, frozenset[str]]:
+    async def _ask(self, engine: EngineReader, entries: Sequence[Document]) -> dict[str, frozenset[str]]:
         """What each of `entries` hangs on."""
         found: dict[str, frozenset[str]] = {}
         for identity in (entry["Id"] for entry in entries):
@@ -54,14 +54,14 @@ class Namespaces:
             self._keep(engine, identity, found[identity])
         return found
 
-    def _keep(self, engine: Engine, container: str, hangs_on: frozenset[str]) -> None:
+    def _keep(self, engine: EngineReader, container: str, hangs_on: frozenset[str]) -> None:
         known = self._known.setdefault(id(engine), {})
         known[container] = hangs_on
         if len(known) > MOST:
             known.pop(next(iter(known)))
 
 
-async def _references(engine: Engine, container: str) -> frozenset[str]:
+async def _references(engine: EngineReader, container: str) -> frozenset[str]:
     try:
         document = await engine.inspect_container(container)
     except EngineNotFound:

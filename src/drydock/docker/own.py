@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from drydock.core.errors import EngineError, EngineNotFound
-from drydock.docker.api import Engine
+from drydock.docker.api import EngineReader
 
 Mounts = Sequence[tuple[str, str]]
 """Folder of the host, and ours."""
@@ -34,7 +34,7 @@ class OwnFolders:
     def __init__(self) -> None:
         self._mounts: dict[int, Mounts] = {}
 
-    async def of(self, engine: Engine) -> Translate:
+    async def of(self, engine: EngineReader) -> Translate:
         """The translation for paths of the host of `engine`; nothing is translated outside of a container."""
         mounts = self._mounts.get(id(engine))
         if mounts is None:

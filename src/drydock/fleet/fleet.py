@@ -17,7 +17,7 @@ from drydock.clock import Clock
 from drydock.cooperative import Turns
 from drydock.core.errors import NotFound
 from drydock.core.explain import Explanation, explain
-from drydock.core.model import Container, ContainerView, UpdatePolicy, audit_key, identity_key
+from drydock.core.model import Container, ContainerView, HostKey, UpdatePolicy, audit_key, identity_key
 from drydock.core.policy.lifecycle import stamp
 from drydock.core.temporary import is_temporary
 from drydock.core.trace import Trace
@@ -115,9 +115,9 @@ class Fleet:
         """Records of one agent, watcher and name."""
         return containers(self._index.by_audit_key(key))
 
-    def by_watcher(self, watcher: str, agent: str | None = None) -> list[Container]:
-        """Records of one watcher."""
-        return containers(self._index.by_watcher(watcher, agent))
+    def by_host(self, host: HostKey) -> list[Container]:
+        """Records of one host."""
+        return containers(self._index.by_host(host))
 
     # reading views
 

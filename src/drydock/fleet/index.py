@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from drydock.core.model import Container, audit_key, identity_key
+from drydock.core.model import Container, HostKey, audit_key, identity_key
 from drydock.fleet.entry import Entry
+
+K = TypeVar("K")
 
 
 class Index:
@@ -15,6 +18,7 @@ class Index:
         self._by_id: dict[str, Entry] = {}
         self._by_identity: dict[str, dict[str, Entry]] = {}
         self._by_audit_key: dict[str, dict[str, Entry]] = {}
+        self._by_host: dict[HostKey, dict[str, Entry]] = {}
         self._in_order: list[Entry] | None = None
 
     def __len__(self) -> int:
@@ -34,6 +38,7 @@ class Index:
         self._by_id[entry.container.id] = entry
         self._by_identity.setdefault(identity_key(entry.container), {})[entry.container.id] = entry
         self._by_audit_key.setdefault(audit_key(entry.container), {})[entry.container.id] = entry
+        self._by_host.setdefault(entry.container.host, {})[entry.container.id] = entry
         if before is None or before.name_key != entry.name_key:
             self._in_order = None
         elif self._in_order is not None:
@@ -55,9 +60,9 @@ class Index:
         """Entries of one agent, watcher and name: one, or two while a container is being recreated."""
         return list(self._by_audit_key.get(key, {}).values())
 
-    def by_watcher(self, watcher: str, agent: str | None) -> list[Entry]:
-        """Entries of one watcher."""
-        return [e for e in self._by_id.values() if e.container.watcher == watcher and e.container.agent == agent]
+    def by_host(self, host: HostKey) -> list[Entry]:
+        """Entries of one host."""
+        return list(self._by_host.get(host, {}).values())
 
     def in_order(self) -> list[Entry]:
         """All entries by name (container-api.md §3); sorted again only when a name has come or gone."""
@@ -66,14 +71,12 @@ class Index:
         return self._in_order
 
     def _drop_keys(self, container: Container) -> None:
-        for table, key in (
-            (self._by_identity, identity_key(container)),
-            (self._by_audit_key, audit_key(container)),
-        ):
-            _drop(table, key, container.id)
+        _drop(self._by_identity, identity_key(container), container.id)
+        _drop(self._by_audit_key, audit_key(container), container.id)
+        _drop(self._by_host, container.host, container.id)
 
 
-def _drop(table: dict[str, dict[str, Entry]], key: str, id: str) -> None:
+def _drop(table: dict[K, dict[str, Entry]], key: K, id: str) -> None:
     found = table[key]
     found.pop(id, None)
     if not found:

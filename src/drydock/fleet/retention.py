@@ -57,10 +57,10 @@ class Retention:
         """Keep what a successor may inherit."""
         if is_temporary(container.name):
             return
-        if container.agent is None and container.update_detected_at:
+        if container.update_detected_at:
             await self._stash_clocks(container, now_ms)
         await self.stash_policy(container, now_ms)
-        if container.agent is None and container.security:
+        if container.security:
             expires_at = now_ms + self._settings.security_ttl_ms
             _bounded(self._scans, self._settings.security_max)
             self._scans[_place(container)] = (expires_at, container.image.id, container.security)
@@ -95,7 +95,7 @@ class Retention:
 
     async def inherit_clocks(self, container: Container, now_ms: int) -> Container:
         """The container with its predecessor's clocks if it has the same candidate; the entry is used up."""
-        if container.agent is not None or is_temporary(container.name):
+        if is_temporary(container.name):
             return container
         kept = self._clocks.pop(_place(container), None)
         if kept is None:
@@ -112,7 +112,7 @@ class Retention:
         return with_overrides(container, kept[1]) if kept[0] > now_ms else container
 
     def _inherit_scan(self, container: Container, now_ms: int) -> Container:
-        kept = self._scans.pop(_place(container), None) if container.agent is None else None
+        kept = self._scans.pop(_place(container), None)
         if kept is None or kept[0] <= now_ms or container.security:
             return container
         same_image = kept[1] == container.image.id
@@ -153,7 +153,7 @@ def with_overrides(container: Container, overrides: UpdatePolicy | None) -> Cont
 
 
 def _place(container: Container) -> str:
-    return f"{container.watcher}::{container.name}"
+    return f"{container.host}::{container.name}"
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from drydock.core.model import HostKey
 from drydock.docker.api import EngineReader
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
+from drydock.hosts.settings import WatcherSettings
 
 Connection = Literal["connecting", "connected", "lost", "refused"]
 
@@ -25,6 +26,11 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     connection: Connection = "connecting"
     reason: str | None = None
     since_ms: int | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the Engine answered the last time it was asked."""
+        return self.connection == "connected"
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +51,16 @@ class Host(Protocol):
     @property
     def key(self) -> HostKey: ...
     @property
+    def settings(self) -> WatcherSettings:
+        """How it is watched: schedule, window, selection of containers, image sets."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Equal for two hosts on the same daemon (watching.md §1.3)."""
+        ...
+
+    @property
     def state(self) -> HostState: ...
     @property
     def endpoint(self) -> Endpoint: ...
@@ -61,6 +77,18 @@ class Host(Protocol):
     @property
     def namespaces(self) -> Namespaces:
         """What is known of shared namespaces among its containers."""
+        ...
+
+    def note(self, failure: str | None) -> None:
+        """Record the outcome of a call: None for an answer, else why there was none. Logs only when it changes."""
+        ...
+
+    async def get_acquainted(self) -> None:
+        """Ask the Engine for its name and version, once per connection (watching.md §1.2)."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...
 
 
@@ -92,6 +120,15 @@ class Hosts:
     def all(self) -> list[Host]:
         """Every host: this process's own first, then by agent and watcher."""
         return [self._hosts[key] for key in sorted(self._hosts, key=lambda key: (key.agent or "", key.watcher))]
+
+    def same_source(self, host: Host) -> list[HostKey]:
+        """Other hosts on the same daemon."""
+        return [other.key for other in self.all() if other.source == host.source and other.key != host.key]
+
+    async def close(self) -> None:
+        """Close every host."""
+        for host in self.all():
+            await host.close()
 
 
 def _missing(key: HostKey) -> str:

@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.errors import EngineError, HostUnavailable
+from drydock.core.errors import ConfigError, EngineError, HostUnavailable
 from drydock.core.model import HostKey
-from drydock.docker.api import Engine
+from drydock.docker.api import Engine, EngineReader
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.docker.host import EngineFacts, identify
 from drydock.docker.namespaces import Namespaces
-from drydock.hosts.host import Endpoint, Host, HostState
+from drydock.hosts.host import Endpoint, Host, Hosts, HostState
 from drydock.hosts.settings import WatcherSettings
 
-log = structlog.get_logger("hosts")
+log = structlog.get_logger("watcher")
 
 
 class LocalHost:
     """Reads and changes the Engine of one watcher. `engine` is for what carries out operations, and for nobody else."""
 
-    def __init__(self, settings: WatcherSettings, engine: Engine, address: EngineAddress, clock: Clock) -> None:
+    def __init__(
+        self, settings: WatcherSettings, engine: Engine, clock: Clock, address: EngineAddress | None = None
+    ) -> None:
+        address = address or resolve(settings)
         self.key = HostKey(None, settings.name)
         self.settings = settings
-        self.address = address
         self.endpoint = endpoint(address)
-        self.engine = engine
-        self.reader = engine
-        self.facts: EngineFacts | None = None
-        self.namespaces = Namespaces()
+        self.source = address.source_key()
         self.state = HostState() if address.blocked is None else HostState(connection="refused", reason=address.blocked)
+        self.facts: EngineFacts | None = None
+        self.engine = engine
+        self.namespaces = Namespaces()
         self._clock = clock
+
+    @property
+    def reader(self) -> EngineReader:
+        """The Engine for reading."""
+        return self.engine
 
     def note(self, failure: str | None) -> None:
         """Record the outcome of a call: None for an answer, else why there was none. Logs only when it changes."""
-        connection, now = ("lost" if failure else "connected"), self._clock.now_ms()
-        if (self.state.connection, self.state.reason) == (connection, failure):
+        if self.state.connection == "refused":
+            return  # nothing was sent: there is no outcome
+        now = HostState(
+            connection="connected" if failure is None else "lost", reason=failure, since_ms=self._clock.now_ms()
+        )
+        if (now.connection, now.reason) == (self.state.connection, self.state.reason):
             return
-        self.state = HostState(connection="lost" if failure else "connected", reason=failure, since_ms=now)
+        self.state = now
         self.facts = None  # another Engine may answer at this address the next time
         if failure is None:
-            log.info("host.connected", host=str(self.key))
+            log.info("watcher.engine_connected", watcher=self.settings.name)
         else:
-            log.warning("host.lost", host=str(self.key), reason=failure)
+            log.warning("watcher.engine_unreachable", watcher=self.settings.name, reason=failure)
 
     async def get_acquainted(self) -> None:
         """Ask the Engine for its name and version, once per connection (watching.md §1.2)."""
@@ -50,19 +63,25 @@ class LocalHost:
             try:
                 self.facts = await identify(self.engine)
             except EngineError as error:
-                log.debug("host.unknown", host=str(self.key), reason=error.message)
+                log.debug("watcher.engine_unknown", watcher=self.settings.name, reason=error.message)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.engine.close()
 
 
-def local_host(settings: WatcherSettings, clock: Clock) -> LocalHost:
-    """The host of a watcher; nothing is sent yet. Raises `ConfigError` when a TLS file cannot be read."""
-    address = resolve(settings)
-    for warning in address.warnings:
-        log.warning("host.connection", host=settings.name, reason=warning)
-    return LocalHost(settings, connect(address), address, clock)
+def local_hosts(watchers: Iterable[WatcherSettings], clock: Clock) -> Hosts:
+    """The hosts of the configured watchers; nothing is sent yet. One whose TLS files cannot be read is left out."""
+    made: list[Host] = []
+    for settings in watchers:
+        address = resolve(settings)
+        for warning in address.warnings:
+            log.warning("watcher.connection", watcher=settings.name, reason=warning)
+        try:
+            made.append(LocalHost(settings, connect(address), clock, address))
+        except ConfigError as error:
+            log.warning("watcher.not_started", watcher=settings.name, reason=str(error))
+    return Hosts(made)
 
 
 def endpoint(address: EngineAddress) -> Endpoint:

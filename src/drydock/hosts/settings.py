@@ -10,6 +10,8 @@ from drydock.config.load import Family, FamilyReading, component_names
 from drydock.config.reader import Reading, read_component, read_section, read_with_prefix, unknown
 from drydock.config.schema import option, section, section_of, spellings
 from drydock.config.source import Problem, Source
+from drydock.core.imgset import ImageSet
+from drydock.core.labels import WatcherDefaults
 from drydock.docker.settings import EngineSettings
 
 WATCHER_PREFIX = "DD_WATCHER_"
@@ -22,7 +24,7 @@ IMGSET = "IMGSET_"
     "One group per Docker host. `<NAME>` is one word without underscore. Without any, one watcher `local` on the local socket.",
     family=True,
 )
-class WatcherSettings(EngineSettings):
+class WatcherSettings(EngineSettings, WatcherDefaults):
     """`DD_WATCHER_<NAME>_*`. `name` and `image_sets` come from the variable names."""
 
     name: str = ""
@@ -107,20 +109,19 @@ class WatcherSettings(EngineSettings):
     "Presets for all containers of one image; labels of a container win over them.",
     family=True,
 )
-class ImageSetSettings:
+class ImageSetSettings(ImageSet):
     """`DD_WATCHER_<NAME>_IMGSET_<SET>_*`."""
 
-    name: str = ""
-    image: str | None = option(
-        "IMAGE", kinds.text(), default=None, help="Image that the set is for (required); its tag is ignored."
+    image: str = option(
+        "IMAGE", kinds.text(), default="", help="Image that the set is for (required); its tag is ignored."
     )
-    include: str | None = option(
+    tag_include: str | None = option(
         "TAG_INCLUDE", kinds.text(), default=None, help="As label `dd.tag.include`.", also=("INCLUDE",)
     )
-    exclude: str | None = option(
+    tag_exclude: str | None = option(
         "TAG_EXCLUDE", kinds.text(), default=None, help="As label `dd.tag.exclude`.", also=("EXCLUDE",)
     )
-    transform: str | None = option(
+    tag_transform: str | None = option(
         "TAG_TRANSFORM", kinds.text(), default=None, help="As label `dd.tag.transform`.", also=("TRANSFORM",)
     )
     tag_family: str | None = option(
@@ -138,7 +139,7 @@ class ImageSetSettings:
     trigger_exclude: str | None = option(
         "TRIGGER_EXCLUDE", kinds.text(), default=None, help="As the exclude labels of both kinds."
     )
-    lookup_image: str | None = option(
+    registry_lookup_image: str | None = option(
         "REGISTRY_LOOKUP_IMAGE",
         kinds.text(),
         default=None,

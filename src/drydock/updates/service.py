@@ -347,14 +347,12 @@ class UpdateService:
     def _knows_too_little(self, operation: Operation) -> bool:
         """Whether some container of the host was never inspected: it may hang on the one of this operation."""
         hangs_on = self._worker.hangs_on(operation)
-        return any(one.id not in hangs_on for one in self._fleet.by_watcher(operation.watcher, operation.agent))
+        return any(one.id not in hangs_on for one in self._fleet.by_host(operation.host))
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""
         hangs_on = self._worker.hangs_on(operation)
-        left = {
-            one.id: one for one in self._fleet.by_watcher(operation.watcher, operation.agent) if hangs_on.get(one.id)
-        }
+        left = {one.id: one for one in self._fleet.by_host(operation.host) if hangs_on.get(one.id)}
         owners = [(operation.container_id, operation.container_name)]
         for identity, name in owners:
             owner = {"Id": identity, "Name": name}

@@ -1,5 +1,5 @@
-"""Watching: which containers run here, what is newer for each, and why (watching.md).
+"""Watching: one watcher per host = schedule, discovery, check, events (watching.md).
 
-A `Watcher` is a schedule, a discovery and a check of one Docker host. Decisions are `core`'s; talking is `docker`'s and
-`registries`'. What it learns goes into `fleet`, which tells everybody else.
+What runs on a host is asked of `hosts/`, what is new of `registries/`; what that means is decided in `core/`, and written
+into `fleet/` here, field by field. Updating containers is not here.
 """

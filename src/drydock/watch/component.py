@@ -10,6 +10,8 @@ from drydock.core.times import to_iso
 from drydock.hosts.settings import ImageSetSettings, WatcherSettings
 from drydock.watch.service import ScheduledWatcher
 
+STATUSES = {"connecting": "unknown", "connected": "connected", "lost": "unreachable", "refused": "unreachable"}
+
 
 def configuration(one: ScheduledWatcher) -> dict[str, Any]:
     """The masked configuration of the component (§1.7)."""
@@ -37,8 +39,8 @@ def configuration(one: ScheduledWatcher) -> dict[str, Any]:
         "tagpininfo": s.tag_pin_info,
         "imgset": {preset.name: _image_set(preset) for preset in s.image_sets} or None,
         "maintenancewindowqueued": one.queued,
-        "authblocked": one.watcher.blocked_reason is not None,
-        "authblockedreason": one.watcher.blocked_reason,
+        "authblocked": one.watcher.host.state.connection == "refused",
+        "authblockedreason": blocked_reason(one),
     }
     if one.timetable.window is not None:
         next_window = one.timetable.next_window(now)
@@ -53,17 +55,23 @@ def _masked_auth(s: WatcherSettings) -> dict[str, str] | None:
     return {key: str(value) for key, value in shown.items()} or None
 
 
+def blocked_reason(one: ScheduledWatcher) -> str | None:
+    """Why nothing may be sent to this watcher's Engine (§1.4)."""
+    state = one.watcher.host.state
+    return state.reason if state.connection == "refused" else None
+
+
 def metadata(one: ScheduledWatcher) -> dict[str, Any]:
     """When it ran last, when it will run, and whether its Engine answers."""
-    next_run, last_run, connection = one.next_run_ms(), one.watcher.last_run_ms, one.watcher.connection
-    state = "unknown" if not connection.asked else "unreachable" if connection.failure else "connected"
+    next_run, last_run, host = one.next_run_ms(), one.watcher.last_run_ms, one.watcher.host
+    status = STATUSES[host.state.connection]
     shown = {
         "lastRunAt": to_iso(last_run) if last_run else None,
         "nextRunAt": to_iso(next_run) if next_run else None,
-        "status": state,
-        "error": connection.failure,
-        "engineVersion": one.watcher.facts.version if one.watcher.facts else None,
-        "statusSince": to_iso(connection.since_ms) if connection.since_ms else None,
+        "status": status,
+        "error": host.state.reason,
+        "engineVersion": host.facts.version if host.facts else None,
+        "statusSince": to_iso(host.state.since_ms) if host.state.since_ms else None,
     }
     return {key: value for key, value in shown.items() if value is not None}
 

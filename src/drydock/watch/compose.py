@@ -17,7 +17,7 @@ import structlog
 
 from drydock.core.compose_labels import CONFIG_FILES, SERVICE, WORKING_DIR
 from drydock.core.labels import DEPENDS_ON, csv
-from drydock.docker.api import Engine
+from drydock.docker.api import EngineReader
 from drydock.docker.own import OwnFolders
 
 log = structlog.get_logger("watcher")
@@ -36,13 +36,13 @@ class ComposeFiles:
     _kept: dict[str, tuple[int, Services]] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
-    async def depends_on(self, engine: Engine, labels: Mapping[str, str]) -> tuple[str, ...] | None:
+    async def depends_on(self, reader: EngineReader, labels: Mapping[str, str]) -> tuple[str, ...] | None:
         """Services that this one depends on; None when no file says so, or a label replaces the detection."""
         service = labels.get(SERVICE, "").strip()
         files = _paths(labels)
         if not service or not files or DEPENDS_ON in labels:
             return None
-        translate = await self.folders.of(engine)
+        translate = await self.folders.of(reader)
         return await asyncio.to_thread(self._read_all, service, [translate(path) for path in files])
 
     def _read_all(self, service: str, paths: Sequence[str]) -> tuple[str, ...] | None:

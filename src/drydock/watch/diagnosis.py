@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from drydock.core.errors import EngineError
 from drydock.core.times import to_iso
 from drydock.watch.service import ScheduledWatcher
+from drydock.watch.watcher import Watcher
 
 ANSWER_S = 5.0
 """How long an Engine has for its answer; a dump is wanted most when something hangs."""
@@ -18,22 +19,19 @@ Watchers = Sequence[ScheduledWatcher]
 
 def subscriptions(watchers: Watchers) -> list[dict[str, Any]]:
     """The event stream of each watcher: wanted, open, or about to be opened again."""
-    return [_subscription(one) for one in watchers]
-
-
-def _subscription(one: ScheduledWatcher) -> dict[str, Any]:
-    listener = one.listener
-    delay = listener.delay_s if listener else None
-    return {
-        "watcherId": one.watcher.id,
-        "watcherName": one.watcher.name,
-        "watchEventsEnabled": one.settings.watch_events,
-        "listenerActive": listener is not None,
-        "streamActive": listener is not None and listener.listening.is_set(),
-        "reconnectScheduled": delay is not None,
-        "reconnectAttempt": listener.failures if listener else 0,
-        "reconnectDelayMs": round((delay or 0) * 1000),
-    }
+    return [
+        {
+            "watcherId": one.watcher.id,
+            "watcherName": one.watcher.name,
+            "watchEventsEnabled": one.settings.watch_events,
+            "listenerActive": (listener := one.listener) is not None,
+            "streamActive": listener is not None and listener.listening.is_set(),
+            "reconnectScheduled": listener is not None and listener.delay_s is not None,
+            "reconnectAttempt": listener.failures if listener else 0,
+            "reconnectDelayMs": round(((listener.delay_s if listener else 0) or 0) * 1000),
+        }
+        for one in watchers
+    ]
 
 
 def recent_events(watchers: Watchers, since_ms: int) -> list[dict[str, Any]]:
@@ -76,16 +74,16 @@ def alias_decisions(watchers: Watchers, since_ms: int) -> list[dict[str, Any]]:
 
 async def engines(watchers: Watchers) -> list[dict[str, Any]]:
     """What each Engine says of itself, or why it says nothing; all are asked at the same time."""
-    return list(await asyncio.gather(*map(_engine, watchers)))
+    return list(await asyncio.gather(*(_engine(one.watcher) for one in watchers)))
 
 
-async def _engine(one: ScheduledWatcher) -> dict[str, Any]:
-    watcher = one.watcher
+async def _engine(watcher: Watcher) -> dict[str, Any]:
     found: dict[str, Any] = {"watcherId": watcher.id, "watcherName": watcher.name}
-    if watcher.blocked_reason is not None:
-        return {**found, "authInitializationError": watcher.blocked_reason}
-    answers = await asyncio.gather(_asked("version", watcher.engine.version), _asked("info", watcher.engine.info))
-    return {**found, **_merged(answers)}
+    if watcher.host.state.connection == "refused":
+        return {**found, "authInitializationError": watcher.host.state.reason}
+    reader = watcher.host.reader
+    version, info = await asyncio.gather(_asked("version", reader.version), _asked("info", reader.info))
+    return found | version | info
 
 
 async def _asked(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -96,7 +94,3 @@ async def _asked(name: str, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dic
         return {f"{name}Error": error.message}
     except TimeoutError:
         return {f"{name}Error": f"no answer within {ANSWER_S:g} s"}
-
-
-def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for part in parts for key, value in part.items()}

@@ -13,11 +13,13 @@ import structlog
 
 from drydock.clock import Clock
 from drydock.core import labels as label_names
-from drydock.core.errors import EngineError
+from drydock.core.compose_labels import SWARM_SERVICE
+from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.model import Container
 from drydock.core.temporary import canonical_name, is_temporary, is_temporary_name_of
-from drydock.docker.api import Document, Engine
-from drydock.docker.namespaces import Namespaces
+from drydock.docker.api import Document, EngineReader
+from drydock.hosts.host import Host
+from drydock.registries.service import RegistryService
 from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import (
     AliasFilter,
@@ -26,12 +28,20 @@ from drydock.watch.names import (
 )
 from drydock.watch.notices import Notices
 from drydock.watch.record import Context, Facts, refresh, register, settings_for
-from drydock.watch.settling import Settling
-from drydock.watch.swarm import ServiceLabels
 
 log = structlog.get_logger("watcher")
 
 PARALLEL = 10
+"""Inspections at a time: enough to hide a remote host's delay, few enough to leave its Engine responsive."""
+
+
+def context_of(host: Host, registries: RegistryService) -> Context:
+    """What a host's settings add to the facts of its containers."""
+
+    def route(registry: str, repository: str, lookup: str | None) -> str:
+        return registries.route(registry, repository, lookup=lookup).instance_id
+
+    return Context(host.key, host.settings.image_sets, host.settings, route)
 
 
 class Known(Protocol):
@@ -68,66 +78,45 @@ class Enumeration:
 class Discovery:
     """Enumerates one host. Keeps what must be remembered between scans: settling and alias decisions."""
 
-    def __init__(
-        self,
-        context: Context,
-        clock: Clock,
-        *,
-        watch_all: bool,
-        settle_ms: int,
-        notices: Notices | None = None,
-        compose: ComposeFiles | None = None,
-        namespaces: Namespaces | None = None,
-    ) -> None:
+    def __init__(self, host: Host, context: Context, clock: Clock, notices: Notices | None = None) -> None:
+        self.host = host
         self.context = context
         self.aliases = AliasFilter()
         self.notices = notices or Notices()
-        self.compose = compose or ComposeFiles()
-        self.namespaces = namespaces or Namespaces()
-        self.settling = Settling(settle_ms)
-        self._clock = clock
-        self._watch_all = watch_all
+        self.compose = ComposeFiles()
+        self.settling = Settling(host.settings.discovery_settle_ms)
+        self.clock = clock
 
-    async def enumerate(self, engine: Engine, known: Known, *, settled: bool, light: bool = False) -> Enumeration:
+    async def enumerate(self, known: Known, *, settled: bool, light: bool = False) -> Enumeration:
         """List, select and inspect. `settled` registers new containers at once (first scan of an empty store).
 
         `light` inspects only containers that are new or run another image; the others are refreshed from the list.
         Raises EngineError when the list itself fails: nothing may be pruned then.
         """
-        entries = await engine.list_containers(all=self._watch_all)
-        scan = _Scan(self, engine, known, light=light)
+        entries = await self.host.reader.list_containers(all=self.host.settings.watch_all)
+        scan = _Scan(self, known, light=light)
         await scan.select(entries, settled=settled)
         await scan.inspect()
         return scan.outcome
 
     async def look_at(
-        self,
-        engine: Engine,
-        inspected: Document,
-        stored: Container,
-        *,
-        with_image: bool = False,
-        image: Document | None = None,
+        self, inspected: Document, stored: Container, *, with_image: bool = False, image: Document | None = None
     ) -> Container:
         """One known container from its inspect document: everything but the registry's side.
 
         `with_image` looks at the image too, though it is the one known already; `image` is its document, if at hand.
         """
-        self.namespaces.learn(engine, inspected)
+        self.host.namespaces.learn(self.host.reader, inspected)
         entry = entry_of(inspected)
-        labels = await ServiceLabels(engine).effective(entry["Labels"])
+        labels = await ServiceLabels(self.host.reader).effective(entry["Labels"])
         if image is None and (with_image or entry["ImageID"] != stored.image.id):
-            image = await engine.inspect_image(entry["ImageID"])
+            image = await self.host.reader.inspect_image(entry["ImageID"])
         return refresh(stored, Facts(entry, labels, inspected, image), self.context)
 
-    async def is_watched(self, engine: Engine, entry: Document) -> bool:
+    async def is_watched(self, entry: Document) -> bool:
         """Whether labels and the watcher's default select this list entry (§5.3)."""
-        labels = await ServiceLabels(engine).effective(entry.get("Labels"))
+        labels = await ServiceLabels(self.host.reader).effective(entry.get("Labels"))
         return label_names.is_watched(labels, self.context.defaults)
-
-    @property
-    def now_ms(self) -> int:
-        return self._clock.now_ms()
 
 
 def entry_of(inspected: Document) -> Document:
@@ -146,13 +135,13 @@ def entry_of(inspected: Document) -> Document:
 class _Scan:
     """The state of one enumeration."""
 
-    def __init__(self, discovery: Discovery, engine: Engine, known: Known, *, light: bool) -> None:
+    def __init__(self, discovery: Discovery, known: Known, *, light: bool) -> None:
         self._light = light
         self.outcome = Enumeration()
         self._discovery = discovery
-        self._engine = engine
+        self._reader = discovery.host.reader
         self._known = known
-        self._services = ServiceLabels(engine)
+        self._services = ServiceLabels(self._reader)
         self._images: dict[str, asyncio.Task[Document]] = {}
         self._slots = asyncio.Semaphore(PARALLEL)
         self._selected: list[tuple[Document, dict[str, str]]] = []
@@ -196,12 +185,12 @@ class _Scan:
             return listed[name] > (name in own)
 
         known = partial(self._known.has_name, besides=entry["Id"])
-        return self._discovery.aliases.keep(entry, elsewhere, known, self._discovery.now_ms)
+        return self._discovery.aliases.keep(entry, elsewhere, known, self._discovery.clock.now_ms())
 
     def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
         named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}
         unknown = {id: n for id, n in named.items() if not self._known.has_name(n, besides=id)}  # else it was recreated
-        return self._discovery.settling.pending(unknown, self._discovery.now_ms)
+        return self._discovery.settling.pending(unknown, self._discovery.clock.now_ms())
 
     async def _guarded(self, entry: Document, labels: dict[str, str]) -> Container | None:
         """The record; a document that breaks our reading costs its own container only, never the scan."""
@@ -219,7 +208,7 @@ class _Scan:
         if self._light and stored is not None and entry.get("ImageID") == stored.image.id:
             return self._glanced(stored, entry, labels)
         inspected, image = await asyncio.gather(self._inspected(entry["Id"]), self._image(entry))
-        compose = await self._discovery.compose.depends_on(self._engine, labels)
+        compose = await self._discovery.compose.depends_on(self._reader, labels)
         facts = Facts(entry, labels, inspected, image if isinstance(image, dict) else None, compose)
         if stored is not None:
             return self._refreshed(stored, facts)
@@ -258,11 +247,11 @@ class _Scan:
     async def _inspected(self, container_id: str) -> Document | None:
         async with self._slots:
             try:
-                inspected = await self._engine.inspect_container(container_id)
+                inspected = await self._reader.inspect_container(container_id)
             except EngineError as error:
                 log.debug("watcher.container_unreadable", container=container_id, reason=error.message)
                 return None
-        self._discovery.namespaces.learn(self._engine, inspected)
+        self._discovery.host.namespaces.learn(self._reader, inspected)
         return inspected
 
     async def _image(self, entry: Document) -> Document | EngineError:
@@ -278,4 +267,63 @@ class _Scan:
 
     async def _inspect_image(self, ref: str) -> Document:
         async with self._slots:
-            return await self._engine.inspect_image(ref)
+            return await self._reader.inspect_image(ref)
+
+
+class Settling:
+    """New containers wait until they have been visible for a while, so that passing ones are not reported (§5.5).
+
+    Remembers when each unknown container was first seen. Times are epoch ms; `settle_ms` 0 holds nothing back.
+    """
+
+    def __init__(self, settle_ms: int) -> None:
+        self._settle_ms = settle_ms
+        self._first_seen: dict[str, int] = {}
+
+    def pending(self, unknown: Mapping[str, str], now_ms: int) -> set[str]:
+        """Ids among `unknown` (id → name) that must still wait; forgets those that vanished."""
+        if self._settle_ms == 0:
+            return set()
+        for container_id in set(self._first_seen) - set(unknown):
+            del self._first_seen[container_id]
+        for container_id in unknown:
+            self._first_seen.setdefault(container_id, now_ms)
+        held = {i for i in unknown if now_ms - self._first_seen[i] < self._settle_ms}
+        for container_id in set(unknown) - held:
+            del self._first_seen[container_id]
+        return held
+
+    def next_due(self) -> int | None:
+        """When the first held container will have settled; None when nothing waits."""
+        return min(self._first_seen.values()) + self._settle_ms if self._first_seen else None
+
+
+class ServiceLabels:
+    """Labels of a Swarm service count for its containers (§5.2); each is inspected once, so make a new one for every scan."""
+
+    def __init__(self, reader: EngineReader) -> None:
+        self._reader = reader
+        self._known: dict[str, dict[str, str]] = {}
+
+    async def effective(self, labels: Mapping[str, str] | None) -> dict[str, str]:
+        """Container labels over the task template's over the service's own."""
+        own = dict(labels or {})
+        service_id = own.get(SWARM_SERVICE)
+        if not service_id:
+            return own
+        if service_id not in self._known:
+            self._known[service_id] = await self._inspect(service_id)
+        return {**self._known[service_id], **own}
+
+    async def _inspect(self, service_id: str) -> dict[str, str]:
+        try:
+            service = await self._reader.inspect_service(service_id)
+        except EngineNotFound as error:
+            log.debug("watcher.service_unknown", service=service_id, reason=error.message)
+            return {}
+        except EngineError as error:
+            log.warning("watcher.service_unreadable", service=service_id, reason=error.message)
+            return {}
+        spec = service.get("Spec") or {}
+        template = ((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("Labels") or {}
+        return {**(spec.get("Labels") or {}), **template}

@@ -8,12 +8,10 @@ from typing import Any
 
 import structlog
 
-from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.model import Container
 from drydock.core.temporary import is_temporary_name_of
-from drydock.docker.api import Document, Engine
-from drydock.fleet.fleet import Fleet
+from drydock.docker.api import Document
 from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
@@ -40,22 +38,11 @@ class SeenEvent:
 class EventHandler:
     """Handles the events of one Engine, one by one, in order. `seen` holds the last thousand."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        discovery: Discovery,
-        fleet: Fleet,
-        ledger: FleetLedger,
-        rescan: Debounce,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, discovery: Discovery, ledger: FleetLedger, rescan: Debounce) -> None:
         self.seen: deque[SeenEvent] = deque(maxlen=HISTORY)
-        self._engine = engine
         self._discovery = discovery
-        self._fleet = fleet
         self._ledger = ledger
         self._rescan = rescan
-        self._clock = clock
 
     async def handle(self, event: Document) -> None:
         """Refresh the container the event names; a new, vanished or nameless one asks for an enumeration."""
@@ -63,7 +50,7 @@ class EventHandler:
         if action.startswith(NOISE):
             return
         self._remember(event, action)
-        stored = self._fleet.get(container_id) if container_id else None
+        stored = self._ledger.fleet.get(container_id) if container_id else None
         if stored is None or action in LOOK_AGAIN:
             self._rescan.signal()
             return
@@ -71,12 +58,12 @@ class EventHandler:
 
     async def _refresh(self, stored: Container) -> None:
         try:
-            inspected = await self._engine.inspect_container(stored.id)
+            inspected = await self._discovery.host.reader.inspect_container(stored.id)
             name = str(inspected.get("Name") or "").removeprefix("/")
             if is_own_alias(stored.id, name):
                 self._rescan.signal()
                 return
-            record = await self._discovery.look_at(self._engine, inspected, stored)
+            record = await self._discovery.look_at(inspected, stored)
         except EngineNotFound:
             self._rescan.signal()
             return
@@ -100,7 +87,7 @@ class EventHandler:
         actor: dict[str, Any] = event.get("Actor") or {}
         self.seen.append(
             SeenEvent(
-                timestamp_ms=_time_ms(event) or self._clock.now_ms(),
+                timestamp_ms=_time_ms(event) or self._ledger.clock.now_ms(),
                 action=action,
                 type=str(event.get("Type") or ""),
                 id=str(event.get("id") or ""),

@@ -1,4 +1,8 @@
-"""Writes what a watcher learned into the fleet, field by field (`merge`), and tells when a maturity gate opened."""
+"""Writes what a watcher learned into the fleet, field by field, and tells when a maturity gate opened.
+
+While a watcher looks at a container, a person may change its policy, or a scan may end. So a watcher never writes its
+whole copy: it puts the fields it owns (`OBSERVED`, `CHECKED`) into whatever is stored at that moment.
+"""
 
 from __future__ import annotations
 
@@ -17,54 +21,87 @@ from drydock.core.update import has_raw_update
 from drydock.events import Bus, ContainerChecked, MaturityCleared
 from drydock.fleet.fleet import Fleet
 from drydock.watch.checker import CRASHED
-from drydock.watch.merge import checked, observed
+
+OBSERVED = (
+    "name",
+    "display_name",
+    "display_icon",
+    "status",
+    "health",
+    "labels",
+    "include_tags",
+    "exclude_tags",
+    "transform_tags",
+    "tag_family",
+    "tag_pin_info",
+    "link_template",
+    "port_label",
+    "action_trigger_include",
+    "action_trigger_exclude",
+    "action_trigger_auto",
+    "notification_trigger_include",
+    "notification_trigger_exclude",
+    "trigger_include",
+    "trigger_exclude",
+    "update_policy_declarative",
+    "details",
+    "source_repo",
+    "depends_on",
+    "depends_on_source",
+    "depends_on_action",
+    "image",
+)
+"""What the Engine and the labels say."""
+
+CHECKED = ("result", "error", "current_release_notes")
+"""What a check of the registry says, beside the digests of the image."""
 
 
 class FleetLedger:
     """The fleet as a watcher writes to it."""
 
     def __init__(self, fleet: Fleet, bus: Bus, clock: Clock) -> None:
-        self._fleet = fleet
-        self._bus = bus
-        self._clock = clock
+        self.fleet = fleet
+        self.bus = bus
+        self.clock = clock
 
     async def seen(self, records: Sequence[Container]) -> list[Container]:
         """Store what the Engine said; records that did not change cost nothing. Gives them as stored."""
         changed = {record.id: record for record in records if not self._is_known(record)}
         if changed:
-            await self._fleet.merge_many([(record, observed, None) for record in changed.values()])
-        return [stored for record in records if (stored := self._fleet.get(record.id)) is not None]
+            await self.fleet.merge_many([(record, observed, None) for record in changed.values()])
+        return [stored for record in records if (stored := self.fleet.get(record.id)) is not None]
 
     async def checked(self, outcomes: Sequence[tuple[Container, Trace]], started_ms: int) -> list[ContainerChecked]:
         """Store outcomes of checks and open maturity gates; gives the reports, without containers that left meanwhile."""
-        known = [(after, trace) for after, trace in outcomes if self._fleet.get(after.id) is not None]
-        before = {after.id: (self._fleet.need(after.id), self._fleet.trace(after.id)) for after, _ in known}
+        known = [(after, trace) for after, trace in outcomes if self.fleet.get(after.id) is not None]
+        before = {after.id: (self.fleet.need(after.id), self.fleet.trace(after.id)) for after, _ in known}
         changes = [(after, checked, trace) for after, trace in known]
-        await self._fleet.merge_many(changes, check_started_ms=started_ms, insert=False)
+        await self.fleet.merge_many(changes, check_started_ms=started_ms, insert=False)
         turns = Turns()
         for after, _ in known:
             await self.open_gate(after.id)
             await turns.offer()
-        return [self._report(stored, *before[id]) for id in before if (stored := self._fleet.get(id)) is not None]
+        return [self._report(stored, *before[id]) for id in before if (stored := self.fleet.get(id)) is not None]
 
     def _report(self, after: Container, before: Container, known_trace: Trace | None) -> ContainerChecked:
         """Changed: checked for the first time, or another available candidate than the one stored (§13)."""
         crashed = after.error is not None and after.error.code == CRASHED
-        differs = _candidate(before) != _candidate(after) and self._fleet.view_of(after).update_available
+        differs = _candidate(before) != _candidate(after) and self.fleet.view_of(after).update_available
         return ContainerChecked(container=after, changed=not crashed and (known_trace is None or differs))
 
     async def open_gate(self, id: str) -> None:
         """Tell, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
-        container, now_ms = self._fleet.get(id), self._clock.now_ms()
+        container, now_ms = self.fleet.get(id), self.clock.now_ms()
         if container is None or container.maturity_gate_pending_since is None or not has_raw_update(container):
             return
-        if not self._fleet.view_of(container).update_available:
+        if not self.fleet.view_of(container).update_available:
             return
         since = container.maturity_gate_pending_since
         policy = effective(container).policy
         started = maturity.clock(container, now_ms)
-        await self._fleet.change(id, _cleared)
-        self._bus.publish(
+        await self.fleet.change(id, _cleared)
+        self.bus.publish(
             MaturityCleared(
                 container=container,
                 cleared_at=to_iso(now_ms),
@@ -76,12 +113,12 @@ class FleetLedger:
 
     async def sweep(self) -> None:
         """Look at every container whose gate was closed; no registry is asked."""
-        for container in self._fleet.all():
+        for container in self.fleet.all():
             if container.maturity_gate_pending_since is not None:
                 await self.open_gate(container.id)
 
     def _is_known(self, record: Container) -> bool:
-        stored = self._fleet.get(record.id)
+        stored = self.fleet.get(record.id)
         return stored is not None and (stored is record or observed(stored, record) == stored)
 
 
@@ -92,3 +129,16 @@ def _candidate(container: Container) -> tuple[str | None, ...]:
 
 def _cleared(container: Container) -> Container:
     return msgspec.structs.replace(container, maturity_gate_pending_since=None)
+
+
+def observed(current: Container, seen: Container) -> Container:
+    """`current` with everything that `seen` learned from the Engine."""
+    return msgspec.structs.replace(current, **{name: getattr(seen, name) for name in OBSERVED})
+
+
+def checked(current: Container, report: Container) -> Container:
+    """`current` with what a check learned; dropped when another image runs by now."""
+    if current.image.id != report.image.id:
+        return current
+    digest = msgspec.structs.replace(current.image, digest=report.image.digest)
+    return msgspec.structs.replace(current, image=digest, **{name: getattr(report, name) for name in CHECKED})

@@ -9,7 +9,7 @@ import structlog
 
 from drydock.core.labels import LabelSettings, category_gap
 from drydock.core.model import Container
-from drydock.watch.dependencies import oddities
+from drydock.watch.record import oddities
 
 log = structlog.get_logger("watcher")
 

@@ -10,7 +10,7 @@ import structlog
 
 from drydock.core.errors import EngineError, EngineNotFound, NotFound
 from drydock.core.model import Container
-from drydock.docker.api import Engine
+from drydock.docker.api import EngineReader
 from drydock.fleet.fleet import Fleet
 from drydock.watch.discovery import Discovery, Enumeration
 from drydock.watch.names import strip_alias
@@ -18,9 +18,7 @@ from drydock.watch.names import strip_alias
 log = structlog.get_logger("watcher")
 
 
-async def prune(
-    engine: Engine, discovery: Discovery, fleet: Fleet, found: Enumeration, stored: Sequence[Container]
-) -> None:
+async def prune(discovery: Discovery, fleet: Fleet, found: Enumeration, stored: Sequence[Container]) -> None:
     """Remove the vanished, replaced, unwatched and aliased; keep – with their new state – those that still exist."""
     doubtful: list[Container] = []
     names = {record.name for record in found.present}
@@ -34,7 +32,7 @@ async def prune(
         else:
             doubtful.append(container)
     if doubtful:
-        await _settle_doubts(engine, discovery, fleet, doubtful)
+        await _settle_doubts(discovery, fleet, doubtful)
 
 
 async def prune_same_source(fleet: Fleet, found: Enumeration, others: Sequence[Container]) -> None:
@@ -45,20 +43,20 @@ async def prune_same_source(fleet: Fleet, found: Enumeration, others: Sequence[C
             await fleet.remove(container.id, replacement_expected=True)
 
 
-async def _settle_doubts(engine: Engine, discovery: Discovery, fleet: Fleet, doubtful: Sequence[Container]) -> None:
+async def _settle_doubts(discovery: Discovery, fleet: Fleet, doubtful: Sequence[Container]) -> None:
     """One list of every state tells most of them; only those that it lacks are asked for by id."""
     try:
-        listed = {str(entry.get("Id")): entry for entry in await engine.list_containers(all=True)}
+        listed = {str(entry.get("Id")): entry for entry in await discovery.host.reader.list_containers(all=True)}
     except EngineError as error:
         log.debug("watcher.not_pruned", reason=error.message)
         return
     for container in doubtful:
         entry = listed.get(container.id)
-        if entry is not None and not await discovery.is_watched(engine, entry):
+        if entry is not None and not await discovery.is_watched(entry):
             await fleet.remove(container.id)
         elif entry is not None:
             await _note_state(fleet, container, entry.get("State"))
-        elif not await _still_exists(engine, container):
+        elif not await _still_exists(discovery.host.reader, container):
             await fleet.remove(container.id, replacement_expected=True)
 
 
@@ -71,10 +69,10 @@ async def _note_state(fleet: Fleet, container: Container, status: Any) -> None:
         log.debug("watcher.container_gone", container=container.name)
 
 
-async def _still_exists(engine: Engine, container: Container) -> bool:
+async def _still_exists(reader: EngineReader, container: Container) -> bool:
     """Only a clear 404 counts as gone: any other failure keeps the record."""
     try:
-        inspected: Mapping[str, Any] = await engine.inspect_container(container.id)
+        inspected: Mapping[str, Any] = await reader.inspect_container(container.id)
     except EngineNotFound:
         return False
     except EngineError as error:

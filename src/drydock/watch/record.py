@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from drydock.core import labels as label_names
 from drydock.core.imgset import ImageSet, best_match
 from drydock.core.labels import LabelSettings, WatcherDefaults, shown
-from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag, Result
+from drydock.core.model import Container, HostKey, Image, ImageDigest, ImageRegistry, ImageTag, Result
 from drydock.core.reference import UNKNOWN_TAG, Reference, own_digests, try_parse
 from drydock.core.tags import shape, version
 from drydock.core.tags.transform import transformed
-from drydock.watch.dependencies import dependencies
 from drydock.watch.details import details, health
 from drydock.watch.image import RunningImage, created, running_image, walk
 from drydock.watch.names import display_name
@@ -27,6 +26,8 @@ from drydock.watch.names import display_name
 Document = Mapping[str, Any]
 Router = Callable[[str, str, str | None], str]
 """host, repository, lookup override → id of the registry component that serves it (`unknown` when none does)."""
+
+DEPENDENCY_ACTIONS: dict[str, Literal["update", "restart"]] = {"update": "update", "restart": "restart"}
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Context:
-    """What a watcher adds: its name, its presets, and who serves which registry."""
+    """What a watcher adds: its host, its presets, and who serves which registry."""
 
-    watcher: str
+    host: HostKey
     image_sets: tuple[ImageSet, ...]
     defaults: WatcherDefaults
     route: Router
-    agent: str | None = None
 
 
 def settings_of(labels: Mapping[str, str], image: Reference | None, context: Context) -> LabelSettings:
@@ -93,8 +93,8 @@ def register(facts: Facts, context: Context) -> Container | None:
         display_name=facts.name,
         display_icon=settings.display_icon,
         status=facts.status,
-        watcher=context.watcher,
-        agent=context.agent,
+        watcher=context.host.watcher,
+        agent=context.host.agent,
         image=image,
         labels={},
         result=Result(tag=image.tag.value),
@@ -298,3 +298,25 @@ def normalised_repo(text: str) -> str | None:
     if len(parts) < 3 or "." not in parts[0]:
         return None
     return "/".join([parts[0].lower(), parts[1], parts[2].removesuffix(".git")])
+
+
+def dependencies(labels: Mapping[str, str], own_name: str, compose: Sequence[str] | None) -> dict[str, Any]:
+    """The three `dependsOn…` fields. A label that is there but empty means "none" and replaces any detection."""
+    action = DEPENDENCY_ACTIONS.get(labels.get(label_names.DEPENDS_ON_ACTION, "").strip(), "update")
+    if label_names.DEPENDS_ON in labels:
+        listed = [name for name in label_names.csv(labels[label_names.DEPENDS_ON]) if name != own_name]
+        return {"depends_on": listed, "depends_on_source": "label", "depends_on_action": action}
+    if compose:
+        return {"depends_on": list(compose), "depends_on_source": "compose", "depends_on_action": action}
+    return {"depends_on": None, "depends_on_source": None, "depends_on_action": None}
+
+
+def oddities(labels: Mapping[str, str], own_name: str) -> list[str]:
+    """Warnings about the dependency labels."""
+    found = []
+    if own_name in label_names.csv(labels.get(label_names.DEPENDS_ON)):
+        found.append(f"{label_names.DEPENDS_ON} names the container itself; ignored")
+    action = labels.get(label_names.DEPENDS_ON_ACTION, "").strip()
+    if action and action not in DEPENDENCY_ACTIONS:
+        found.append(f"{label_names.DEPENDS_ON_ACTION}={action!r} is neither update nor restart; update is used")
+    return found

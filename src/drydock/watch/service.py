@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import structlog
 
-from drydock.clock import Clock
+from drydock.core.cron import parse_cron
 from drydock.core.errors import DrydockError, EngineError, NotFound
-from drydock.core.model import Container, audit_key
+from drydock.core.model import Container, HostKey, audit_key
+from drydock.core.times import to_iso
+from drydock.docker.api import Document
 from drydock.docker.events import EventListener
-from drydock.events import Bus, UpdateApplied
+from drydock.events import ScanPutOff, UpdateApplied
 from drydock.fleet.fleet import Fleet
-from drydock.hosts.settings import WatcherSettings
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import CRASHED
-from drydock.watch.debounce import Debounce
 from drydock.watch.events import EventHandler
+from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import Timetable
 from drydock.watch.watcher import Cause, Reports, Watcher
 
@@ -29,6 +31,7 @@ log = structlog.get_logger("watcher")
 START_DELAY_S = 1.0
 WINDOW_POLL_S = 60.0
 RETRY_S = 60.0
+LONGEST_NAP_S = 300.0
 NARROW = "its minute field is no *, so it opens for single minutes only"
 
 
@@ -42,34 +45,21 @@ class Memory(Protocol):
 class ScheduledWatcher:
     """A watcher with its timetable, its events and its background tasks."""
 
-    def __init__(
-        self,
-        settings: WatcherSettings,
-        watcher: Watcher,
-        timetable: Timetable,
-        clock: Clock,
-        memory: Memory,
-        random: Random,
-    ) -> None:
-        self.settings = settings
+    def __init__(self, watcher: Watcher, timetable: Timetable, memory: Memory, random: Random) -> None:
+        self.settings = settings = watcher.host.settings
         self.watcher = watcher
         self.timetable = timetable
         self.queued = False
-        self.skipped_by_window = 0
-        """The counter `dd_watcher_maintenance_skip_total`."""
-        self.on_skip: Callable[[], None] = lambda: None
-        """Called for every scan that the window puts off, after `skipped_by_window` has grown."""
         self.listener: EventListener | None = None
         """What follows the Engine's events, once started; None with `WATCHEVENTS=false`."""
         self._owed = False
-        self._clock = clock
+        self._clock = watcher.ledger.clock
         self._memory = memory
         self._random = random
-        self.rescan = Debounce(clock)
-        watcher.on_pending = self._settles_at
+        self.rescan = watcher.rescan
         if timetable.window is not None and timetable.window.opens_for_single_minutes:
             log.warning("watcher.narrow_window", watcher=watcher.name, window=settings.maintenance_window, hint=NARROW)
-        self.events = EventHandler(watcher.engine, watcher.discovery, watcher.fleet, watcher.ledger, self.rescan, clock)
+        self.events = EventHandler(watcher.discovery, watcher.ledger, self.rescan)
 
     def start(self, supervisor: Supervisor) -> None:
         """Begin to scan by schedule and to follow events."""
@@ -78,11 +68,11 @@ class ScheduledWatcher:
         supervisor.start(f"{name}:rescan", self.run_rescans)
         if self.settings.watch_events:
             self.listener = EventListener(
-                self.watcher.engine,
+                self.watcher.host.reader,
                 self.events.handle,
                 self._clock,
                 on_reconnect=self.rescan.signal,
-                on_state=self.watcher.note_connection,
+                on_state=self.watcher.host.note,
                 name=self.watcher.name,
             )
             supervisor.start(f"{name}:events", self.listener.run)
@@ -90,7 +80,7 @@ class ScheduledWatcher:
     async def scan(self, cause: Cause) -> Reports:
         """A full scan. One that reached the Engine is remembered, so that a restart does not repeat it."""
         reports = await self.watcher.scan(cause)
-        self._owed = not self.watcher.reachable
+        self._owed = not self.watcher.host.state.connected
         if self._owed:
             self.rescan.wake_in(RETRY_S)
         else:
@@ -150,8 +140,7 @@ class ScheduledWatcher:
     def _skip(self) -> None:
         """Outside the window: the scan waits until it opens."""
         self.queued = True
-        self.skipped_by_window += 1
-        self.on_skip()
+        self.watcher.ledger.bus.publish(ScanPutOff(host=self.watcher.host.key))
         log.info("watcher.queued", watcher=self.watcher.name, window=self.settings.maintenance_window)
 
     async def run_rescans(self) -> None:
@@ -169,16 +158,12 @@ class ScheduledWatcher:
     async def _look(self, *, check: bool, light: bool) -> None:
         """An enumeration; an Engine that does not answer is asked again in a minute."""
         await self.watcher.look_again(check=check, light=light)
-        if not self.watcher.reachable:
+        if not self.watcher.host.state.connected:
             self.rescan.wake_in(RETRY_S)
-
-    def _settles_at(self, due_ms: int) -> None:
-        """A new container will have settled then: look again."""
-        self.rescan.wake_in(max(0.0, (due_ms - self._clock.now_ms()) / 1000))
 
     @property
     def _key(self) -> str:
-        return f"watcher.{self.watcher.name}.lastRunAt"
+        return f"watcher.{self.watcher.host.key}.lastRunAt"
 
     def now_ms(self) -> int:
         """The present moment of this watcher's clock."""
@@ -192,26 +177,66 @@ class ScheduledWatcher:
 class WatchService:
     """What the API and other rooms ask of all watchers."""
 
-    def __init__(self, watchers: Sequence[ScheduledWatcher], fleet: Fleet) -> None:
-        self._watchers = {watcher.watcher.name: watcher for watcher in watchers}
+    def __init__(self, watchers: Iterable[ScheduledWatcher], fleet: Fleet) -> None:
+        self._watchers = {one.watcher.host.key: one for one in watchers}
         self._fleet = fleet
 
     def start(self, supervisor: Supervisor) -> None:
         """Start every watcher."""
-        for watcher in self._watchers.values():
+        for watcher in self.all():
             watcher.start(supervisor)
 
-    def follow_updates(self, bus: Bus) -> None:
-        """Check a container again as soon as its update has finished (§13)."""
-        bus.subscribe("watch:recheck", self._recheck, UpdateApplied)
+    async def close(self) -> None:
+        """End running scans."""
+        await asyncio.gather(*(one.watcher.close() for one in self._watchers.values()))
 
-    async def _recheck(self, event: UpdateApplied) -> None:
-        """Inside the window only; a container that is not known under its new id yet is found by an enumeration.
+    def all(self) -> list[ScheduledWatcher]:
+        """Every watcher by agent and name."""
+        return [self._watchers[key] for key in sorted(self._watchers, key=lambda key: (key.agent or "", key.watcher))]
 
-        One that is known has taken its place already (`Watcher.replaced`), and its check is on the way.
+    def get(self, host: HostKey) -> ScheduledWatcher | None:
+        """The watcher of that host."""
+        return self._watchers.get(host)
+
+    def engine_name(self) -> str | None:
+        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
+        ranked = sorted(self.all(), key=lambda one: one.settings.host is not None)
+        facts = (one.watcher.host.facts for one in ranked)
+        return next((found.name for found in facts if found is not None and found.name), None)
+
+    def window_open(self, container: Container) -> bool | None:
+        """Whether the maintenance window of the container's watcher is open; None where no watcher serves it."""
+        one = self._watchers.get(container.host)
+        return one.timetable.window_open(one.now_ms()) if one else None
+
+    def next_check_at(self, container: Container) -> str | None:
+        """When the schedule of the container's watcher comes round again (ISO)."""
+        one = self._watchers.get(container.host)
+        moment = one.next_run_ms() if one else None
+        return to_iso(moment) if moment is not None else None
+
+    async def forget_strangers(self) -> None:
+        """Drop stored containers of hosts that are not configured any more (platform.md §3).
+
+        Judged only where something is configured: without any watcher, or for an agent that is not set up, all stay.
+        """
+        agents = {key.agent for key in self._watchers}
+        for container in self._fleet.all():
+            key = HostKey(container.agent, container.watcher.lower())
+            if key.agent in agents and key not in self._watchers:
+                log.info("watcher.record_dropped", container=container.name, watcher=container.watcher)
+                await self._fleet.remove(container.id)
+
+    # after updates
+
+    async def on_update_applied(self, event: UpdateApplied) -> None:
+        """Check a container again as soon as its update has finished (§13).
+
+        Inside the window only; a container that is not known under its new id yet is found by an enumeration. One that
+        is known has taken its place already (`replaced`), and its check is on the way.
         """
         before = event.container
-        one = self._watchers.get(before.watcher) if before is not None and before.agent is None else None
+        one = self._watchers.get(before.host) if before is not None else None
         if before is None or one is None or not one.timetable.window_open(one.now_ms()):
             return
         if self._fleet.get(str(event.operation.get("newContainerId"))) is not None:
@@ -220,35 +245,29 @@ class WatchService:
         for container in self._fleet.by_audit_key(audit_key(before)):
             await one.watcher.recheck(container)
 
-    async def close(self) -> None:
-        """End running scans."""
-        await asyncio.gather(*(one.watcher.close() for one in self._watchers.values()))
+    async def look_again(self, host: HostKey) -> None:
+        """See what runs on a host now, and check what is new."""
+        if (one := self._watchers.get(host)) is not None:
+            await one.watcher.look_again()
 
-    def engine_name(self) -> str | None:
-        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
-        ranked = sorted(self._watchers.values(), key=lambda one: (one.settings.host is not None, one.watcher.name))
-        return next((one.watcher.facts.name for one in ranked if one.watcher.facts and one.watcher.facts.name), None)
+    async def replaced(
+        self, old: Container, new_id: str, inspected: Document | None = None, image: Document | None = None
+    ) -> Container | None:
+        """The new container takes the place of the old one at once; gives it when it is to be checked now.
 
-    async def forget_strangers(self) -> None:
-        """Drop stored containers of local watchers that are not configured any more (platform.md §3)."""
-        if not self._watchers:
-            return
-        for container in self._fleet.all():
-            if container.agent is None and container.watcher.lower() not in self._watchers:
-                log.info("watcher.record_dropped", container=container.name, watcher=container.watcher)
-                await self._fleet.remove(container.id)
-
-    def all(self) -> list[ScheduledWatcher]:
-        """Every watcher by name."""
-        return [self._watchers[name] for name in sorted(self._watchers)]
-
-    def get(self, name: str) -> ScheduledWatcher | None:
-        """The watcher of that name."""
-        return self._watchers.get(name)
+        Outside of the maintenance window no registry is asked: the scan at its opening does that.
+        """
+        one = self._watchers.get(old.host)
+        if one is None:
+            return None
+        new = await one.watcher.replaced(old, new_id, inspected, image)
+        return new if one.timetable.window_open(one.now_ms()) else None
 
     def mark_fresh(self, container: Container) -> None:
         """See `Watcher.mark_fresh`."""
-        self._owner(container).watcher.mark_fresh(container.id)
+        self._of(container).watcher.mark_fresh(container.id)
+
+    # checks that are asked for
 
     async def watch_all(self) -> None:
         """Scan every watcher now. Raises WatchFailed only when none of them could run."""
@@ -261,40 +280,40 @@ class WatchService:
         if all(isinstance(outcome, BaseException) for outcome in outcomes):
             raise WatchFailed("No watcher could run")
 
-    async def watch_watcher(self, name: str) -> None:
+    async def watch_watcher(self, name: str, agent: str | None = None) -> None:
         """Scan one watcher now. NotFound for an unknown name, WatchFailed when its Engine does not answer."""
-        one = self._watchers.get(name)
+        one = self._watchers.get(HostKey(agent, name))
         if one is None:
             raise NotFound(f"Watcher {name} not found")
         await one.scan("api")
-        if not one.watcher.reachable:
-            raise WatchFailed(f"The Engine of watcher {name} does not answer: {one.watcher.connection.failure}")
+        if not one.watcher.host.state.connected:
+            raise WatchFailed(f"The Engine of watcher {name} does not answer: {one.watcher.host.state.reason}")
 
     async def watch_some(self, ids: Sequence[str]) -> None:
         """Check these containers now. NotFound for an unknown id, WatchFailed when a watcher is not registered."""
-        groups: dict[str, list[Container]] = defaultdict(list)
+        groups: dict[HostKey, list[Container]] = defaultdict(list)
         for id in ids:
             container = self._fleet.need(id)
-            groups[container.watcher].append(container)
-        owners = {name: self._owner(containers[0]) for name, containers in groups.items()}
-        await asyncio.gather(*(owners[name].watcher.check_some(group) for name, group in groups.items()))
+            groups[container.host].append(container)
+        owners = {host: self._of(containers[0]) for host, containers in groups.items()}
+        await asyncio.gather(*(owners[host].watcher.check_some(group) for host, group in groups.items()))
 
     async def watch_one(self, id: str) -> Container:
         """Refresh and check one container; NotFound when it is unknown or gone from its host."""
         container = self._fleet.need(id)
         try:
-            checked = await self._owner(container).watcher.check_one(container)
+            checked = await self._of(container).watcher.check_one(container)
         except EngineError as error:
             raise WatchFailed(f"The Engine of watcher {container.watcher} does not answer: {error.message}") from error
         if checked.error is not None and checked.error.code == CRASHED:
             raise WatchFailed(checked.error.message)
         return checked
 
-    def _owner(self, container: Container) -> ScheduledWatcher:
-        watcher = self._watchers.get(container.watcher) if container.agent is None else None
-        if watcher is None:
+    def _of(self, container: Container) -> ScheduledWatcher:
+        one = self._watchers.get(container.host)
+        if one is None:
             raise WatchFailed(f"Watcher {container.watcher} of this container is not registered")
-        return watcher
+        return one
 
 
 class WatchFailed(DrydockError):
@@ -302,3 +321,22 @@ class WatchFailed(DrydockError):
 
     code = "watch-failed"
     default = "The check could not run"
+
+
+class MaturitySweep:
+    """Looks, by schedule, for updates whose maturity gate opened meanwhile (§11.4). Asks no registry."""
+
+    def __init__(self, ledger: FleetLedger, expression: str, zone: ZoneInfo) -> None:
+        self._ledger = ledger
+        self._cron = parse_cron(expression)
+        self._zone = zone
+
+    async def run(self) -> None:
+        """One sweep per tick, until cancelled; never two at a time."""
+        clock = self._ledger.clock
+        while True:
+            tick = self._cron.next_after(clock.now_ms(), self._zone)
+            # naps, so that a changed wall clock is noticed
+            while tick is None or (left := (tick - clock.now_ms()) / 1000) > 0:
+                await clock.sleep(LONGEST_NAP_S if tick is None else min(left, LONGEST_NAP_S))
+            await self._ledger.sweep()

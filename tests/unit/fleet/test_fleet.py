@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contract.world import World, build_world
 from drydock.core.errors import NotFound
-from drydock.core.model import CheckError, Container, Details, EnvEntry, Result, UpdatePolicy, identity_key
+from drydock.core.model import CheckError, Container, Details, EnvEntry, HostKey, Result, UpdatePolicy, identity_key
 from drydock.core.times import DAY_MS, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.core.view import ViewContext
@@ -37,8 +37,8 @@ async def test_put_get_remove(world: World) -> None:
     assert world.fleet.get(ONE) == world.fleet.need(ONE) == stored
     assert world.fleet.trace(ONE) == TRACE
     assert world.fleet.by_identity("::local::web") == world.fleet.by_audit_key("::local::web") == [stored]
-    assert world.fleet.by_watcher("local") == [stored]
-    assert world.fleet.by_watcher("local", "edge") == []
+    assert world.fleet.by_host(HostKey(None, "local")) == [stored]
+    assert world.fleet.by_host(HostKey("edge", "local")) == []
     assert await world.fleet.remove(ONE) == stored
     assert await world.fleet.remove(ONE) is None
     assert (world.fleet.all(), len(world.fleet), world.fleet.by_identity("::local::web")) == ([], 0, [])

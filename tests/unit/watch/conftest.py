@@ -13,14 +13,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drydock.core.errors import EngineNotFound, EngineUnreachable
-from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Container
 from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.registries.service import RegistryOptions, RegistryService, register
 from drydock.watch.checker import Checker
+from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.record import Context
@@ -218,18 +219,11 @@ async def build(clock: Timeline, registries: RegistryService, like: Place | None
     fleet = Fleet(records, retention, bus, clock, lambda _: ViewContext(maturity_threshold_days=7))
     await fleet.load()
     host = like.host if like else Host()
-    context = Context(
-        settings.name,
-        (),
-        WatcherDefaults(
-            watch_by_default=settings.watch_by_default,
-            maturity_mode=settings.maturity_mode,  # type: ignore[arg-type]  # the schema allows these words only
-        ),
-        lambda host, repository, lookup: "custom.lab",
-    )
-    discovery = Discovery(context, clock, watch_all=settings.watch_all, settle_ms=settings.discovery_settle_ms)
+    watched = LocalHost(settings, host, clock)  # type: ignore[arg-type]  # the part of an Engine that is used
+    context = Context(watched.key, (), settings, lambda host, repository, lookup: "custom.lab")
+    discovery = Discovery(watched, context, clock)
     ledger = FleetLedger(fleet, bus, clock)
-    watcher = Watcher(settings.name, host, discovery, Checker(registries, ledger, clock), fleet, ledger, bus, clock)  # type: ignore[arg-type]  # the part of an Engine that is used
+    watcher = Watcher(watched, discovery, Checker(registries, ledger, clock), ledger, Debounce(clock))
     memory = like.memory if like else MemoryDocuments()
-    one = ScheduledWatcher(settings, watcher, timetable(settings, ZoneInfo("UTC")), clock, memory, Random(7))
+    one = ScheduledWatcher(watcher, timetable(settings, ZoneInfo("UTC")), memory, Random(7))
     return Place(host, clock, fleet, bus, events, one, WatchService([one], fleet), memory, (records, retention))

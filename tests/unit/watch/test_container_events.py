@@ -100,7 +100,7 @@ async def test_after_an_update_the_container_is_checked_at_once(place: Any) -> N
     old = place.get("web")
     del place.host.containers[A]
     place.host.add("c" * 64, "web", "app:2.0.0")
-    await place.service._recheck(UpdateApplied(operation={}, container=old))
+    await place.service.on_update_applied(UpdateApplied(operation={}, container=old))
     new = place.fleet.by_audit_key(audit_key(old))
     assert [(c.id, c.image.tag.value) for c in new] == [("c" * 64, "2.0.0")]
     assert [report.container.name for report in place.published(ContainerChecked)] == ["web"]

@@ -10,7 +10,7 @@ import pytest
 from drydock.core.compose_labels import CONFIG_FILES, WORKING_DIR
 from drydock.core.errors import EngineNotFound
 from drydock.watch.compose import ComposeFiles
-from drydock.watch.dependencies import dependencies, oddities
+from drydock.watch.record import dependencies, oddities
 
 COMPOSE = """
 services:

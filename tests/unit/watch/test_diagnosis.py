@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from drydock.core.secret import Secret
 from drydock.docker.events import EventListener
 from drydock.watch import diagnosis
 
@@ -37,9 +38,12 @@ async def test_engines_say_who_they_are_or_why_not(make_place: Any) -> None:
     place.host.down = True
     (found,) = await diagnosis.engines([place.one])
     assert found["versionError"] == "the daemon is down"
-    place.watcher.blocked_reason = "a bearer token needs TLS"
+    place = await make_place(host="nas.lan", auth_bearer=Secret("t"))
     (found,) = await diagnosis.engines([place.one])
-    assert found["authInitializationError"] == "a bearer token needs TLS"
+    assert (
+        found["authInitializationError"]
+        == "Authentication to a Docker API requires HTTPS: set PROTOCOL=https or TLS files"
+    )
     assert "version" not in found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from drydock.core.model import HostKey
 from drydock.events import ContainerRemoved
 from drydock.watch.prune import _note_state, prune_same_source
 
@@ -239,8 +240,8 @@ async def test_another_watcher_of_the_same_engine_gives_up_stale_names(make_plac
     stale = msgspec.structs.replace(place.get("web"), id=B, watcher="other")
     elsewhere = msgspec.structs.replace(stale, id="c" * 64, name="db")
     await place.fleet.put_many([(stale, None), (elsewhere, None)])
-    found = await place.watcher.discovery.enumerate(place.host, _Nothing(), settled=True)
-    await prune_same_source(place.fleet, found, place.fleet.by_watcher("other"))
+    found = await place.watcher.discovery.enumerate(_Nothing(), settled=True)
+    await prune_same_source(place.fleet, found, place.fleet.by_host(HostKey(None, "other")))
     assert sorted(c.id for c in place.fleet.all()) == [A, "c" * 64]
 
 

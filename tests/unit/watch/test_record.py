@@ -9,10 +9,10 @@ import pytest
 
 from drydock.core.imgset import ImageSet
 from drydock.core.labels import WatcherDefaults
-from drydock.core.model import Container, Result
+from drydock.core.model import Container, HostKey, Result
 from drydock.watch.details import details, health, started_at
 from drydock.watch.image import created, running_image, walk
-from drydock.watch.merge import checked, observed
+from drydock.watch.ledger import checked, observed
 from drydock.watch.record import Context, Facts, normalised_repo, refresh, register, source_repo
 
 HEX, OTHER = "ab" * 32, "cd" * 32
@@ -20,7 +20,12 @@ DIGEST = f"sha256:{HEX}"
 
 
 def context(*sets: ImageSet, **defaults: Any) -> Context:
-    return Context("local", sets, WatcherDefaults(**defaults), lambda host, repository, lookup: f"for-{lookup or host}")
+    return Context(
+        HostKey(None, "local"),
+        sets,
+        WatcherDefaults(**defaults),
+        lambda host, repository, lookup: f"for-{lookup or host}",
+    )
 
 
 def facts(text: str = "nginx:1.27.0", labels: dict[str, str] | None = None, **image: Any) -> Facts:
