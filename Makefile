@@ -20,7 +20,7 @@ $(STAMP): dev.lock pyproject.toml
 
 run: setup
 	@$(BIN)/python -m compileall -q src
-	@$(BIN)/python -m tests.lab.run
+	@PYTHONPATH=tests $(BIN)/python -m lab.run
 
 test: setup
 	@bash tests/run

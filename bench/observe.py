@@ -158,11 +158,11 @@ async def _unseen(seconds: float) -> list[Figure]:
 
 def host() -> list[Figure]:
     """One round over 40 running containers of a real Engine; nothing where none can be started."""
-    from tests.lab import box
+    from lab import sandbox
 
-    if box.possible() is not None:
+    if sandbox.possible() is not None:
         return []
-    command = [PYTHON, "-m", "tests.lab.box", PYTHON, "-m", "bench.observe", "round"]
+    command = [PYTHON, "-m", "lab.sandbox", PYTHON, "-m", "bench.observe", "round"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return [
@@ -217,13 +217,11 @@ def _serve(port: int) -> None:
 
 
 async def _round(count: int) -> dict[str, float]:
-    sys.path.insert(0, str(ROOT / "tests"))
-    from tests.lab.engine import DockerEngine
-    from tests.lab.images import Pusher
-    from tests.lab.registry import RegistryServer
-
     from drydock.compat.dockhand.rounds import Limits, Round
     from drydock.docker.connect import connect, from_docker_host
+    from lab.engine import DockerEngine
+    from lab.images import Pusher
+    from lab.registry import RegistryServer
 
     home = Path(tempfile.mkdtemp(prefix="ob", dir="/run"))
     registry = RegistryServer(home / "r").start()

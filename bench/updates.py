@@ -1,7 +1,7 @@
 """Updates on a real Engine: how many calls one costs, how long it takes, and whether 20 of them starve the API.
 
-The Engine, a registry and the product run in a box; between product and Engine stands a proxy that counts and times every
-request. Nothing is measured where no box can be made.
+The Engine, a registry and the product run in a sandbox; between product and Engine stands a proxy that counts and times every
+request. Nothing is measured where no sandbox can be made.
 
 Counted is everything from the request to the end of what follows the update: admission, preflight, swap, the new record
 in the fleet, the backup that falls off the end. "Without pull and stop" leaves out these two calls and their time, and
@@ -44,13 +44,12 @@ SERVE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; do
 
 
 def suite() -> list[Figure]:
-    """Everything here; nothing where no box can be made."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from tests.lab import box
+    """Everything here; nothing where no sandbox can be made."""
+    from lab import sandbox
 
-    if box.possible() is not None:
+    if sandbox.possible() is not None:
         return []
-    command = [PYTHON, "-m", "tests.lab.box", PYTHON, "-m", "bench.updates", "inside"]
+    command = [PYTHON, "-m", "lab.sandbox", PYTHON, "-m", "bench.updates", "inside"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return [
@@ -223,12 +222,11 @@ def poll(port: int) -> list[float]:
 
 
 async def inside() -> dict[str, Any]:
-    """Measure; runs in the box."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from tests.lab.engine import DockerEngine
-    from tests.lab.images import Pusher
-    from tests.lab.registry import RegistryServer
-    from tests.lab.server import ProductServer
+    """Measure; runs in the sandbox."""
+    from lab.engine import DockerEngine
+    from lab.images import Pusher
+    from lab.registry import RegistryServer
+    from lab.server import ProductServer
 
     home = Path(tempfile.mkdtemp(prefix="up", dir="/run"))
     registry, docker = RegistryServer(home / "r").start(), DockerEngine(home / "e").start()
@@ -272,7 +270,7 @@ async def _furnish(scene: Scene) -> None:
 
 
 async def _served(home: Path, variables: dict[str, str]) -> Any:
-    from tests.lab.server import ProductServer
+    from lab.server import ProductServer
 
     await asyncio.to_thread(home.mkdir)
     server = ProductServer(home, variables)

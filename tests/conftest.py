@@ -13,9 +13,9 @@ import hypothesis
 import pytest
 import structlog
 
-from lab import box
 from lab import engine as docker_lab
 from lab import podman as podman_lab
+from lab import sandbox
 from lab.engine import DockerEngine, EngineApi
 from lab.fleet import Fleet
 from lab.images import Pusher
@@ -37,12 +37,12 @@ def fresh_log() -> None:
 
 @pytest.fixture(scope="session")
 def lab_home() -> Iterator[pathlib.Path]:
-    """A short folder for what runs beside the tests; inside a box it disappears with it."""
-    root = box.HOME if box.inside() else pathlib.Path(tempfile.gettempdir())
+    """A short folder for what runs beside the tests; inside a sandbox it disappears with it."""
+    root = sandbox.HOME if sandbox.inside() else pathlib.Path(tempfile.gettempdir())
     root.mkdir(exist_ok=True)
     home = pathlib.Path(tempfile.mkdtemp(prefix="dd", dir=root))
     yield home
-    if not box.inside():
+    if not sandbox.inside():
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -159,11 +159,11 @@ def start_server(lab_home: pathlib.Path) -> Iterator[Callable[..., ProductServer
 
 
 def _need(missing: str | None) -> None:
-    """Skip where the machine cannot start an Engine; inside a box that would be a fault of the set-up, so fail."""
-    if missing is None and box.inside():
+    """Skip where the machine cannot start an Engine; inside a sandbox that would be a fault of the set-up, so fail."""
+    if missing is None and sandbox.inside():
         return
-    why = missing or f"needs a box: run tests/run as root, without {OFFERED}"
-    if box.inside():
+    why = missing or f"needs a sandbox: run tests/run as root, without {OFFERED}"
+    if sandbox.inside():
         pytest.fail(why)
     pytest.skip(why)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract.world import World, serve
+from contract.http_app import HttpApp, serve_app
 
 ROWS = dict(
     line.split("\t") for line in Path(__file__).with_name("rows.txt").read_text().splitlines() if line[0] != "#"
@@ -54,20 +54,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def http_app(tmp_path: Path) -> AsyncIterator[HttpApp]:
     """An application of its own with an empty fleet, served over HTTP."""
     if os.environ.get("DRYDOCK_TEST_URL"):
         pytest.skip("needs a server that the test can seed")
-    async with serve(tmp_path) as made:
+    async with serve_app(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 async def api(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of `/api/v1`: of the server named by DRYDOCK_TEST_URL, else of a `world`."""
+    """A client of `/api/v1`: of the server named by DRYDOCK_TEST_URL, else of an `http_app`."""
     url = os.environ.get("DRYDOCK_TEST_URL")
     if not url:
-        yield request.getfixturevalue("world").api
+        yield request.getfixturevalue("http_app").api
         return
     async with httpx.AsyncClient(base_url=re.sub("/$", "", url) + "/api/v1") as client:
         yield client

@@ -12,17 +12,17 @@ import pytest
 import websockets
 from litestar.handlers import HTTPRouteHandler
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
 from drydock.api.application import Extension, litestar_app
 from drydock.compat.application import ROUTES
-from samples import StillClock
+from kit.clock import ManualClock
 
 WRONG = "wrong"
 
 
 @pytest.fixture
-async def admin_only(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, **user("admin")) as made:
+async def admin_only(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, **user("admin")) as made:
         yield made
 
 
@@ -33,7 +33,7 @@ def cookie_of(answer: httpx.Response) -> str:
 
 
 async def test_without_configuration_everything_is_closed_and_says_how_to_open(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+    async with serve_product(tmp_path) as server:
         client = server.client()
         answer = await client.get("/api/v1/containers")
         assert answer.status_code == 401
@@ -49,7 +49,7 @@ async def test_without_configuration_everything_is_closed_and_says_how_to_open(t
 
 
 async def test_confirmed_anonymous_mode_opens_everything(tmp_path: Path) -> None:
-    async with served(tmp_path, DD_ANONYMOUS_AUTH_CONFIRM="true") as server:
+    async with serve_product(tmp_path, DD_ANONYMOUS_AUTH_CONFIRM="true") as server:
         client = server.client()
         assert (await client.get("/api/v1/containers")).status_code == 200
         assert (await client.get("/auth/user")).json() == {"username": "anonymous"}
@@ -63,7 +63,7 @@ async def test_confirmed_anonymous_mode_opens_everything(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("word", ["yes", "1", "on"])
 async def test_only_the_word_true_confirms(tmp_path: Path, word: str) -> None:
-    async with served(tmp_path, DD_AUTH_ANONYMOUS_CONFIRM=word) as server:
+    async with serve_product(tmp_path, DD_AUTH_ANONYMOUS_CONFIRM=word) as server:
         assert (await server.client().get("/api/v1/containers")).status_code == 401
 
 
@@ -73,7 +73,7 @@ async def test_a_broken_provider_never_opens_the_instance(tmp_path: Path) -> Non
         "DD_AUTH_BASIC_OPS_HASH": "argon2id",
         "DD_ANONYMOUS_AUTH_CONFIRM": "true",
     }
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         client = server.client()
         answer = await client.get("/api/v1/containers")
         assert answer.status_code == 401
@@ -85,11 +85,11 @@ async def test_a_broken_provider_never_opens_the_instance(tmp_path: Path) -> Non
 
 
 async def test_anonymous_is_not_added_beside_a_provider(tmp_path: Path) -> None:
-    async with served(tmp_path, DD_AUTH_ANONYMOUS_CONFIRM="true", **user("admin")) as server:
+    async with serve_product(tmp_path, DD_AUTH_ANONYMOUS_CONFIRM="true", **user("admin")) as server:
         assert (await server.client().get("/api/v1/containers")).status_code == 401
 
 
-async def test_login_user_logout(admin_only: Served) -> None:
+async def test_login_user_logout(admin_only: Product) -> None:
     client = admin_only.client()
     answer = await client.post("/auth/login", auth=("admin", PASSWORD))
     assert (answer.status_code, answer.json()) == (200, {"username": "admin"})
@@ -112,7 +112,7 @@ async def test_login_user_logout(admin_only: Served) -> None:
     assert (await admin_only.audit("auth-logout"))[0]["user"] == "admin"
 
 
-async def test_credentials_in_the_body_and_the_header_wins(admin_only: Served) -> None:
+async def test_credentials_in_the_body_and_the_header_wins(admin_only: Product) -> None:
     client = admin_only.client()
     body = {"username": "admin", "password": PASSWORD}
     assert (await client.post("/auth/login", json=body)).status_code == 200
@@ -121,7 +121,7 @@ async def test_credentials_in_the_body_and_the_header_wins(admin_only: Served) -
         assert (await client.post("/auth/login", json=bad)).status_code == 401
 
 
-async def test_remember_me(admin_only: Served) -> None:
+async def test_remember_me(admin_only: Product) -> None:
     client = admin_only.client()
     answer = await client.post("/auth/login", json={"remember": True}, auth=("admin", PASSWORD))
     assert "Max-Age=2592000" in cookie_of(answer)
@@ -136,13 +136,13 @@ async def test_remember_me(admin_only: Served) -> None:
 
 
 async def test_the_session_is_secure_where_the_browser_talks_tls(tmp_path: Path) -> None:
-    async with served(tmp_path, DD_SERVER_TRUSTPROXY="1", **user("admin")) as server:
+    async with serve_product(tmp_path, DD_SERVER_TRUSTPROXY="1", **user("admin")) as server:
         forwarded = {"X-Forwarded-Proto": "https"}
         answer = await server.client().post("/auth/login", auth=("admin", PASSWORD), headers=forwarded)
         assert cookie_of(answer).endswith("Secure")
 
 
-async def test_header_credentials_create_no_session_and_are_verified_once(admin_only: Served) -> None:
+async def test_header_credentials_create_no_session_and_are_verified_once(admin_only: Product) -> None:
     client = admin_only.client(auth=("admin", PASSWORD))
     answers = await asyncio.gather(*(client.get("/api/v1/containers") for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
@@ -151,7 +151,7 @@ async def test_header_credentials_create_no_session_and_are_verified_once(admin_
     assert metrics.logins.value(outcome="success", provider="basic") == 1
 
 
-async def test_session_fixation_fails(admin_only: Served) -> None:
+async def test_session_fixation_fails(admin_only: Product) -> None:
     attacker = admin_only.client()
     planted = cookie_of(await attacker.post("/auth/remember", json={"remember": True})).split(";")[0]
     victim = admin_only.client()
@@ -164,22 +164,22 @@ async def test_session_fixation_fails(admin_only: Served) -> None:
 @pytest.mark.parametrize(
     "cookie", ["drydock.sid=invented", "drydock.sid=a.b", "connect.sid=s%3Aold.sig", "drydock.sid="]
 )
-async def test_invented_cookies_are_nobody(admin_only: Served, cookie: str) -> None:
+async def test_invented_cookies_are_nobody(admin_only: Product, cookie: str) -> None:
     assert (await admin_only.client().get("/auth/user", headers={"Cookie": cookie})).status_code == 401
 
 
 async def test_sessions_end_with_the_password(tmp_path: Path) -> None:
     from drydock.auth.passwords import make_hash
 
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
         cookie = cookie_of(await server.client().post("/auth/login", auth=("admin", PASSWORD))).split(";")[0]
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
         assert (await server.client().get("/auth/user", headers={"Cookie": cookie})).status_code == 200
-    async with served(tmp_path, **user("admin", hash=make_hash("another"))) as server:
+    async with serve_product(tmp_path, **user("admin", hash=make_hash("another"))) as server:
         assert (await server.client().get("/auth/user", headers={"Cookie": cookie})).status_code == 401
 
 
-async def test_at_most_five_sessions(admin_only: Served) -> None:
+async def test_at_most_five_sessions(admin_only: Product) -> None:
     browsers = [await admin_only.signed_in() for _ in range(6)]
     codes = [(await browser.get("/auth/user")).status_code for browser in browsers]
     assert sorted(codes) == [200] * 5 + [401]
@@ -201,7 +201,7 @@ BRUTE_FORCE = [
 
 
 @pytest.mark.parametrize(("method", "path"), BRUTE_FORCE)
-async def test_brute_force_is_counted_on_every_route(admin_only: Served, method: str, path: str) -> None:
+async def test_brute_force_is_counted_on_every_route(admin_only: Product, method: str, path: str) -> None:
     client = admin_only.client()
     codes = [(await client.request(method, path, auth=("admin", f"guess{n}"))).status_code for n in range(6)]
     assert codes == [401, 401, 401, 401, 423, 423]
@@ -210,11 +210,11 @@ async def test_brute_force_is_counted_on_every_route(admin_only: Served, method:
     assert refused.json() == {"error": "Account temporarily locked due to repeated failed login attempts"}
     assert int(refused.headers["retry-after"]) >= 1
     assert len(await admin_only.audit("auth-login")) >= 5
-    admin_only.clock.advance(901_000)
+    admin_only.clock.advance(901)
     assert (await client.request(method, path, auth=("admin", PASSWORD))).status_code in (200, 404, 405)
 
 
-async def test_the_account_that_is_verified_is_the_account_that_is_counted(admin_only: Served) -> None:
+async def test_the_account_that_is_verified_is_the_account_that_is_counted(admin_only: Product) -> None:
     client = admin_only.client()
     for number in range(5):
         await client.post("/auth/login", json={"username": f"decoy{number}", "password": "x"}, auth=("admin", WRONG))
@@ -222,7 +222,7 @@ async def test_the_account_that_is_verified_is_the_account_that_is_counted(admin
     assert answer.status_code == 423
 
 
-async def test_a_forged_forwarding_header_does_not_dodge_the_lock(admin_only: Served) -> None:
+async def test_a_forged_forwarding_header_does_not_dodge_the_lock(admin_only: Product) -> None:
     client = admin_only.client()
     for number in range(25):
         headers = {"X-Forwarded-For": f"10.0.0.{number}"}
@@ -232,7 +232,7 @@ async def test_a_forged_forwarding_header_does_not_dodge_the_lock(admin_only: Se
 
 
 async def test_behind_a_trusted_proxy_a_stranger_does_not_lock_the_owner_out(tmp_path: Path) -> None:
-    async with served(tmp_path, DD_SERVER_TRUSTPROXY="loopback", **user("admin")) as server:
+    async with serve_product(tmp_path, DD_SERVER_TRUSTPROXY="loopback", **user("admin")) as server:
         client = server.client()
         home, abroad = {"X-Forwarded-For": "198.51.100.7"}, {"X-Forwarded-For": "203.0.113.9"}
         assert (await client.post("/auth/login", auth=("admin", PASSWORD), headers=home)).status_code == 200
@@ -245,15 +245,15 @@ async def test_behind_a_trusted_proxy_a_stranger_does_not_lock_the_owner_out(tmp
 
 
 async def test_locks_survive_a_restart(tmp_path: Path) -> None:
-    clock = StillClock()
-    async with served(tmp_path, clock, **user("admin")) as server:
+    clock = ManualClock()
+    async with serve_product(tmp_path, clock, **user("admin")) as server:
         for number in range(5):
             await server.client().post("/auth/login", auth=("admin", f"{WRONG}{number}"))
-    async with served(tmp_path, clock, **user("admin")) as server:
+    async with serve_product(tmp_path, clock, **user("admin")) as server:
         assert (await server.client().post("/auth/login", auth=("admin", PASSWORD))).status_code == 423
 
 
-async def test_too_many_passwords_at_once(admin_only: Served) -> None:
+async def test_too_many_passwords_at_once(admin_only: Product) -> None:
     client = admin_only.client()
     guesses = [client.post("/auth/login", auth=(f"u{n}", f"p{n}")) for n in range(8)]
     answers = await asyncio.gather(*guesses)
@@ -264,7 +264,7 @@ async def test_too_many_passwords_at_once(admin_only: Served) -> None:
     assert {answer.status_code for answer in answers} == {401, 429}
 
 
-async def test_sign_in_has_a_budget(admin_only: Served) -> None:
+async def test_sign_in_has_a_budget(admin_only: Product) -> None:
     client = await admin_only.signed_in()
     for _ in range(150):
         assert (await client.get("/auth/user")).status_code == 200
@@ -295,7 +295,7 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("headers", "status"), ORIGINS)
 async def test_mutations_with_a_cookie_come_from_our_own_pages(
-    admin_only: Served, headers: dict[str, str], status: int
+    admin_only: Product, headers: dict[str, str], status: int
 ) -> None:
     client = await admin_only.signed_in()
     sent = {name: value.replace("SELF", admin_only.url) for name, value in headers.items()}
@@ -309,7 +309,7 @@ async def test_mutations_with_a_cookie_come_from_our_own_pages(
     assert "DD_SERVER_TRUSTPROXY=1" in refused.json()["error"]
 
 
-async def test_an_untrusted_https_proxy_is_shown(admin_only: Served) -> None:
+async def test_an_untrusted_https_proxy_is_shown(admin_only: Product) -> None:
     client = await admin_only.signed_in()
     assert "untrustedProxy" not in (await client.get("/api/v1/server")).json()["compatibility"]
     await admin_only.client().get("/health", headers={"X-Forwarded-Proto": "https"})
@@ -317,14 +317,14 @@ async def test_an_untrusted_https_proxy_is_shown(admin_only: Served) -> None:
     assert (found["detected"], "DD_SERVER_TRUSTPROXY=1" in found["advice"]) == (True, True)
 
 
-async def test_scripts_without_cookies_need_no_origin(admin_only: Served) -> None:
+async def test_scripts_without_cookies_need_no_origin(admin_only: Product) -> None:
     client = admin_only.client(auth=("admin", PASSWORD))
     headers = {"Origin": "https://dashboard.example"}
     answer = await client.patch("/api/v1/settings", json={"updateMode": "notify"}, headers=headers)
     assert answer.status_code == 200
 
 
-async def test_pages_of_other_sites_cannot_sign_anybody_in(admin_only: Served) -> None:
+async def test_pages_of_other_sites_cannot_sign_anybody_in(admin_only: Product) -> None:
     for path in ("/auth/login", "/auth/remember"):
         answer = await admin_only.client().post(
             path, auth=("admin", PASSWORD), headers={"Sec-Fetch-Site": "cross-site"}
@@ -336,7 +336,7 @@ async def test_pages_of_other_sites_cannot_sign_anybody_in(admin_only: Served) -
 
 
 @pytest.mark.rows("C-208", "C-209")
-async def test_websocket_needs_the_cookie_and_our_origin(admin_only: Served) -> None:
+async def test_websocket_needs_the_cookie_and_our_origin(admin_only: Product) -> None:
     client = await admin_only.signed_in()
     cookie = f"drydock.sid={client.cookies['drydock.sid']}"
     url = admin_only.url.replace("http", "ws") + "/api/v1/log/stream"
@@ -358,7 +358,7 @@ async def test_websocket_needs_the_cookie_and_our_origin(admin_only: Served) -> 
     assert await upgrade(Origin="https://evil.example") == 403
 
 
-async def test_passwords_may_contain_colons(admin_only: Served) -> None:
+async def test_passwords_may_contain_colons(admin_only: Product) -> None:
     assert ":" in PASSWORD
     token = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     for scheme in ("Basic", "basic", "BASIC"):
@@ -367,13 +367,13 @@ async def test_passwords_may_contain_colons(admin_only: Served) -> None:
 
 
 @pytest.mark.parametrize("value", ["Basic", "Basic !!!", "Basic YWRtaW4=", "Bearer", "Bearer x", "Digest x", "dd_x"])
-async def test_malformed_credentials_are_nobody(admin_only: Served, value: str) -> None:
+async def test_malformed_credentials_are_nobody(admin_only: Product, value: str) -> None:
     assert (await admin_only.client().get("/auth/user", headers={"Authorization": value})).status_code == 401
 
 
 @pytest.mark.rows("C-297", "C-219")
 async def test_any_signed_in_user_without_a_role_may_do_everything(tmp_path: Path) -> None:
-    async with served(tmp_path, **user("ann"), **user("bob")) as server:
+    async with serve_product(tmp_path, **user("ann"), **user("bob")) as server:
         for name in ("ann", "bob"):
             client = await server.signed_in(name)
             assert (await client.patch("/api/v1/settings", json={"updateMode": "manual"})).status_code == 200
@@ -382,7 +382,7 @@ async def test_any_signed_in_user_without_a_role_may_do_everything(tmp_path: Pat
 
 
 @pytest.mark.rows("C-296")
-async def test_every_route_needs_somebody_or_is_declared_public(admin_only: Served) -> None:
+async def test_every_route_needs_somebody_or_is_declared_public(admin_only: Product) -> None:
     public: set[str] = set()
     client = admin_only.client()
     for route in litestar_app(admin_only.services, Extension(ROUTES)).routes:
@@ -422,7 +422,7 @@ ROLES: dict[str, tuple[int, int, int]] = {
 
 @pytest.mark.parametrize("role", list(ROLES))
 async def test_roles_narrow_what_a_user_may_do(tmp_path: Path, role: str) -> None:
-    async with served(tmp_path, **user("pat", role=role)) as server:
+    async with serve_product(tmp_path, **user("pat", role=role)) as server:
         client = await server.signed_in("pat")
         codes = (
             (await client.get("/api/v1/containers")).status_code,
@@ -434,13 +434,13 @@ async def test_roles_narrow_what_a_user_may_do(tmp_path: Path, role: str) -> Non
         assert (watch == 403) == (role == "viewer")
 
 
-async def test_the_deprecated_list_of_strategies(admin_only: Served) -> None:
+async def test_the_deprecated_list_of_strategies(admin_only: Product) -> None:
     answer = await admin_only.client().get("/auth/strategies")
     assert answer.headers["deprecation"] == "@1783123200"
     assert answer.json() == {"strategies": [{"type": "basic", "name": "Login"}], "warnings": []}
 
 
-async def test_the_list_of_authentications_hides_secrets(admin_only: Served) -> None:
+async def test_the_list_of_authentications_hides_secrets(admin_only: Product) -> None:
     client = await admin_only.signed_in()
     (item,) = (await client.get("/api/v1/authentications")).json()["data"]
     assert (item["id"], item["configuration"]["hash"]) == ("basic.admin", "[REDACTED]")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.served import HASH, PASSWORD, served, user
+from contract.product import HASH, PASSWORD, serve_product, user
 from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 
@@ -66,19 +66,19 @@ async def test_a_user_with_a_password(tmp_path: Path) -> None:
     made = (await asyncio.to_thread(shell, command, "a new password\n")).strip()
     found = variables(_blocks("authentication.md", "DD_AUTH_BASIC_ADMIN_USER"))
     found["DD_AUTH_BASIC_ADMIN_HASH"] = made
-    async with served(tmp_path, **found) as server:
+    async with serve_product(tmp_path, **found) as server:
         assert (await server.signed_in("admin", "a new password")).cookies
     file = tmp_path / "admin-hash"
     file.write_text(made + "\n")
     file.chmod(0o600)
     from_file = {"DD_AUTH_BASIC_ADMIN_USER": "admin", "DD_AUTH_BASIC_ADMIN_HASH__FILE": str(file)}
-    async with served(tmp_path / "two", **from_file) as server:
+    async with serve_product(tmp_path / "two", **from_file) as server:
         assert (await server.signed_in("admin", "a new password")).cookies
 
 
 async def test_a_compose_file_without_doubled_dollars_is_explained(tmp_path: Path) -> None:
     environ = {"DD_AUTH_BASIC_ADMIN_USER": "admin", "DD_AUTH_BASIC_ADMIN_HASH": "=19=65536,t=3,p=4"}
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         (error,) = (await server.client().get("/auth/status")).json()["errors"]
         assert "`$$`" in error["error"]
 
@@ -86,7 +86,7 @@ async def test_a_compose_file_without_doubled_dollars_is_explained(tmp_path: Pat
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the document's lines use curl")
 async def test_api_keys(tmp_path: Path) -> None:
     make, use = _blocks("authentication.md", "curl").replace("\\\n", " ").strip().splitlines()
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
 
         def here(line: str) -> str:
             return line.replace("https://drydock.example.org", server.url).replace(
@@ -109,7 +109,7 @@ async def test_a_key_from_variables(tmp_path: Path) -> None:
     names = ["TOKEN", *ASSIGNMENT.findall(block)]
     show = "\n".join(f'printf "%s\\n" "${name}"' for name in names)
     token, *values = (await asyncio.to_thread(shell, f"{block}\n{show}")).splitlines()
-    async with served(tmp_path, **dict(zip(names[1:], values, strict=True))) as server:
+    async with serve_product(tmp_path, **dict(zip(names[1:], values, strict=True))) as server:
         client = server.client(headers={"Authorization": f"Bearer {token}"})
         assert (await client.get("/api/v1/containers")).status_code == 200
         assert (await client.get("/api/v1/debug/dump")).status_code == 403
@@ -118,7 +118,7 @@ async def test_a_key_from_variables(tmp_path: Path) -> None:
 async def test_behind_a_proxy(tmp_path: Path) -> None:
     found = variables(_blocks("authentication.md", "DD_SERVER_TRUSTPROXY"))
     proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "drydock.example.org", "X-Forwarded-For": "192.0.2.7"}
-    async with served(tmp_path, **found, **user("admin")) as server:
+    async with serve_product(tmp_path, **found, **user("admin")) as server:
         client = await server.signed_in(headers=proxied)
         cookie = f"drydock.sid={client.cookies.get('drydock.sid')}"
         headers = {**proxied, "Origin": "https://drydock.example.org", "Cookie": cookie}
@@ -129,19 +129,19 @@ async def test_behind_a_proxy(tmp_path: Path) -> None:
 
 
 async def test_locked_out_as_the_document_says(tmp_path: Path) -> None:
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
         for number in range(5):
             await server.client().post("/auth/login", auth=("admin", f"wrong{number}"))
         assert (await server.client().post("/auth/login", auth=("admin", PASSWORD))).status_code == 423
     (file,) = (tmp_path / "store").glob("*.auth-lockouts.json")
     file.unlink()
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
         assert (await server.client().post("/auth/login", auth=("admin", PASSWORD))).status_code == 200
 
 
 def test_the_audit_command_of_the_document_works(tmp_path: Path) -> None:
     async def once() -> None:
-        async with served(tmp_path, **user("admin", hash=HASH)) as server:
+        async with serve_product(tmp_path, **user("admin", hash=HASH)) as server:
             await server.signed_in()
 
     asyncio.run(once())

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, **user("admin"), **user("pat", role="operator")) as made:
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, **user("admin"), **user("pat", role="operator")) as made:
         yield made
 
 
@@ -26,11 +26,11 @@ async def make(client: httpx.AsyncClient, *scopes: str, **body: Any) -> dict[str
     return found
 
 
-def bearer(server: Served, token: str) -> httpx.AsyncClient:
+def bearer(server: Product, token: str) -> httpx.AsyncClient:
     return server.client(headers={"Authorization": f"Bearer {token}"})
 
 
-async def test_a_key_is_made_listed_and_revoked(server: Served) -> None:
+async def test_a_key_is_made_listed_and_revoked(server: Product) -> None:
     admin = await server.signed_in()
     made = await make(admin, "read", expiresInDays=30)
     script = bearer(server, made["token"])
@@ -63,7 +63,7 @@ BEYOND = [
 
 @pytest.mark.parametrize(("scope", "method", "path", "needed"), BEYOND)
 async def test_a_key_beyond_its_scope_is_refused(
-    server: Served, scope: str, method: str, path: str, needed: str
+    server: Product, scope: str, method: str, path: str, needed: str
 ) -> None:
     made = await make(await server.signed_in(), scope)
     answer = await bearer(server, made["token"]).request(method, path)
@@ -71,34 +71,34 @@ async def test_a_key_beyond_its_scope_is_refused(
     assert answer.json() == {"error": "Permission denied", "details": {"requiredScope": needed}}
 
 
-async def test_even_an_admin_key_makes_no_keys(server: Served) -> None:
+async def test_even_an_admin_key_makes_no_keys(server: Product) -> None:
     made = await make(await server.signed_in(), "admin")
     script = bearer(server, made["token"])
     assert (await script.get("/api/v1/debug/dump")).status_code == 200
     assert (await script.post("/api/v1/auth/tokens", json={"name": "x", "scopes": ["read"]})).status_code == 403
 
 
-async def test_an_operator_makes_no_keys(server: Served) -> None:
+async def test_an_operator_makes_no_keys(server: Product) -> None:
     pat = await server.signed_in("pat")
     answer = await pat.post("/api/v1/auth/tokens", json={"name": "x", "scopes": ["read"]})
     assert (answer.status_code, answer.json()["details"]) == (403, {"requiredScope": "admin"})
 
 
-async def test_making_keys_is_checked_for_its_origin(server: Served) -> None:
+async def test_making_keys_is_checked_for_its_origin(server: Product) -> None:
     admin = await server.signed_in()
     body = {"name": "x", "scopes": ["admin"]}
     answer = await admin.post("/api/v1/auth/tokens", json=body, headers={"Origin": "https://evil.example"})
     assert answer.status_code == 403
 
 
-async def test_rotation(server: Served) -> None:
+async def test_rotation(server: Product) -> None:
     admin = await server.signed_in()
     made = await make(admin, "read")
     path = f"/api/v1/auth/tokens/{made['id']}/rotate"
     second = (await admin.post(path, json={"graceMinutes": 5})).json()
     for token in (made["token"], second["token"]):
         assert (await bearer(server, token).get("/auth/user")).status_code == 200
-    server.clock.advance(301_000)
+    server.clock.advance(301)
     assert (await bearer(server, made["token"]).get("/auth/user")).status_code == 401
     assert (await admin.post(path)).status_code == 200
     assert (await bearer(server, second["token"]).get("/auth/user")).status_code == 401
@@ -119,13 +119,13 @@ async def test_rotation(server: Served) -> None:
         {"name": "a\nb", "scopes": ["read"]},
     ],
 )
-async def test_bad_wishes_are_refused(server: Served, body: dict[str, Any]) -> None:
+async def test_bad_wishes_are_refused(server: Product, body: dict[str, Any]) -> None:
     admin = await server.signed_in()
     assert (await admin.post("/api/v1/auth/tokens", json=body)).status_code == 400
     assert (await admin.get("/api/v1/auth/tokens")).json()["total"] == 0
 
 
-async def test_keys_are_exempt_from_the_origin_check(server: Served) -> None:
+async def test_keys_are_exempt_from_the_origin_check(server: Product) -> None:
     made = await make(await server.signed_in(), "admin")
     headers = {"Cookie": "other=1", "Origin": "https://dashboard.example"}
     answer = await bearer(server, made["token"]).patch(
@@ -136,7 +136,7 @@ async def test_keys_are_exempt_from_the_origin_check(server: Served) -> None:
     assert (entry["user"], entry["key"]) == ("admin", made["id"])
 
 
-async def test_unknown_keys_count_against_the_address_and_valid_ones_still_pass(server: Served) -> None:
+async def test_unknown_keys_count_against_the_address_and_valid_ones_still_pass(server: Product) -> None:
     admin = await server.signed_in()
     made = await make(admin, "read")
     guesser = server.client()
@@ -154,7 +154,7 @@ async def test_a_key_by_configuration(tmp_path: Path) -> None:
     token = "dd_homeassist_" + "k" * 43
     hashed = hashlib.sha256(token.encode()).hexdigest()
     environ = {"DD_AUTH_APIKEY_HASS_HASH": hashed, "DD_AUTH_APIKEY_HASS_SCOPES": "read,watch"}
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         client = bearer(server, token)
         assert (await client.get("/api/v1/containers")).status_code == 200
         assert (await client.get("/auth/user")).json() == {"username": "hass"}

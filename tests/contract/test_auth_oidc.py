@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
+from kit.clock import ManualClock
 from lab import idp
 from lab.idp import IdentityProvider, sign_in
-from samples import StillClock
 
 PUBLIC = "https://drydock.test"
 CALLBACK = f"{PUBLIC}/auth/oidc/corp/cb"
@@ -23,7 +23,7 @@ CALLBACK = f"{PUBLIC}/auth/oidc/corp/cb"
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
     why = idp.available()
     if why is not None or not idp.installed():
-        pytest.skip(why or "its packages are not installed; `python -m tests.lab.idp` does it")
+        pytest.skip(why or "its packages are not installed; `python -m lab.idp` does it")
     made = IdentityProvider(tmp_path_factory.mktemp("idp"), CALLBACK)
     yield made
     made.stop()
@@ -42,14 +42,14 @@ def oidc(provider: IdentityProvider, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def clock() -> StillClock:
+def clock() -> ManualClock:
     """Real time at the start: tokens of the provider carry it."""
-    return StillClock(int(time.time() * 1000))
+    return ManualClock(int(time.time() * 1000))
 
 
 @pytest.fixture
-async def server(tmp_path: Path, provider: IdentityProvider, clock: StillClock) -> AsyncIterator[Served]:
-    async with served(tmp_path, clock, **oidc(provider)) as made:
+async def server(tmp_path: Path, provider: IdentityProvider, clock: ManualClock) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, clock, **oidc(provider)) as made:
         yield made
 
 
@@ -65,7 +65,7 @@ async def come_back(client: httpx.AsyncClient, address: str, **headers: str) -> 
     return await client.get(f"{urlsplit(address).path}?{urlsplit(address).query}", headers=headers)
 
 
-async def test_the_whole_way(server: Served, provider: IdentityProvider) -> None:
+async def test_the_whole_way(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     await client.post("/auth/remember", json={"remember": True})
     answer = await client.get("/auth/oidc/corp/redirect")
@@ -91,7 +91,7 @@ async def test_the_whole_way(server: Served, provider: IdentityProvider) -> None
     assert (entry["status"], entry["user"]) == ("success", "alice@example.test")
 
 
-async def test_a_replayed_callback_fails(server: Served, provider: IdentityProvider) -> None:
+async def test_a_replayed_callback_fails(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     address = await sign_in(provider, await begin(client), "alice")
     assert (await come_back(client, address)).status_code == 302
@@ -102,7 +102,7 @@ async def test_a_replayed_callback_fails(server: Served, provider: IdentityProvi
     )
 
 
-async def test_somebody_elses_callback_fails(server: Served, provider: IdentityProvider) -> None:
+async def test_somebody_elses_callback_fails(server: Product, provider: IdentityProvider) -> None:
     """Login forgery: the attacker's finished sign-in is worth nothing in the victim's browser."""
     attacker, victim = server.client(), server.client()
     address = await sign_in(provider, await begin(attacker), "bob")
@@ -116,29 +116,29 @@ async def test_somebody_elses_callback_fails(server: Served, provider: IdentityP
     assert (await victim.get("/auth/user")).status_code == 401
 
 
-async def test_a_callback_after_five_minutes_fails(server: Served, provider: IdentityProvider) -> None:
+async def test_a_callback_after_five_minutes_fails(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     address = await sign_in(provider, await begin(client), "alice")
-    server.clock.advance(300_000)
+    server.clock.advance(300)
     assert (await come_back(client, address)).status_code == 401
 
 
 @pytest.mark.parametrize("query", ["code=x", "code=x&state=short", "code=x&state=%3Cscript%3E12345678"])
-async def test_a_callback_without_a_usable_state_fails(server: Served, query: str) -> None:
+async def test_a_callback_without_a_usable_state_fails(server: Product, query: str) -> None:
     client = server.client()
     await begin(client)
     answer = await client.get(f"/auth/oidc/corp/cb?{query}")
     assert answer.json() == {"error": "OIDC callback is missing state. Please retry authentication."}
 
 
-async def test_an_invented_code_fails(server: Served, provider: IdentityProvider) -> None:
+async def test_an_invented_code_fails(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     state = parse_qs(urlsplit(await begin(client)).query)["state"][0]
     answer = await client.get(f"/auth/oidc/corp/cb?code=invented&state={state}")
     assert (answer.status_code, answer.json()) == (401, {"error": "Authentication failed"})
 
 
-async def test_an_answer_of_another_issuer_fails(server: Served, provider: IdentityProvider) -> None:
+async def test_an_answer_of_another_issuer_fails(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     address = await sign_in(provider, await begin(client), "alice")
     forged = address.replace(f"iss={provider.issuer.replace(':', '%3A').replace('/', '%2F')}", "iss=https%3A%2F%2Fevil")
@@ -146,17 +146,17 @@ async def test_an_answer_of_another_issuer_fails(server: Served, provider: Ident
     assert (await come_back(client, forged)).json() == {"error": "Authentication failed"}
 
 
-async def test_browsers_see_the_login_page_instead_of_json(server: Served) -> None:
+async def test_browsers_see_the_login_page_instead_of_json(server: Product) -> None:
     answer = await server.client().get("/auth/oidc/corp/cb?code=x&state=y", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["location"]) == (302, f"{PUBLIC}/login?error=session")
 
 
-async def test_unknown_providers_do_not_exist(server: Served) -> None:
+async def test_unknown_providers_do_not_exist(server: Product) -> None:
     assert (await server.client().get("/auth/oidc/none/redirect")).status_code == 404
 
 
-async def test_roles_by_group(tmp_path: Path, provider: IdentityProvider, clock: StillClock) -> None:
-    async with served(tmp_path, clock, **oidc(provider, ROLEMAP="ops:operator")) as server:
+async def test_roles_by_group(tmp_path: Path, provider: IdentityProvider, clock: ManualClock) -> None:
+    async with serve_product(tmp_path, clock, **oidc(provider, ROLEMAP="ops:operator")) as server:
         client = server.client()
         await come_back(client, await sign_in(provider, await begin(client), "alice"))
         assert (await client.get("/api/v1/containers")).status_code == 200
@@ -164,19 +164,19 @@ async def test_roles_by_group(tmp_path: Path, provider: IdentityProvider, clock:
         stranger = server.client()
         refused = await come_back(stranger, await sign_in(provider, await begin(stranger), "bob"))
         assert refused.status_code == 401
-    async with served(tmp_path, clock, **oidc(provider, ROLEMAP="ops:viewer")) as server:
+    async with serve_product(tmp_path, clock, **oidc(provider, ROLEMAP="ops:viewer")) as server:
         old = server.client(cookies={"drydock.sid": client.cookies["drydock.sid"]})
         assert (await old.get("/auth/user")).status_code == 401
 
 
-async def test_allowed_users_only(tmp_path: Path, provider: IdentityProvider, clock: StillClock) -> None:
-    async with served(tmp_path, clock, **oidc(provider, ALLOWEDUSERS="alice@example.test")) as server:
+async def test_allowed_users_only(tmp_path: Path, provider: IdentityProvider, clock: ManualClock) -> None:
+    async with serve_product(tmp_path, clock, **oidc(provider, ALLOWEDUSERS="alice@example.test")) as server:
         for name, status in (("alice", 302), ("bob", 401)):
             client = server.client()
             assert (await come_back(client, await sign_in(provider, await begin(client), name))).status_code == status
 
 
-async def test_bearer_tokens_are_asked_of_the_provider(server: Served, provider: IdentityProvider) -> None:
+async def test_bearer_tokens_are_asked_of_the_provider(server: Product, provider: IdentityProvider) -> None:
     client = server.client()
     strategy = server.services.auth.oidc["corp"]
     address = await sign_in(provider, await begin(client), "alice")
@@ -191,14 +191,14 @@ async def test_bearer_tokens_are_asked_of_the_provider(server: Served, provider:
         assert refused.status_code == 401
 
 
-async def test_a_provider_that_is_away_at_start_is_asked_again(tmp_path: Path, clock: StillClock) -> None:
+async def test_a_provider_that_is_away_at_start_is_asked_again(tmp_path: Path, clock: ManualClock) -> None:
     environ = {
         "DD_PUBLIC_URL": PUBLIC,
         "DD_AUTH_OIDC_CORP_DISCOVERY": f"https://localhost:{idp.free_port()}/.well-known/openid-configuration",
         "DD_AUTH_OIDC_CORP_CLIENTID": "drydock",
         "DD_AUTH_OIDC_CORP_CLIENTSECRET": "s",
     }
-    async with served(tmp_path, clock, **environ, **user("admin")) as server:
+    async with serve_product(tmp_path, clock, **environ, **user("admin")) as server:
         client = server.client()
         assert [p["name"] for p in (await client.get("/auth/status")).json()["providers"]] == ["Login", "corp"]
         answer = await client.get("/auth/oidc/corp/redirect")
@@ -207,18 +207,18 @@ async def test_a_provider_that_is_away_at_start_is_asked_again(tmp_path: Path, c
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(
-    tmp_path: Path, provider: IdentityProvider, clock: StillClock
+    tmp_path: Path, provider: IdentityProvider, clock: ManualClock
 ) -> None:
     environ = oidc(provider)
     del environ["DD_AUTH_OIDC_CORP_CAFILE"]
-    async with served(tmp_path, clock, **environ) as server:
+    async with serve_product(tmp_path, clock, **environ) as server:
         assert (await server.client().get("/auth/oidc/corp/redirect")).status_code == 500
 
 
 async def test_oidc_needs_a_public_url(tmp_path: Path, provider: IdentityProvider) -> None:
     environ = oidc(provider)
     del environ["DD_PUBLIC_URL"]
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         (error,) = (await server.client().get("/auth/status")).json()["errors"]
         assert error == {
             "provider": "oidc:corp",
@@ -226,7 +226,7 @@ async def test_oidc_needs_a_public_url(tmp_path: Path, provider: IdentityProvide
         }
 
 
-async def test_guessing_access_tokens_is_counted_and_soon_asks_nobody(server: Served) -> None:
+async def test_guessing_access_tokens_is_counted_and_soon_asks_nobody(server: Product) -> None:
     codes = [
         (await server.client().get("/auth/user", headers={"Authorization": f"Bearer guess-{n:040d}"})).status_code
         for n in range(27)
@@ -239,7 +239,7 @@ async def test_guessing_access_tokens_is_counted_and_soon_asks_nobody(server: Se
 
 async def test_a_forged_host_does_not_move_the_callback(tmp_path: Path, provider: IdentityProvider) -> None:
     environ = {**oidc(provider), "DD_SERVER_TRUSTPROXY": "1"}
-    async with served(tmp_path, StillClock(int(time.time() * 1000)), **environ) as server:
+    async with serve_product(tmp_path, ManualClock(int(time.time() * 1000)), **environ) as server:
         forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
         answer = await server.client().get("/auth/oidc/corp/redirect", headers=forged)
         query = parse_qs(urlsplit(answer.json()["redirect"]).query)

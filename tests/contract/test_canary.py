@@ -22,8 +22,8 @@ import structlog
 import trustme
 from aiohttp import web
 
-from contract.served import HASH, PASSWORD, user
-from contract.whole import Whole, whole
+from contract.full_product import FullProduct, full_product
+from contract.product import HASH, PASSWORD, user
 from drydock import log_setup
 
 OIDC = "DD_AUTH_OIDC_CORP_"
@@ -172,7 +172,7 @@ async def test_canary_secrets_appear_nowhere(
     }
     monkeypatch.setenv("HTTPS_PROXY", VARIABLES["HTTPS_PROXY"])
     made = ""
-    async with whole(tmp_path / "w", login=LOGIN, **environ) as product:
+    async with full_product(tmp_path / "w", login=LOGIN, **environ) as product:
         buffer = product.server.services.log
         log_setup.configure("debug", "json", extra=[buffer.processor])
         await product.container("shop-app", Env=ENVIRONMENT, Labels=compose(tmp_path / "shop"))
@@ -195,7 +195,7 @@ async def test_canary_secrets_appear_nowhere(
     assert not heard.search(secrets)
 
 
-async def _use(product: Whole, heard: Heard) -> str:
+async def _use(product: FullProduct, heard: Heard) -> str:
     """What an operator does: an API key, checks, scans, previews, an update, every trigger; gives the key."""
     client = await product.server.signed_in()
     made = await client.post("/api/v1/auth/tokens", json={"name": "k", "scopes": ["read"]})
@@ -216,14 +216,14 @@ async def _use(product: Whole, heard: Heard) -> str:
     return token
 
 
-async def _updates_end(product: Whole) -> None:
+async def _updates_end(product: FullProduct) -> None:
     service = product.server.services.updates.service
     async with asyncio.timeout(60):
         while any(service.active(one) for one in product.server.application.fleet.all()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
-async def _attack(product: Whole, heard: Heard, token: str) -> None:
+async def _attack(product: FullProduct, heard: Heard, token: str) -> None:
     """What strangers send: it may be counted and told, never repeated."""
     server = product.server
     typed = TYPED[0]
@@ -239,7 +239,7 @@ async def _attack(product: Whole, heard: Heard, token: str) -> None:
         await heard.ask(client, "POST", "/api/v1/auth/tokens", content=bad, headers=headers)
 
 
-async def _read(product: Whole, heard: Heard) -> None:
+async def _read(product: FullProduct, heard: Heard) -> None:
     """Every GET route, with every container, component and operation that there is."""
     client = await product.server.signed_in()
     operations = [

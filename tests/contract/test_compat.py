@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
 from drydock.compat.wud import bare
-from samples import container, container_id
+from kit.containers import container, container_id
 
 ORIGIN = "http://home-assistant.example:8123"
 AUTH = ("admin", PASSWORD)
@@ -19,8 +19,8 @@ ONE = container_id(1)
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(
         tmp_path,
         **user("admin"),
         **user("pat", role="viewer"),
@@ -34,7 +34,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-def client(server: Served) -> httpx.AsyncClient:
+def client(server: Product) -> httpx.AsyncClient:
     return server.client(auth=AUTH, headers={"Accept-Encoding": "identity"})
 
 
@@ -96,7 +96,7 @@ async def test_everything_else_is_gone(client: httpx.AsyncClient, method: str, p
     assert (await client.request(method, path)).status_code == 410
 
 
-async def test_the_same_door_and_the_same_budget(server: Served) -> None:
+async def test_the_same_door_and_the_same_budget(server: Product) -> None:
     stranger = server.client()
     assert (await stranger.get("/api/containers")).status_code == 401
     viewer = server.client(auth=("pat", PASSWORD))
@@ -112,7 +112,7 @@ async def test_the_same_door_and_the_same_budget(server: Served) -> None:
     assert (await viewer.post("/api/containers/watch", content=b"x")).status_code == 415
 
 
-async def test_a_card_calls_from_another_origin(server: Served) -> None:
+async def test_a_card_calls_from_another_origin(server: Product) -> None:
     card = server.client(headers={"Origin": ORIGIN})
     asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
     preflight = await card.options("/api/containers", headers=asked)
@@ -128,7 +128,7 @@ async def test_a_card_calls_from_another_origin(server: Served) -> None:
     assert (await card.post(path, auth=AUTH)).status_code != 403, "no cookie, so no origin check"
 
 
-async def test_an_api_key_is_a_bearer_token_here_too(server: Served) -> None:
+async def test_an_api_key_is_a_bearer_token_here_too(server: Product) -> None:
     admin = await server.signed_in()
     made = await admin.post("/api/v1/auth/tokens", json={"name": "card", "scopes": ["read"]})
     client = server.client(headers={"Authorization": f"Bearer {made.json()['token']}"})
@@ -136,7 +136,7 @@ async def test_an_api_key_is_a_bearer_token_here_too(server: Served) -> None:
 
 
 async def test_without_the_flag_hits_are_counted_by_pattern(tmp_path: Path) -> None:
-    async with served(tmp_path, **user("admin")) as server:
+    async with serve_product(tmp_path, **user("admin")) as server:
         client = await server.signed_in()
         for path in ("containers", f"containers/{ONE}", "containers/secret-name/triggers", "nothing/here"):
             assert (await client.get(f"/api/{path}")).status_code == 410

@@ -27,8 +27,9 @@ from drydock.stats.settings import StatsSettings
 from drydock.supervisor import Supervisor
 from fakes.hosts import FakeHost
 from fakes.numbers import SOME_TIME, MemoryNumbers
-from fakes.served import HeaderAccess, Site, frames, served, services
-from fakes.talkative import TalkativeEngine, Watched, container, eventually, stats_document
+from fakes.scripted_engine import ScriptedEngine, Watched, container, stats_document
+from kit.api_site import HeaderAccess, Site, frames, serve_site, services
+from kit.wait import until
 
 A = "/api/containers"
 STREAM = f"{A}/stats/stream"
@@ -54,7 +55,7 @@ class Scene:
     """A server over scripted Engines, one per environment."""
 
     def __init__(self, *keys: HostKey, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        self.engines = {key: TalkativeEngine() for key in keys}
+        self.engines = {key: ScriptedEngine() for key in keys}
         self.hosts = {key: FakeHost(key, engine, ENDPOINTS[key]) for key, engine in self.engines.items()}
         hosts = Hosts(each.host for each in self.hosts.values())
         numbers = MemoryNumbers(*(f"{key.agent or ''}::{key.watcher}" for key in keys))
@@ -63,7 +64,7 @@ class Scene:
         self.site: Site
 
     @property
-    def engine(self) -> TalkativeEngine:
+    def engine(self) -> ScriptedEngine:
         return self.engines[LOCAL]
 
     def run(self, *numbers: int, where: HostKey = LOCAL, document: Document | None = None) -> None:
@@ -109,9 +110,9 @@ def dockhand(scene: Scene) -> Extension:
 
 async def _scene(*keys: HostKey, limits: Limits = Limits()) -> AsyncIterator[Scene]:  # noqa: B008 - frozen
     scene = Scene(*keys, limits=limits)
-    async with served(services(), dockhand(scene)) as scene.site:
+    async with serve_site(services(), dockhand(scene)) as scene.site:
         yield scene
-    await eventually(lambda: not any(+each.open for each in scene.engines.values()), "every Engine call closed")
+    await until(lambda: not any(+each.open for each in scene.engines.values()), "every Engine call closed")
 
 
 def kinds(events: list[tuple[str, dict[str, object]]]) -> list[str]:
@@ -235,7 +236,7 @@ async def test_who_may_ask() -> None:
     scene = Scene(LOCAL)
     scene.run(1)
     access = HeaderAccess(ann=ALL_SCOPES, lim=frozenset({"watch"}))
-    async with served(services(access=access), dockhand(scene)) as scene.site:
+    async with serve_site(services(access=access), dockhand(scene)) as scene.site:
         for path in (f"{A}/c1/stats?env=1", f"{A}/a..b/stats", f"{STREAM}?env=1", f"{A}/stats", "/api/environments"):
             status, body = await scene.site.json(path)
             assert (status, body) == (401, {"error": "Unauthorized", "message": "Authentication required"}), path
@@ -342,7 +343,7 @@ async def test_a_client_that_leaves_cancels_the_calls(scene: Scene) -> None:
     async with scene.site.get(f"{STREAM}?env=1") as answer:
         assert (await anext(frames(answer)))[0] == "stat"
         assert scene.engine.open["stats_once"] == 1
-    await eventually(lambda: not +scene.engine.open, "calls closed", 1)
+    await until(lambda: not +scene.engine.open, "calls closed", 1)
     assert scene.room.open_rounds() == 0
 
 
@@ -351,7 +352,7 @@ async def test_every_client_gets_a_whole_round(quick: Scene) -> None:
     quick.run(1, 2)
     quick.engine.stats_of[full_id(1)] = answers_after(0.2)
     first = asyncio.create_task(quick.round())
-    await eventually(lambda: quick.engine.calls["stats_once"] == 2, "first round runs")
+    await until(lambda: quick.engine.calls["stats_once"] == 2, "first round runs")
     second = await quick.round()
     for events in (await first, second):
         assert sorted(str(data.get("name")) for _, data in events) == ["None", "c1", "c2"]
@@ -362,10 +363,10 @@ async def test_ten_open_streams_per_client(scene: Scene) -> None:
     scene.run(1)
     scene.engine.stats_of[full_id(1)] = hangs
     open_ones = [await scene.site.get(f"{STREAM}?env=1") for _ in range(10)]
-    await eventually(lambda: len(scene.site.services.streams) == 10, "ten streams")
+    await until(lambda: len(scene.site.services.streams) == 10, "ten streams")
     assert (await scene.site.json(f"{STREAM}?env=1"))[0] == 429
     open_ones.pop().close()
-    await eventually(lambda: len(scene.site.services.streams) == 9, "nine streams")
+    await until(lambda: len(scene.site.services.streams) == 9, "nine streams")
     async with scene.site.get(f"{STREAM}?env=1") as answer:
         assert answer.status == 200
     for each in open_ones:
@@ -420,7 +421,7 @@ async def test_neighbours() -> None:
     supervisor = Supervisor(SystemClock())
     watched = Watched(container(full_id(1)))
     stats = Stats(watched, scene.all_hosts, SystemClock(), supervisor, StatsSettings())
-    async with served(services(fleet=watched, stats=stats), dockhand(scene)) as scene.site:
+    async with serve_site(services(fleet=watched, stats=stats), dockhand(scene)) as scene.site:
         assert kinds(await scene.round()) == ["stat", "done"]
         assert list((await scene.site.json(f"{A}/stats/stats?env=1"))[1]) == [*FIGURES, "timestamp"]
         status, body = await scene.site.json(f"/api/v1/containers/{full_id(1)}/stats?env=1")
@@ -452,7 +453,7 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
     for _ in range(1000):
         async with scene.site.get(f"{STREAM}?env=1") as answer:
             await anext(frames(answer))
-        await eventually(lambda: not len(scene.site.services.streams), "stream closed")
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
+        await until(lambda: not len(scene.site.services.streams), "stream closed")
+    await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
     assert scene.room.open_rounds() == 0
     assert not +scene.engine.open

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from contract.served import Served, served
+from contract.product import Product, serve_product
 from drydock.events import (
     BatchFinished,
     HealthChanged,
@@ -24,15 +24,15 @@ from drydock.events import (
     UpdateApplied,
     UpdateFailed,
 )
-from samples import container, container_id
+from kit.containers import container, container_id
 
 PATH = "/api/v1/events/ui"
 LIMIT_S = 10.0
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, DD_ANONYMOUS_AUTH_CONFIRM="true") as made:
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, DD_ANONYMOUS_AUTH_CONFIRM="true") as made:
         yield made
 
 
@@ -70,13 +70,13 @@ class Listener:
 
 
 @asynccontextmanager
-async def listen(server: Served, path: str = PATH, **headers: str) -> AsyncIterator[Listener]:
+async def listen(server: Product, path: str = PATH, **headers: str) -> AsyncIterator[Listener]:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     async with server.client().stream("GET", path, headers=sent, timeout=LIMIT_S) as answer:
         yield Listener(answer)
 
 
-async def test_the_connection_greets_without_an_id(server: Served) -> None:
+async def test_the_connection_greets_without_an_id(server: Product) -> None:
     async with listen(server, Accept_Encoding="gzip") as stream:
         headers = stream.answer.headers
         assert headers["content-type"].startswith("text/event-stream")
@@ -90,14 +90,14 @@ async def test_the_connection_greets_without_an_id(server: Served) -> None:
         assert hello.payload["clientToken"].startswith("sse-token-")
 
 
-async def test_heartbeats_have_no_id(server: Served) -> None:
+async def test_heartbeats_have_no_id(server: Product) -> None:
     async with listen(server) as stream:
         await stream.until("dd:connected")
-        server.clock.advance(15_000)
+        server.clock.advance(15)
         assert dict(await stream.next()) == {"event": "dd:heartbeat", "data": "{}"}
 
 
-async def test_every_event_has_its_name_and_payload(server: Served) -> None:
+async def test_every_event_has_its_name_and_payload(server: Product) -> None:
     one = container(1, update="1.1.0")
     operation = {
         "id": "op-1",
@@ -161,13 +161,13 @@ async def test_every_event_has_its_name_and_payload(server: Served) -> None:
     assert len(numbers) == len(set(numbers))
 
 
-async def clients(server: Served, number: int) -> None:
+async def clients(server: Product, number: int) -> None:
     """Wait until so many clients are connected; the caller sets the deadline."""
     while len(server.services.events) != number:  # noqa: ASYNC110  the server tells nobody who leaves
         await asyncio.sleep(0.01)
 
 
-async def seen(server: Served) -> str:
+async def seen(server: Product) -> str:
     """The id of one event, after which the client goes away."""
     async with listen(server) as stream:
         await stream.until("dd:connected")
@@ -176,7 +176,7 @@ async def seen(server: Served) -> str:
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
-async def test_replay_of_what_was_missed(server: Served, how: str) -> None:
+async def test_replay_of_what_was_missed(server: Product, how: str) -> None:
     last = await seen(server)
     for number in range(3):
         server.services.events.send("dd:agent-stats-changed", {"agentName": f"a{number}"})
@@ -189,7 +189,7 @@ async def test_replay_of_what_was_missed(server: Served, how: str) -> None:
         assert [frame["id"] for frame in frames[:-1]] == [f"{boot}:{int(number) + step}" for step in (1, 2, 3)]
 
 
-async def test_another_process_means_read_everything_again(server: Served) -> None:
+async def test_another_process_means_read_everything_again(server: Product) -> None:
     await seen(server)
     for last in ("other-boot:1", f"{server.services.events.boot_id}:99999"):
         async with listen(server, Last_Event_ID=last) as stream:
@@ -198,23 +198,23 @@ async def test_another_process_means_read_everything_again(server: Served) -> No
             assert (await stream.next())["event"] == "dd:connected"
 
 
-async def test_too_old_means_read_everything_again(server: Served) -> None:
+async def test_too_old_means_read_everything_again(server: Product) -> None:
     last = await seen(server)
     server.services.events.send("dd:scan-started", {"containerId": "missed"})
-    server.clock.advance(301_000)
+    server.clock.advance(301)
     async with listen(server, Last_Event_ID=last) as stream:
         assert (await stream.next()).payload == {"reason": "buffer-evicted"}
 
 
-async def test_nothing_missed_means_nothing_replayed(server: Served) -> None:
+async def test_nothing_missed_means_nothing_replayed(server: Product) -> None:
     last = await seen(server)
-    server.clock.advance(301_000)
+    server.clock.advance(301)
     for odd in (last, "nonsense", "a b:1"):
         async with listen(server, Last_Event_ID=odd) as stream:
             assert (await stream.next())["event"] == "dd:connected"
 
 
-async def test_ten_streams_per_address_and_a_place_is_free_again(server: Served) -> None:
+async def test_ten_streams_per_address_and_a_place_is_free_again(server: Product) -> None:
     async def hold(done: asyncio.Event, held: asyncio.Semaphore) -> None:
         async with listen(server) as stream:
             await stream.until("dd:connected")
@@ -236,7 +236,7 @@ async def test_ten_streams_per_address_and_a_place_is_free_again(server: Served)
         assert (await stream.next())["event"] == "dd:connected"
 
 
-async def test_a_stalled_client_delays_nobody(server: Served) -> None:
+async def test_a_stalled_client_delays_nobody(server: Product) -> None:
     """One client never reads; another gets every event, and the stalled one is let go with bounded memory."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     _, stalled = await asyncio.open_connection(host, int(port), limit=1024)
@@ -254,7 +254,7 @@ async def test_a_stalled_client_delays_nobody(server: Served) -> None:
         await clients(server, 0)
 
 
-async def test_acknowledging_a_self_update(server: Served) -> None:
+async def test_acknowledging_a_self_update(server: Product) -> None:
     client = server.client()
     async with listen(server) as stream:
         hello = (await stream.until("dd:connected"))[-1].payload
@@ -274,11 +274,11 @@ async def test_acknowledging_a_self_update(server: Served) -> None:
 
 
 async def test_a_stranger_hears_nothing(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+    async with serve_product(tmp_path) as server:
         assert (await server.client().get(PATH)).status_code == 401
 
 
-async def test_audit_follows_events(server: Served) -> None:
+async def test_audit_follows_events(server: Product) -> None:
     one = container(7, update="1.1.0")
     await server.seed(one)
     await server.seed(container(7, update="1.1.0", status="exited"))

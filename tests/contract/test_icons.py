@@ -14,8 +14,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from contract.served import Served, served, user
-from samples import StillClock
+from contract.product import Product, serve_product, user
+from kit.clock import ManualClock
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -73,10 +73,10 @@ class Site:
         self._network = network
         self._stack = stack
 
-    async def start(self, clock: StillClock | None = None, **variables: str) -> tuple[Served, httpx.AsyncClient]:
+    async def start(self, clock: ManualClock | None = None, **variables: str) -> tuple[Product, httpx.AsyncClient]:
         """A server and a browser that is signed in."""
         found = {"DD_ICON_CDN_URL": self._network.url, **user("admin"), **variables}
-        made = await self._stack.enter_async_context(served(self.folder, clock, **found))
+        made = await self._stack.enter_async_context(serve_product(self.folder, clock, **found))
         return made, await made.signed_in()
 
     def files(self) -> list[str]:
@@ -219,7 +219,7 @@ async def test_an_old_icon_is_fetched_again_and_serves_when_that_fails(site: Sit
     server, client = await site.start(DD_ICON_CACHE_TTL_MS="1000")
     network.offer("redis.svg", SVG)
     assert (await client.get("/api/v1/icons/simple/redis")).status_code == 200
-    server.clock.advance(2000)
+    server.clock.advance(2)
     network.offer("redis.svg", b"", 503)
     assert (await client.get("/api/v1/icons/simple/redis")).content == CLEAN
     network.offer("redis.svg", SVG.replace(b"M1 1", b"M2 2"))
@@ -243,7 +243,7 @@ async def test_the_budget_counts_fetches_only(site: Site, network: Network) -> N
     assert "retry-after" not in image.headers
     assert (await client.get("/api/v1/icons/simple/a")).status_code == 200
     assert len(network.asked) == 2
-    server.clock.advance(31_000)
+    server.clock.advance(31)
     assert (await client.get("/api/v1/icons/simple/c")).status_code == 200
 
 

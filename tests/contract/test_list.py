@@ -7,43 +7,43 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.world import World
+from contract.http_app import HttpApp
 from drydock.core.model import CheckError, Result
 from drydock.core.times import DAY_MS, HOUR_MS, to_iso
-from samples import container, container_id, image
+from kit.containers import container, container_id, image
 
 MINUTE = 60_000
 
 
-def aged(world: World, number: int, days: float, **changes: Any) -> Any:
+def aged(http_app: HttpApp, number: int, days: float, **changes: Any) -> Any:
     """A container with an update that was detected `days` ago."""
-    at = to_iso(world.clock.now_ms() - int(days * DAY_MS))
+    at = to_iso(http_app.clock.now_ms() - int(days * DAY_MS))
     return container(number, update="1.1.0", update_detected_at=at, first_seen_at=at, **changes)
 
 
-async def everything(world: World) -> list[dict[str, Any]]:
-    return (await world.api.get("/containers")).json()["data"]
+async def everything(http_app: HttpApp) -> list[dict[str, Any]]:
+    return (await http_app.api.get("/containers")).json()["data"]
 
 
-async def check_filter(world: World, query: str, test: Any) -> list[str]:
+async def check_filter(http_app: HttpApp, query: str, test: Any) -> list[str]:
     """The ids of a filtered list equal those that the whole list says should match; some match, some do not."""
-    rows = await everything(world)
+    rows = await everything(http_app)
     expected = [row["id"] for row in rows if test(row)]
     assert 0 < len(expected) < len(rows), f"no match or no non-match for {query}"
-    assert await world.ids(f"/containers?{query}") == expected
+    assert await http_app.ids(f"/containers?{query}") == expected
     return expected
 
 
 @pytest.fixture
-async def mixed(world: World) -> World:
+async def mixed(http_app: HttpApp) -> HttpApp:
     """Every status, every kind, every age, an error, labels, an agent, findings."""
     findings = [{"id": "CVE-1", "severity": "HIGH"}]
     scan = {"status": "passed", "summary": {"high": 1}, "vulnerabilities": findings}
-    await world.seed(
-        aged(world, 1, 0.5, name="web"),
-        aged(world, 2, 10, name="API", image=image("1.0.0", created="2026-02-01T00:00:00.000Z")),
-        aged(world, 3, 40, name="db", status="exited", result=Result(tag="2.0.0")),
-        aged(world, 4, 3, name="cache", result=Result(tag="1.0.1")),
+    await http_app.seed(
+        aged(http_app, 1, 0.5, name="web"),
+        aged(http_app, 2, 10, name="API", image=image("1.0.0", created="2026-02-01T00:00:00.000Z")),
+        aged(http_app, 3, 40, name="db", status="exited", result=Result(tag="2.0.0")),
+        aged(http_app, 4, 3, name="cache", result=Result(tag="1.0.1")),
         container(5, "paused", status="paused", labels={"dd.watch": "TRUE"}),
         container(6, "again", status="restarting", labels={"dd.watch": "false"}),
         container(7, "dead", status="dead"),
@@ -54,7 +54,7 @@ async def mixed(world: World) -> World:
         container(12, "stop", status="stopped", agent="edge"),
         container(13, "web-old-1700000000000"),
     )
-    return world
+    return http_app
 
 
 def sha(letter: str) -> str:
@@ -66,7 +66,7 @@ def digest(letter: str) -> Any:
 
 
 @pytest.mark.rows("C-001", "C-003", "C-007", "C-010")
-async def test_envelope(mixed: World) -> None:
+async def test_envelope(mixed: HttpApp) -> None:
     answer = await mixed.api.get("/containers?limit=25&offset=0")
     body = answer.json()
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -78,9 +78,9 @@ async def test_envelope(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-002", "C-084", "C-085", "C-086", "C-090")
-async def test_items(world: World) -> None:
-    await world.seed(container(1, "web", include_tags=r"^\d+\.\d+.\d+$", update="1.1.0"), container(2, "db"))
-    db, web = await everything(world)
+async def test_items(http_app: HttpApp) -> None:
+    await http_app.seed(container(1, "web", include_tags=r"^\d+\.\d+.\d+$", update="1.1.0"), container(2, "db"))
+    db, web = await everything(http_app)
     assert (web["id"], web["name"], web["watcher"], web["status"]) == (container_id(1), "web", "local", "running")
     assert web["includeTags"] == r"^\d+\.\d+.\d+$"
     assert "includeTags" not in db
@@ -93,7 +93,7 @@ async def test_items(world: World) -> None:
 
 
 @pytest.mark.rows("C-004", "C-005", "C-006", "C-011", "C-012", "C-026")
-async def test_pages(mixed: World) -> None:
+async def test_pages(mixed: HttpApp) -> None:
     first = (await mixed.api.get("/containers?limit=1")).json()
     assert (len(first["data"]), first["total"], first["hasMore"]) == (1, 12, True)
     assert first["_links"]["next"] == "/api/v1/containers?limit=1&offset=1"
@@ -110,13 +110,13 @@ async def test_pages(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-008", "C-009")
-async def test_more_than_two_hundred(world: World) -> None:
-    await world.seed(*(container(n) for n in range(1, 206)))
+async def test_more_than_two_hundred(http_app: HttpApp) -> None:
+    await http_app.seed(*(container(n) for n in range(1, 206)))
     for query in ("", "?limit=0"):
-        body = (await world.api.get(f"/containers{query}")).json()
+        body = (await http_app.api.get(f"/containers{query}")).json()
         assert (len(body["data"]), body["total"], body["hasMore"]) == (205, 205, False)
     for limit in (200, 201, 9999):
-        body = (await world.api.get(f"/containers?limit={limit}")).json()
+        body = (await http_app.api.get(f"/containers?limit={limit}")).json()
         assert (body["limit"], len(body["data"]), body["hasMore"]) == (200, 200, True)
 
 
@@ -126,13 +126,13 @@ async def test_more_than_two_hundred(world: World) -> None:
     [("limit=abc", 0, 0), ("limit=-5", 0, 0), ("offset=x", 0, 0), ("limit=25x", 25, 0), ("limit=99999", 200, 0),
      ("limit=%202", 2, 0), ("limit=2&limit=3", 2, 0), ("offset=-3", 0, 0), ("limit=" + "9" * 400, 200, 0), ("limit[a]=3", 0, 0)],
 )  # fmt: skip
-async def test_limits_never_refuse(mixed: World, query: str, limit: int, offset: int) -> None:
+async def test_limits_never_refuse(mixed: HttpApp, query: str, limit: int, offset: int) -> None:
     body = (await mixed.api.get(f"/containers?{query}")).json()
     assert (body["limit"], body["offset"]) == (limit, offset)
 
 
 @pytest.mark.rows("C-013", "C-014")
-async def test_vulnerabilities(mixed: World) -> None:
+async def test_vulnerabilities(mixed: HttpApp) -> None:
     async def scan(query: str) -> dict[str, Any]:
         rows = (await mixed.api.get(f"/containers{query}")).json()["data"]
         return next(row["security"] for row in rows if row["name"] == "scanned")
@@ -150,7 +150,7 @@ async def test_vulnerabilities(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-015", "C-017", "C-019", "C-021", "C-025")
-async def test_orders(mixed: World) -> None:
+async def test_orders(mixed: HttpApp) -> None:
     rows = await everything(mixed)
     names = [row["name"] for row in rows]
     assert names == sorted(names, key=str.lower) == await mixed.names("/containers?sort=name")
@@ -170,7 +170,7 @@ def _row(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 @pytest.mark.rows("C-016", "C-018", "C-020", "C-022", "C-023", "C-024", "C-025")
 @pytest.mark.parametrize("key", ["name", "status", "age", "created"])
-async def test_reversal_and_order(mixed: World, key: str) -> None:
+async def test_reversal_and_order(mixed: HttpApp, key: str) -> None:
     up = await mixed.ids(f"/containers?sort={key}")
     down = await mixed.ids(f"/containers?sort=-{key}")
     assert down == up[::-1]
@@ -179,7 +179,7 @@ async def test_reversal_and_order(mixed: World, key: str) -> None:
 
 
 @pytest.mark.rows("C-025")
-async def test_order_alone_orders_by_name(mixed: World) -> None:
+async def test_order_alone_orders_by_name(mixed: HttpApp) -> None:
     whole = await mixed.ids()
     assert await mixed.ids("/containers?order=desc") == whole[::-1]
     assert await mixed.ids("/containers?order=asc") == whole
@@ -187,7 +187,7 @@ async def test_order_alone_orders_by_name(mixed: World) -> None:
 
 @pytest.mark.rows("C-027", "C-028", "C-029", "C-030", "C-031", "C-032", "C-033", "C-034", "C-035")
 @pytest.mark.parametrize("status", ["running", "exited", "paused", "restarting", "dead", "created"])
-async def test_status_filters(mixed: World, status: str) -> None:
+async def test_status_filters(mixed: HttpApp, status: str) -> None:
     await check_filter(mixed, f"status={status}", lambda row: row["status"] == status)
     await check_filter(mixed, "status=stopped", lambda row: row["status"] in ("stopped", "exited"))
     await check_filter(mixed, "status=update-available", lambda row: row["updateAvailable"])
@@ -195,7 +195,7 @@ async def test_status_filters(mixed: World, status: str) -> None:
 
 
 @pytest.mark.rows("C-036", "C-037", "C-038", "C-039", "C-040", "C-041", "C-042")
-async def test_kind_filters(mixed: World) -> None:
+async def test_kind_filters(mixed: HttpApp) -> None:
     for diff in ("major", "minor", "patch"):
         await check_filter(mixed, f"kind={diff}", lambda row, d=diff: row["updateKind"]["semverDiff"] == d)
     await check_filter(mixed, "kind=digest", lambda row: row["updateKind"]["kind"] == "digest")
@@ -206,7 +206,7 @@ async def test_kind_filters(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-043")
-async def test_watcher_filter(mixed: World) -> None:
+async def test_watcher_filter(mixed: HttpApp) -> None:
     await check_filter(mixed, "watcher=other", lambda row: row["watcher"] == "other")
     nobody = (await mixed.api.get("/containers?watcher=nosuch")).json()
     assert (nobody["data"], nobody["total"]) == ([], 0)
@@ -214,7 +214,7 @@ async def test_watcher_filter(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-044", "C-045", "C-046")
-async def test_maturity_filters(mixed: World) -> None:
+async def test_maturity_filters(mixed: HttpApp) -> None:
     for level, names in (("hot", ["cache", "web"]), ("mature", ["API"]), ("established", ["db"])):
         found = await mixed.names(f"/containers?maturity={level}")
         assert [name for name in found if name != "digest"] == names
@@ -224,7 +224,7 @@ async def test_maturity_filters(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-047", "C-048", "C-049", "C-299")
-async def test_container_ids(mixed: World) -> None:
+async def test_container_ids(mixed: HttpApp) -> None:
     one, three = container_id(1), container_id(3)
     both = (await mixed.api.get(f"/containers?containerIds={one},{three}")).json()
     assert ({row["id"] for row in both["data"]}, both["total"]) == ({one, three}, 2)
@@ -245,15 +245,15 @@ async def test_container_ids(mixed: World) -> None:
     ["sort=size", "sort=NAME", "sort=", "order=up", "order=", "status=foo", "status=Running", "status=", "kind=foo",
      "kind=prerelease", "maturity=old", "maturity=", "watcher=", "watcher=%20"],
 )  # fmt: skip
-async def test_invalid_parameters(world: World, query: str) -> None:
+async def test_invalid_parameters(http_app: HttpApp, query: str) -> None:
     for method, path in (("GET", "/containers"), ("POST", "/containers/watch")):
-        answer = await world.api.request(method, f"{path}?{query}")
+        answer = await http_app.api.request(method, f"{path}?{query}")
         assert answer.status_code == 400
         assert answer.json()["error"].startswith("Invalid ")
-    assert world.watchers.asked == []
+    assert http_app.watchers.asked == []
 
 
-async def test_unknown_parameters_are_ignored(mixed: World) -> None:
+async def test_unknown_parameters_are_ignored(mixed: HttpApp) -> None:
     assert len(await mixed.ids("/containers?foo=bar&_=123&sort[a]=b")) == 12
     assert await mixed.ids("/containers?sort=-created&sort=name") == await mixed.ids("/containers?sort=-created")
     assert await mixed.names("/containers?agent=edge") == ["stop"]
@@ -261,7 +261,7 @@ async def test_unknown_parameters_are_ignored(mixed: World) -> None:
 
 
 @pytest.mark.rows("C-301")
-async def test_all_together(mixed: World) -> None:
+async def test_all_together(mixed: HttpApp) -> None:
     whole = await mixed.ids("/containers?status=running&sort=-name")
     query = "status=running&sort=-name&limit=2&offset=1&includeVulnerabilities=true"
     body = (await mixed.api.get(f"/containers?{query}")).json()
@@ -271,7 +271,7 @@ async def test_all_together(mixed: World) -> None:
     assert body["_links"]["next"] == f"/api/v1/containers?{rest}&limit=2&offset=3"
 
 
-async def test_suppressed_major_updates_stay_visible_by_kind(mixed: World) -> None:
+async def test_suppressed_major_updates_stay_visible_by_kind(mixed: HttpApp) -> None:
     path = f"/containers/{container_id(3)}/update-policy"
     assert (await mixed.api.patch(path, json={"action": "skip-current"})).status_code == 200
     assert await mixed.names("/containers?status=up-to-date&kind=major") == ["db"]
@@ -283,12 +283,12 @@ async def test_suppressed_major_updates_stay_visible_by_kind(mixed: World) -> No
     [(7 * DAY_MS - MINUTE, "hot"), (7 * DAY_MS, "mature"), (29 * DAY_MS, "mature"), (30 * DAY_MS, "mature"),
      (30 * DAY_MS + MINUTE, "established")],
 )  # fmt: skip
-async def test_maturity_lines(world: World, age: int, level: str) -> None:
-    await world.seed(container(1, update="1.1.0"), container(2))
-    world.clock.advance(age)
-    row = (await everything(world))[0]
+async def test_maturity_lines(http_app: HttpApp, age: int, level: str) -> None:
+    await http_app.seed(container(1, update="1.1.0"), container(2))
+    http_app.clock.advance(age / 1000)
+    row = (await everything(http_app))[0]
     assert (row["updateAge"], row["updateMaturityLevel"]) == (age, level)
-    assert await world.ids(f"/containers?maturity={level}") == [container_id(1)]
+    assert await http_app.ids(f"/containers?maturity={level}") == [container_id(1)]
 
 
 @pytest.mark.rows("C-055", "C-058", "C-060")
@@ -296,13 +296,13 @@ async def test_maturity_lines(world: World, age: int, level: str) -> None:
     ("threshold", "days", "level"),
     [(3, 4, "mature"), (3, 2, "hot"), (1, 1, "mature"), (400, 20, "hot"), (60, 31, "established")],
 )
-async def test_threshold(world: World, threshold: int, days: int, level: str) -> None:
-    world.context["maturity_threshold_days"] = threshold
-    await world.seed(aged(world, 1, days), container(2))
-    assert await world.ids(f"/containers?maturity={level}") == [container_id(1)]
+async def test_threshold(http_app: HttpApp, threshold: int, days: int, level: str) -> None:
+    http_app.context["maturity_threshold_days"] = threshold
+    await http_app.seed(aged(http_app, 1, days), container(2))
+    assert await http_app.ids(f"/containers?maturity={level}") == [container_id(1)]
 
 
-async def test_a_body_is_encoded_once_until_something_changes(mixed: World) -> None:
+async def test_a_body_is_encoded_once_until_something_changes(mixed: HttpApp) -> None:
     await mixed.ids()
     before = mixed.fleet.bodies_encoded
     assert await mixed.ids() == await mixed.ids()
@@ -310,6 +310,6 @@ async def test_a_body_is_encoded_once_until_something_changes(mixed: World) -> N
     await mixed.seed(container(5, "paused", status="running"))
     assert container_id(5) in await mixed.ids("/containers?status=running")
     assert (await mixed.api.get("/containers")).json()["data"] != []
-    mixed.clock.advance(HOUR_MS)
+    mixed.clock.advance(HOUR_MS / 1000)
     rows = await everything(mixed)
     assert _row(rows, "web")["updateAge"] == 13 * HOUR_MS

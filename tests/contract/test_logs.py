@@ -18,11 +18,12 @@ from drydock.auth.caller import ALL_SCOPES
 from drydock.clock import SystemClock
 from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.logs.room import Logs
-from fakes.hands import HandClock
 from fakes.hosts import one_host
 from fakes.printing import PrintedLog
-from fakes.served import HeaderAccess, Site, served, services
-from fakes.talkative import TalkativeEngine, Watched, container, eventually
+from fakes.scripted_engine import ScriptedEngine, Watched, container
+from kit.api_site import HeaderAccess, Site, serve_site, services
+from kit.clock import NEW_YEAR_MS, ManualClock
+from kit.wait import until
 
 ID, EXITED, NOBODY = "a" * 64, "e" * 64, "0" * 64
 BASE = "/api/v1/containers"
@@ -32,7 +33,7 @@ class Scene:
     """A server over a scripted Engine whose container has printed some lines."""
 
     def __init__(self) -> None:
-        self.engine = TalkativeEngine()
+        self.engine = ScriptedEngine()
         self.log = self.engine.logs_of[ID] = PrintedLog()
         self.engine.logs_of[EXITED] = PrintedLog()
         self.watched = Watched(
@@ -57,9 +58,9 @@ class Scene:
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
-    async with served(services(fleet=scene.watched, logs=scene.logs)) as scene.site:
+    async with serve_site(services(fleet=scene.watched, logs=scene.logs)) as scene.site:
         yield scene
-    await eventually(lambda: not +scene.engine.open, "every Engine call closed")
+    await until(lambda: not +scene.engine.open, "every Engine call closed")
     assert scene.logs.open_streams() == 0
 
 
@@ -232,7 +233,7 @@ async def test_engine_failures_close_with_1011(scene: Scene) -> None:
     scene.log.print("one")
     async with scene.stream() as socket, scene.stream("?stdout=false&tail=0") as other:
         await received(socket, 1)
-        await eventually(lambda: scene.engine.calls["inspect"] == 2, "both look")
+        await until(lambda: scene.engine.calls["inspect"] == 2, "both look")
         scene.log.fail(EngineUnreachable("gone " + "ü" * 200))
         assert (await until_closed(socket))[1] == 1011
         assert (await until_closed(other))[1] == 1011
@@ -248,12 +249,12 @@ async def test_leaving_closes_the_engines_stream(scene: Scene) -> None:
         assert scene.engine.open["logs:follow"] == 1
         await socket.close()
         assert socket.close_code == 1000
-    await eventually(lambda: not scene.engine.open["logs:follow"], "Engine stream closed", 1)
+    await until(lambda: not scene.engine.open["logs:follow"], "Engine stream closed", 1)
     async with scene.stream() as socket:
         await received(socket, 1)
         assert socket._response.connection is not None
         socket._response.connection.transport.abort()  # type: ignore[union-attr]  # the client's cable is cut
-        await eventually(lambda: not scene.engine.open["logs:follow"], "Engine stream closed", 1)
+        await until(lambda: not scene.engine.open["logs:follow"], "Engine stream closed", 1)
 
 
 async def test_a_viewer_that_does_not_read_gets_1013(scene: Scene) -> None:
@@ -264,16 +265,16 @@ async def test_a_viewer_that_does_not_read_gets_1013(scene: Scene) -> None:
         f"GET {BASE}/{ID}/logs/stream?tail=0 HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\n"
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )
-    await eventually(lambda: scene.engine.open["logs:follow"], "stream")
+    await until(lambda: scene.engine.open["logs:follow"], "stream")
     async with scene.stream("?tail=0") as healthy:
-        await eventually(lambda: scene.engine.calls["inspect"] == 2, "both look")
+        await until(lambda: scene.engine.calls["inspect"] == 2, "both look")
         task = asyncio.create_task(received(healthy, 8000))
         for number in range(8000):
             scene.log.print(f"{number} " + "x" * 1000)
             if number % 20 == 0:
                 await asyncio.sleep(0)
         assert len(await task) == 8000
-    await eventually(lambda: not scene.engine.open["logs:follow"], "stalled viewer dropped")
+    await until(lambda: not scene.engine.open["logs:follow"], "stalled viewer dropped")
     writer.transport.resume_reading()  # type: ignore[attr-defined]  # a selector transport
     data = b""
     while b"\x03\xf5The viewer is too slow" not in data:
@@ -288,7 +289,7 @@ async def test_only_a_session_cookie_opens_the_stream() -> None:
     scene = Scene()
     scene.log.print("one")
     access = HeaderAccess(ann=ALL_SCOPES, lim=frozenset({"watch"}))
-    async with served(services(fleet=scene.watched, logs=scene.logs, access=access)) as scene.site:
+    async with serve_site(services(fleet=scene.watched, logs=scene.logs, access=access)) as scene.site:
         async with scene.stream(headers={"Cookie": "who=ann"}) as socket:
             await received(socket, 1)
         refused = [
@@ -313,7 +314,7 @@ async def test_only_a_session_cookie_opens_the_stream() -> None:
 
 @pytest.mark.rows("C-210", "C-211")
 async def test_upgrade_budget() -> None:
-    scene, clock = Scene(), HandClock()
+    scene, clock = Scene(), ManualClock(NEW_YEAR_MS)
     access = HeaderAccess(ann=ALL_SCOPES, bob=ALL_SCOPES)
     settings = replace(ServerSettings(), identity_keying=True)
     made = services(fleet=scene.watched, logs=scene.logs, access=access, clock=clock, settings=settings)
@@ -325,11 +326,11 @@ async def test_upgrade_budget() -> None:
         except aiohttp.WSServerHandshakeError as refusal:
             return refusal.status
 
-    async with served(made) as scene.site:
+    async with serve_site(made) as scene.site:
         assert {await attempt("ann") for _ in range(1000)} == {101}
         assert await attempt("ann") == 429
         assert await attempt("bob") == 101
-        await clock.advance(900)
+        await clock.pass_time(900)
         assert await attempt("ann") == 101
 
 
@@ -341,7 +342,7 @@ async def test_not_an_upgrade(scene: Scene) -> None:
 async def test_shutdown_closes_viewers_with_1001() -> None:
     scene = Scene()
     scene.log.print("one")
-    async with served(services(fleet=scene.watched, logs=scene.logs)) as scene.site, scene.stream() as socket:
+    async with serve_site(services(fleet=scene.watched, logs=scene.logs)) as scene.site, scene.stream() as socket:
         await received(socket, 1)
         scene.site.services.streams.close()
         assert await until_closed(socket) == ([], 1001)
@@ -357,6 +358,6 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
         async with scene.stream("?tail=1") as socket:
             if number % 2:
                 await received(socket, 1)
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks, "no task left")
-    await eventually(lambda: not +scene.engine.open, "every Engine stream closed")
-    await eventually(lambda: len(scene.site.services.streams) == 0, "no stream counted")
+    await until(lambda: len(asyncio.all_tasks()) <= tasks, "no task left")
+    await until(lambda: not +scene.engine.open, "every Engine stream closed")
+    await until(lambda: len(scene.site.services.streams) == 0, "no stream counted")

@@ -14,19 +14,19 @@ import websockets
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
-from contract.served import Served, served, user
-from samples import container
+from contract.product import Product, serve_product, user
+from kit.containers import container
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, **user("admin"), **user("pat", role="viewer")) as made:
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, **user("admin"), **user("pat", role="viewer")) as made:
         yield made
 
 
-async def exercised(server: Served) -> str:
+async def exercised(server: Product) -> str:
     """`/metrics` of a server on which everything that is counted happened once."""
     await server.seed(container(1, update="1.1.0"), container(2))
     client = await server.signed_in()
@@ -57,7 +57,7 @@ _BY = re.compile(r"by \(([^)]*)\)")
 
 async def test_every_query_of_the_dashboard_finds_what_it_asks_for(tmp_path: Path) -> None:
     series: dict[str, set[str]] = {}
-    async with served(tmp_path, **user("admin"), DD_WATCHER_LOCAL_SOCKET=str(tmp_path / "none.sock")) as server:
+    async with serve_product(tmp_path, **user("admin"), DD_WATCHER_LOCAL_SOCKET=str(tmp_path / "none.sock")) as server:
         text = await exercised(server)
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -77,13 +77,13 @@ async def test_every_query_of_the_dashboard_finds_what_it_asks_for(tmp_path: Pat
             assert wanted <= series[name] | optional, (expression, wanted - series[name])
 
 
-async def test_every_metric_is_documented_and_every_documented_one_exists(server: Served) -> None:
+async def test_every_metric_is_documented_and_every_documented_one_exists(server: Product) -> None:
     rows = [line for line in (ROOT / "docs" / "metrics.md").read_text().splitlines() if line.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert documented == set(server.services.metrics.registry.names())
 
 
-async def test_metrics_are_well_formed(server: Served) -> None:
+async def test_metrics_are_well_formed(server: Product) -> None:
     text = await exercised(server)
     assert 'dd_containers{id="' in text
     assert list(text_string_to_metric_families(text))
@@ -91,7 +91,7 @@ async def test_metrics_are_well_formed(server: Served) -> None:
 
 async def test_metrics_token(tmp_path: Path) -> None:
     token = "a-token-of-16-chars"
-    async with served(tmp_path, DD_SERVER_METRICS_TOKEN=token, **user("admin")) as server:
+    async with serve_product(tmp_path, DD_SERVER_METRICS_TOKEN=token, **user("admin")) as server:
         client = server.client()
         for scheme in ("Bearer", "bearer"):
             assert (await client.get("/metrics", headers={"Authorization": f"{scheme} {token}"})).status_code == 200
@@ -102,12 +102,14 @@ async def test_metrics_token(tmp_path: Path) -> None:
 
 
 async def test_metrics_may_be_open_or_off(tmp_path: Path) -> None:
-    async with served(tmp_path, DD_SERVER_METRICS_AUTH="false", DD_PROMETHEUS_ENABLED="false", **user("admin")) as one:
+    async with serve_product(
+        tmp_path, DD_SERVER_METRICS_AUTH="false", DD_PROMETHEUS_ENABLED="false", **user("admin")
+    ) as one:
         answer = await one.client().get("/metrics")
         assert (answer.status_code, answer.text) == (200, "")
 
 
-async def test_log_entries(server: Served) -> None:
+async def test_log_entries(server: Product) -> None:
     buffer, client = server.services.log, await server.signed_in()
     for level in ("debug", "info", "warning", "error"):
         buffer.add(None, level, {"event": f"test.{level}", "component": f"part.{level}"})
@@ -130,7 +132,7 @@ async def test_log_entries(server: Served) -> None:
         assert (answer.status_code, answer.json()) == (400, {"error": f"Invalid {word} query parameter"})
 
 
-async def test_log_stream(server: Served) -> None:
+async def test_log_stream(server: Product) -> None:
     client = await server.signed_in()
     buffer = server.services.log
     for number in range(3):
@@ -150,7 +152,7 @@ async def test_log_stream(server: Served) -> None:
         assert closed.value.rcvd.code == 1001
 
 
-async def test_settings(server: Served) -> None:
+async def test_settings(server: Product) -> None:
     client = await server.signed_in()
     assert (await client.get("/api/v1/settings")).json() == {"internetlessMode": False, "updateMode": "manual"}
     changed = await client.patch("/api/v1/settings", json={"internetlessMode": "true", "surprise": 1})
@@ -164,7 +166,7 @@ async def test_settings(server: Served) -> None:
     assert (len(entries), entries[0]["user"], entries[0]["ip"]) == (2, "admin", "127.0.0.1")
 
 
-async def test_preferences(server: Served, tmp_path: Path) -> None:
+async def test_preferences(server: Product, tmp_path: Path) -> None:
     client, other = await server.signed_in(), await server.signed_in("pat")
     empty = {"apiVersion": 1, "schemaVersion": None, "preferences": None, "updatedAt": None}
     assert (await client.get("/api/v1/preferences")).json() == {**empty, "username": "admin"}
@@ -177,13 +179,13 @@ async def test_preferences(server: Served, tmp_path: Path) -> None:
     assert mismatch.status_code == 409
     assert mismatch.json() == {"error": "PREFERENCES_API_VERSION_MISMATCH", "supportedApiVersion": 1}
     assert (await client.patch("/api/v1/preferences", json={**body, "preferences": []})).status_code == 400
-    async with served(tmp_path / "open", DD_ANONYMOUS_AUTH_CONFIRM="true") as anonymous:
+    async with serve_product(tmp_path / "open", DD_ANONYMOUS_AUTH_CONFIRM="true") as anonymous:
         refused = await anonymous.client().patch("/api/v1/preferences", json={})
         assert refused.json() == {"error": "Sync is not available in anonymous mode"}
         assert refused.status_code == 403
 
 
-async def test_debug_dump(server: Served) -> None:
+async def test_debug_dump(server: Product) -> None:
     await server.seed(container(1))
     client = await server.signed_in()
     answer = await client.get("/api/v1/debug/dump?minutes=99999")

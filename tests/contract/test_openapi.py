@@ -11,8 +11,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from contract.world import serve
-from samples import container, container_id
+from contract.http_app import serve_app
+from kit.containers import container, container_id
 
 EXAMPLES = 15
 OPERATIONS = (
@@ -38,7 +38,7 @@ OPERATIONS = (
         )
     ),
 )
-"""Routes that need no other room than this world has; the components are added by their prefix."""
+"""Routes that need no other room than this http_app has; the components are added by their prefix."""
 COMPONENTS = ("/api/v1/watchers", "/api/v1/registries")
 
 
@@ -49,9 +49,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
 
     async def run() -> None:
-        async with serve(folder, rate_limit_max=10**9) as world:
-            await world.seed(container(1, update="1.1.0"), container(2))
-            found.append(world.url)
+        async with serve_app(folder, rate_limit_max=10**9) as http_app:
+            await http_app.seed(container(1, update="1.1.0"), container(2))
+            found.append(http_app.url)
             ready.set()
             await asyncio.to_thread(done.wait)
 

@@ -11,19 +11,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
 from drydock.core.model import CheckError
 from drydock.core.times import DAY_MS, to_iso
-from samples import StillClock, container
+from kit.clock import ManualClock
+from kit.containers import container
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, **user("admin"), **user("pat", role="viewer")) as made:
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
+    async with serve_product(tmp_path, **user("admin"), **user("pat", role="viewer")) as made:
         yield made
 
 
-async def test_health_tells_more_to_who_may_read(server: Served) -> None:
+async def test_health_tells_more_to_who_may_read(server: Product) -> None:
     stranger, admin = server.client(), await server.signed_in()
     assert set((await stranger.get("/health")).json()) == {"uptime"}
     assert set((await stranger.get("/health?verbose=1")).json()) == {"uptime"}
@@ -39,13 +40,13 @@ async def test_health_tells_more_to_who_may_read(server: Served) -> None:
 
 async def test_a_watcher_whose_engine_is_silent_is_not_healthy(tmp_path: Path) -> None:
     gone = str(tmp_path / "none.sock")
-    async with served(tmp_path, **user("admin"), DD_WATCHER_HERE_SOCKET=gone) as server:
+    async with serve_product(tmp_path, **user("admin"), DD_WATCHER_HERE_SOCKET=gone) as server:
         found = (await (await server.signed_in()).get("/health?verbose=true")).json()
         assert found["watchers"] is False
 
 
 async def test_health_before_anybody_can_sign_in(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+    async with serve_product(tmp_path) as server:
         answer = await server.client().get("/health?verbose=1")
         assert answer.status_code == 503
         assert answer.json() == {"status": "starting", "reason": "auth strategies not yet registered"}
@@ -53,7 +54,7 @@ async def test_health_before_anybody_can_sign_in(tmp_path: Path) -> None:
 
 async def test_old_names_are_counted_by_source(tmp_path: Path) -> None:
     environ = {"WUD_WATCHER_LOCAL_CRON": "x", "DD_TRIGGER_MOCK_ONE_MOCK": "ok", **user("admin")}
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         client = await server.signed_in()
         found = (await client.get("/api/v1/server")).json()["compatibility"]
         env = ["DD_TRIGGER_MOCK_ONE_MOCK", "WUD_WATCHER_LOCAL_CRON"]
@@ -65,7 +66,7 @@ async def test_old_names_are_counted_by_source(tmp_path: Path) -> None:
             assert f'dd_legacy_input_total{{source="env",key="{name}"}} 1' in text
 
 
-async def test_the_small_summary(server: Served) -> None:
+async def test_the_small_summary(server: Product) -> None:
     failed = msgspec.structs.replace(container(4), error=CheckError(message="no answer"))
     await server.seed(container(1, update="1.1.0"), container(2, update="2.0.0"), container(3), failed)
     found = (await (await server.signed_in("pat")).get("/api/v1/summary")).json()
@@ -80,7 +81,7 @@ async def test_the_small_summary(server: Served) -> None:
 async def test_one_watcher_is_run(tmp_path: Path) -> None:
     gone = str(tmp_path / "none.sock")
     environ = {**user("admin"), **user("pat", role="viewer"), "DD_WATCHER_HERE_SOCKET": gone}
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         client = await server.signed_in()
         answer = await client.post("/api/v1/watchers/docker/HERE/watch")
         assert answer.status_code == 500
@@ -94,12 +95,12 @@ async def test_one_watcher_is_run(tmp_path: Path) -> None:
         assert (await (await server.signed_in("pat")).post("/api/v1/watchers/docker/here/watch")).status_code == 403
 
 
-async def audited(server: Served) -> None:
+async def audited(server: Product) -> None:
     await server.services.audit.note("preview", "info", container=container(1), details="=cmd()", user="admin")
     await server.services.audit.note("rollback", "error", container=container(2), details='a "b",\nc')
 
 
-async def test_the_audit_log_as_a_file(server: Served) -> None:
+async def test_the_audit_log_as_a_file(server: Product) -> None:
     await audited(server)
     client = await server.signed_in("pat")
     answer = await client.get("/api/v1/audit/export?format=csv&actions=preview,rollback")
@@ -127,7 +128,7 @@ async def test_the_audit_log_as_a_file(server: Served) -> None:
         ("q=nothing-like-it", []),
     ],
 )
-async def test_more_filters_of_the_audit_log(server: Served, query: str, actions: list[str]) -> None:
+async def test_more_filters_of_the_audit_log(server: Product, query: str, actions: list[str]) -> None:
     await audited(server)
     found = (await (await server.signed_in()).get(f"/api/v1/audit?{query}")).json()
     assert [entry["action"] for entry in found["data"]] == actions
@@ -143,7 +144,7 @@ async def test_every_section_of_the_dump(tmp_path: Path) -> None:
         "DD_REGISTRY_HUB_PRIVATE_LOGIN": "somebody",
         "DD_REGISTRY_HUB_PRIVATE_PASSWORD": "canary-password",
     }
-    async with served(tmp_path, **environ) as server:
+    async with serve_product(tmp_path, **environ) as server:
         await server.seed(container(1, watcher="here"))
         answer = await (await server.signed_in()).get("/api/v1/debug/dump")
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -176,7 +177,7 @@ async def test_every_section_of_the_dump(tmp_path: Path) -> None:
     assert found["process"]["updates"] == {"held": [], "permitsAvailable": None, "permitsPending": 0}
 
 
-async def test_sessions_are_listed_and_ended(server: Served) -> None:
+async def test_sessions_are_listed_and_ended(server: Product) -> None:
     here, there = await server.signed_in(), await server.signed_in()
     found = (await here.get("/api/v1/auth/sessions")).json()
     assert found["total"] == 2
@@ -191,7 +192,7 @@ async def test_sessions_are_listed_and_ended(server: Served) -> None:
 
 
 @pytest.mark.rows("C-072")
-async def test_an_available_update_is_pending(server: Served) -> None:
+async def test_an_available_update_is_pending(server: Product) -> None:
     await server.seed(container(1, update="1.1.0"), container(2))
     await server.application.bus.drain()
     found = (await (await server.signed_in("pat")).get("/api/v1/containers/recent-status")).json()
@@ -213,9 +214,9 @@ async def test_an_available_update_is_pending(server: Served) -> None:
     ],
 )
 async def test_the_age_at_which_an_update_is_mature(tmp_path: Path, value: str, days: int, level: str) -> None:
-    clock = StillClock()
+    clock = ManualClock()
     detected = to_iso(clock.now_ms() - days * DAY_MS)
-    async with served(tmp_path, clock, **user("admin"), DD_UI_MATURITY_THRESHOLD_DAYS=value) as server:
+    async with serve_product(tmp_path, clock, **user("admin"), DD_UI_MATURITY_THRESHOLD_DAYS=value) as server:
         await server.seed(container(1, update="1.1.0", update_detected_at=detected))
         found = (await (await server.signed_in()).get(f"/api/v1/containers/{container(1).id}")).json()
         assert found["updateMaturityLevel"] == level
@@ -240,7 +241,7 @@ COMMANDS = (
 @pytest.mark.parametrize("path", COMMANDS)
 async def test_commands_need_no_body_and_no_type(tmp_path: Path, path: str) -> None:
     """The same answer as with an empty object, and never one about the body."""
-    async with served(tmp_path, **user("admin"), DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as server:
+    async with serve_product(tmp_path, **user("admin"), DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as server:
         await server.seed(container(1, update="1.1.0"))
         client = server.client(auth=("admin", PASSWORD), headers={"X-DD-Confirm-Action": "container-rollback"})
         bare = await client.post(path)

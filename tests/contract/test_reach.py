@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.served import PASSWORD, Served, served, user
+from contract.product import PASSWORD, Product, serve_product, user
 from drydock.core.model import ImageRegistry
-from samples import container, container_id, image
+from kit.containers import container, container_id, image
 
 HERE, THERE, EDGE = (container_id(number) for number in (1, 2, 3))
 NOWHERE = image(registry=ImageRegistry(name="unknown", url="127.0.0.1:1"))
@@ -20,9 +20,9 @@ NOWHERE = image(registry=ImageRegistry(name="unknown", url="127.0.0.1:1"))
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
+async def server(tmp_path: Path) -> AsyncIterator[Product]:
     sockets = {f"DD_WATCHER_{name}_SOCKET": str(tmp_path / f"{name}.sock") for name in ("HERE", "THERE")}
-    async with served(tmp_path, **user("admin"), **sockets, DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as made:
+    async with serve_product(tmp_path, **user("admin"), **sockets, DD_NOTIFICATION_MOCK_ONE_MOCK="ok") as made:
         await made.seed(
             container(1, watcher="here", update="1.1.0", image=NOWHERE),
             container(2, watcher="there", image=NOWHERE),
@@ -31,7 +31,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Served]:
         yield made
 
 
-async def make(server: Served, *scopes: str, **limits: list[str]) -> httpx.AsyncClient:
+async def make(server: Product, *scopes: str, **limits: list[str]) -> httpx.AsyncClient:
     admin = await server.signed_in()
     body = {"name": "-".join([*scopes, *limits]), "scopes": scopes, **limits}
     answer = await admin.post("/api/v1/auth/tokens", json=body)
@@ -48,7 +48,7 @@ async def make(server: Served, *scopes: str, **limits: list[str]) -> httpx.Async
         ({"watchers": ["here", "there"]}, [HERE, THERE, EDGE]),
     ],
 )
-async def test_a_limited_key_sees_its_containers_only(server: Served, limits: Any, seen: list[str]) -> None:
+async def test_a_limited_key_sees_its_containers_only(server: Product, limits: Any, seen: list[str]) -> None:
     key = await make(server, "read", **limits)
     found = (await key.get("/api/v1/containers")).json()
     assert [row["id"] for row in found["data"]] == seen
@@ -62,7 +62,7 @@ async def test_a_limited_key_sees_its_containers_only(server: Served, limits: An
     assert everybody["total"] == 3, "the same address and query, another caller"
 
 
-async def test_fleet_wide_routes_are_closed_to_a_limited_key(server: Served) -> None:
+async def test_fleet_wide_routes_are_closed_to_a_limited_key(server: Product) -> None:
     admin = await server.signed_in()
     paths = (await admin.get("/api/v1/openapi.json")).json()["paths"]
     key = await make(server, "read", "watch", "update", watchers=["here"])
@@ -82,7 +82,7 @@ async def test_fleet_wide_routes_are_closed_to_a_limited_key(server: Served) -> 
     assert set((await key.get("/health?verbose=1")).json()) == {"uptime"}
 
 
-async def test_commands_reach_no_further(server: Served) -> None:
+async def test_commands_reach_no_further(server: Product) -> None:
     key = await make(server, "read", "watch", "update", watchers=["here"], agents=["__local__"])
     assert (await key.post(f"/api/v1/containers/{HERE}/triggers/mock/one")).status_code == 200
     for path in ("triggers/mock/one", "update", "watch", "restart", "scan"):
@@ -96,7 +96,7 @@ async def test_commands_reach_no_further(server: Served) -> None:
     assert answer.status_code == 404
 
 
-async def test_limits_of_a_key_are_shown_and_audited(server: Served) -> None:
+async def test_limits_of_a_key_are_shown_and_audited(server: Product) -> None:
     await make(server, "read", watchers=["Here", "here"], agents=["__local__"])
     (row,) = (await (await server.signed_in()).get("/api/v1/auth/tokens")).json()["data"]
     assert (row["watchers"], row["agents"]) == (["here"], ["__local__"])
@@ -115,7 +115,7 @@ async def test_limits_of_a_key_are_shown_and_audited(server: Served) -> None:
         ({"agents": [""]}, "Invalid request parameters"),
     ],
 )
-async def test_limits_that_cannot_be(server: Served, body: dict[str, Any], error: str) -> None:
+async def test_limits_that_cannot_be(server: Product, body: dict[str, Any], error: str) -> None:
     admin = await server.signed_in()
     answer = await admin.post("/api/v1/auth/tokens", json={"name": "k", "scopes": ["read"], **body})
     assert answer.status_code == 400
@@ -128,12 +128,12 @@ async def test_a_key_from_variables_can_be_limited_too(tmp_path: Path) -> None:
         "DD_AUTH_APIKEY_HASS_HASH": hashlib.sha256(token.encode()).hexdigest(),
         "DD_AUTH_APIKEY_HASS_WATCHERS": "Here",
     }
-    async with served(tmp_path, **key) as server:
+    async with serve_product(tmp_path, **key) as server:
         await server.seed(container(1, watcher="here"), container(2, watcher="there"))
         client = server.client(headers={"Authorization": f"Bearer {token}"})
         assert [row["id"] for row in (await client.get("/api/v1/containers")).json()["data"]] == [HERE]
         assert (await client.get(f"/api/v1/containers/{THERE}")).status_code == 404
-    async with served(tmp_path, **key, DD_AUTH_APIKEY_HASS_SCOPES="admin") as server:
+    async with serve_product(tmp_path, **key, DD_AUTH_APIKEY_HASS_SCOPES="admin") as server:
         (fault,) = (await server.client().get("/auth/status")).json()["errors"]
         assert "cannot be limited" in fault["error"]
 
@@ -149,7 +149,7 @@ async def left(client: httpx.AsyncClient) -> int:
 
 async def test_each_login_has_its_own_budget_when_asked_for(tmp_path: Path) -> None:
     environ = {**user("admin"), **user("pat"), "DD_SERVER_RATELIMIT_IDENTITYKEYING": "true"}
-    async with served(tmp_path, **environ, DD_SERVER_RATELIMIT_MAX="20") as server:
+    async with serve_product(tmp_path, **environ, DD_SERVER_RATELIMIT_MAX="20") as server:
         ada, pat = await server.signed_in("admin"), await server.signed_in("pat")
         assert [await left(ada), await left(ada), await left(pat)] == [19, 18, 19]
         again = await server.signed_in("admin")
@@ -163,20 +163,20 @@ async def test_each_login_has_its_own_budget_when_asked_for(tmp_path: Path) -> N
 
 
 async def test_one_address_has_one_budget_otherwise(tmp_path: Path) -> None:
-    async with served(tmp_path, **user("admin"), **user("pat"), DD_SERVER_RATELIMIT_MAX="20") as server:
+    async with serve_product(tmp_path, **user("admin"), **user("pat"), DD_SERVER_RATELIMIT_MAX="20") as server:
         ada, pat = await server.signed_in("admin"), await server.signed_in("pat")
         assert [await left(ada), await left(pat), await left(server.client())] == [19, 18, 17]
 
 
 async def test_anonymous_mode_earns_no_budget_of_its_own(tmp_path: Path) -> None:
     environ = {"DD_ANONYMOUS_AUTH_CONFIRM": "true", "DD_SERVER_RATELIMIT_IDENTITYKEYING": "true"}
-    async with served(tmp_path, **environ, DD_SERVER_RATELIMIT_MAX="20") as server:
+    async with serve_product(tmp_path, **environ, DD_SERVER_RATELIMIT_MAX="20") as server:
         assert [await left(server.client()), await left(server.client())] == [19, 18]
 
 
 async def test_a_wrong_password_is_counted_once_although_two_ask_for_the_caller(tmp_path: Path) -> None:
     environ = {**user("admin"), "DD_SERVER_RATELIMIT_IDENTITYKEYING": "true"}
-    async with served(tmp_path, **environ, DD_AUTH_ACCOUNT_LOCKOUT_MAX_ATTEMPTS="3") as server:
+    async with serve_product(tmp_path, **environ, DD_AUTH_ACCOUNT_LOCKOUT_MAX_ATTEMPTS="3") as server:
         client = server.client(auth=("admin", "wrong"))
         seen = [(await client.get("/api/v1/app")).status_code for _ in range(3)]
         assert seen == [401, 401, 423]

@@ -6,33 +6,33 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.world import World
+from contract.http_app import HttpApp
 from drydock.core.model import Result
 from drydock.http.client import HttpClient
 from drydock.release_notes.providers import GitHub
 from drydock.release_notes.room import ReleaseNotesService
-from github_server import GitHubServer
-from samples import container, container_id
+from fakes.github_server import GitHubServer
+from kit.containers import container, container_id
 
 ONE, TWO, THREE = container_id(1), container_id(2), container_id(3)
 LABELS = {"dd.source.repo": "acme/app"}
 
 
 @pytest.fixture
-async def scene(world: World) -> AsyncIterator[World]:
+async def scene(http_app: HttpApp) -> AsyncIterator[HttpApp]:
     server = await GitHubServer().start()
     server.add("acme/app", "1.0.0", "1.0.1", "1.1.0")
-    await world.seed(
+    await http_app.seed(
         container(1, labels=LABELS, result=Result(tag="1.1.0")), container(2, labels=LABELS), container(3, update="2")
     )
     async with HttpClient() as http:
-        world.services.notes = ReleaseNotesService(GitHub(http, server.url), None, world.clock, world.fleet)
-        yield world
+        http_app.services.notes = ReleaseNotesService(GitHub(http, server.url), None, http_app.clock, http_app.fleet)
+        yield http_app
     await server.stop()
 
 
 @pytest.mark.rows("C-292")
-async def test_notes_of_the_update(scene: World) -> None:
+async def test_notes_of_the_update(scene: HttpApp) -> None:
     answer = await scene.api.get(f"/containers/{ONE}/release-notes")
     assert (answer.status_code, answer.json()) == (
         200,
@@ -47,7 +47,7 @@ async def test_notes_of_the_update(scene: World) -> None:
 
 
 @pytest.mark.rows("C-293")
-async def test_only_when_available(scene: World) -> None:
+async def test_only_when_available(scene: HttpApp) -> None:
     for id in (TWO, THREE):
         answer = await scene.api.get(f"/containers/{id}/release-notes")
         assert (answer.status_code, answer.json()["error"]) == (404, "Release notes not available")
@@ -57,7 +57,7 @@ async def test_only_when_available(scene: World) -> None:
     assert (await scene.api.get(f"/containers/{ONE}/release-notes")).status_code == 404
 
 
-async def test_notes_between(scene: World) -> None:
+async def test_notes_between(scene: HttpApp) -> None:
     base = f"/containers/{ONE}/intermediate-release-notes"
     answer = await scene.api.get(f"{base}?from=1.0.0")
     assert [notes["title"] for notes in answer.json()["releaseNotes"]] == ["Release 1.1.0", "Release 1.0.1"]

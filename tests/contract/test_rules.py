@@ -13,20 +13,20 @@ import msgspec
 import pytest
 from litestar.routes import HTTPRoute
 
-from contract.world import Door, World, serve
+from contract.http_app import Door, HttpApp, serve_app
 from drydock.api.application import handlers, litestar_app, open_to_all
 from drydock.auth.caller import Caller
-from samples import container, container_id
+from kit.containers import container, container_id
 
 ONE = container_id(1)
 SIGNED_IN = Caller(kind="session", name="ann", session_id="s1")
 
 
 @pytest.fixture
-def door(world: World) -> Door:
+def door(http_app: HttpApp) -> Door:
     """Nobody is signed in until the test says so."""
-    world.services.access = Door()
-    return world.services.access
+    http_app.services.access = Door()
+    return http_app.services.access
 
 
 def problem(answer: httpx.Response, status: int) -> str:
@@ -36,8 +36,8 @@ def problem(answer: httpx.Response, status: int) -> str:
 
 
 @pytest.mark.rows("C-296")
-async def test_nothing_without_credentials(world: World, door: Door) -> None:
-    await world.seed(container(1))
+async def test_nothing_without_credentials(http_app: HttpApp, door: Door) -> None:
+    await http_app.seed(container(1))
     for method, path in (
         ("GET", "/containers"),
         ("GET", "/containers/summary"),
@@ -52,15 +52,15 @@ async def test_nothing_without_credentials(world: World, door: Door) -> None:
         ("POST", "/app"),
         ("GET", "/audit"),
     ):
-        answer = await world.api.request(method, path)
+        answer = await http_app.api.request(method, path)
         assert problem(answer, 401) == "Unauthorized", path
         assert "www-authenticate" not in answer.headers
-    assert (await world.api.get("/openapi.json")).status_code == 200
+    assert (await http_app.api.get("/openapi.json")).status_code == 200
 
 
-async def test_body_checks_come_before_authentication(world: World, door: Door) -> None:
+async def test_body_checks_come_before_authentication(http_app: HttpApp, door: Door) -> None:
     json = {"content-type": "application/json; charset=utf-8"}
-    post = world.api.post
+    post = http_app.api.post
     assert (
         problem(await post("/containers/watch", content=b"a=b", headers={"content-type": "text/plain"}), 415)
         == "Content-Type must be application/json"
@@ -81,38 +81,38 @@ async def test_body_checks_come_before_authentication(world: World, door: Door) 
 
 
 @pytest.mark.rows("C-295")
-async def test_unknown_paths_and_methods(world: World) -> None:
+async def test_unknown_paths_and_methods(http_app: HttpApp) -> None:
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
-        assert problem(await world.api.request(method, "/no-such-route"), 404) == "Route not found"
-    answer = await world.api.put("/containers/summary")
+        assert problem(await http_app.api.request(method, "/no-such-route"), 404) == "Route not found"
+    answer = await http_app.api.put("/containers/summary")
     assert problem(answer, 405) == "Method not allowed"
     assert "GET" in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/containers", "/api/v2/containers", "/api/v1x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_the_unversioned_api_is_gone(world: World, method: str, path: str) -> None:
-    answer = await world.api.request(method, world.url + path)
+async def test_the_unversioned_api_is_gone(http_app: HttpApp, method: str, path: str) -> None:
+    answer = await http_app.api.request(method, http_app.url + path)
     assert problem(answer, 410) == "The unversioned /api path has been removed; use /api/v1."
     assert answer.json()["details"]["canonicalBasePath"] == "/api/v1"
-    legacy = (await world.api.get("/server")).json()["compatibility"]["legacyInputs"]
+    legacy = (await http_app.api.get("/server")).json()["compatibility"]["legacyInputs"]
     key = path if path == "/api/containers" else "unmatched"
     assert legacy["api"] == {"total": 1, "keys": [key]}
 
 
-async def test_head_and_trailing_slash(world: World) -> None:
-    await world.seed(container(1))
-    got = await world.api.get("/containers/summary")
-    head = await world.api.head("/containers/summary/")
+async def test_head_and_trailing_slash(http_app: HttpApp) -> None:
+    await http_app.seed(container(1))
+    got = await http_app.api.get("/containers/summary")
+    head = await http_app.api.head("/containers/summary/")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == got.headers["content-length"]
-    assert (await world.api.head("/containers/nope")).status_code == 404
-    assert (await world.api.head("/containers/watch")).status_code == 405
-    assert (await world.api.get(f"/containers/{ONE}/")).json()["id"] == ONE
+    assert (await http_app.api.head("/containers/nope")).status_code == 404
+    assert (await http_app.api.head("/containers/watch")).status_code == 405
+    assert (await http_app.api.get(f"/containers/{ONE}/")).json()["id"] == ONE
 
 
-async def test_headers(world: World) -> None:
-    headers = (await world.api.get("/app")).headers
+async def test_headers(http_app: HttpApp) -> None:
+    headers = (await http_app.api.get("/app")).headers
     assert headers["cache-control"] == "no-store, no-cache, must-revalidate, proxy-revalidate"
     assert (headers["pragma"], headers["expires"], headers["surrogate-control"]) == ("no-cache", "0", "no-store")
     assert headers["x-content-type-options"] == "nosniff"
@@ -121,14 +121,14 @@ async def test_headers(world: World) -> None:
 
 
 @pytest.mark.parametrize(("accepted", "encoded"), [("gzip", True), ("identity", False), ("br", False)])
-async def test_compression(world: World, accepted: str, encoded: bool) -> None:
-    await world.seed(*(container(n) for n in range(1, 20)))
-    async with world.api.stream("GET", "/containers", headers={"accept-encoding": accepted}) as answer:
+async def test_compression(http_app: HttpApp, accepted: str, encoded: bool) -> None:
+    await http_app.seed(*(container(n) for n in range(1, 20)))
+    async with http_app.api.stream("GET", "/containers", headers={"accept-encoding": accepted}) as answer:
         raw = b"".join([chunk async for chunk in answer.aiter_raw()])
     assert (answer.headers.get("content-encoding") == "gzip") is encoded
     assert int(answer.headers["content-length"]) == len(raw)
     assert msgspec.json.decode(gzip.decompress(raw) if encoded else raw)["total"] == 19
-    small = await world.api.get("/app", headers={"accept-encoding": "gzip"})
+    small = await http_app.api.get("/app", headers={"accept-encoding": "gzip"})
     assert "content-encoding" not in small.headers
 
 
@@ -150,22 +150,22 @@ async def test_compression(world: World, accepted: str, encoded: bool) -> None:
         ({"sec-fetch-site": "same-site"}, 403),
     ],
 )
-async def test_same_origin(world: World, headers: dict[str, str], status: int) -> None:
-    await world.seed(container(1))
-    host = world.url.removeprefix("http://")
+async def test_same_origin(http_app: HttpApp, headers: dict[str, str], status: int) -> None:
+    await http_app.seed(container(1))
+    host = http_app.url.removeprefix("http://")
     sent = {name: value.replace("HOST", host) for name, value in headers.items()}
     path = f"/containers/{ONE}/update-policy"
-    answer = await world.api.patch(path, json={"action": "clear"}, headers={"cookie": "drydock.sid=x", **sent})
+    answer = await http_app.api.patch(path, json={"action": "clear"}, headers={"cookie": "drydock.sid=x", **sent})
     assert answer.status_code == status, answer.text
     # Without a cookie only a browser that says so is refused: in anonymous mode any page could act otherwise.
     bare = 403 if sent.get("sec-fetch-site") == "cross-site" else 200
-    assert (await world.api.patch(path, json={"action": "clear"}, headers=sent)).status_code == bare
-    assert (await world.api.get("/app", headers={"cookie": "a=b", **sent})).status_code == 200
+    assert (await http_app.api.patch(path, json={"action": "clear"}, headers=sent)).status_code == bare
+    assert (await http_app.api.get("/app", headers={"cookie": "a=b", **sent})).status_code == 200
 
 
-async def test_a_proxy_that_is_not_trusted_is_named(world: World) -> None:
+async def test_a_proxy_that_is_not_trusted_is_named(http_app: HttpApp) -> None:
     headers = {"cookie": "a=b", "origin": "https://drydock.example", "x-forwarded-proto": "https"}
-    answer = await world.api.post("/containers/watch", headers=headers)
+    answer = await http_app.api.post("/containers/watch", headers=headers)
     assert "DD_SERVER_TRUSTPROXY" in problem(answer, 403)
 
 
@@ -183,9 +183,9 @@ async def test_a_proxy_that_is_not_trusted_is_named(world: World) -> None:
         ({"read"}, "GET", f"/containers/{ONE}/explain?fresh=true", "watch"),
     ],
 )
-async def test_scopes(world: World, door: Door, scopes: set[str], method: str, path: str, needed: str) -> None:
+async def test_scopes(http_app: HttpApp, door: Door, scopes: set[str], method: str, path: str, needed: str) -> None:
     door.caller_now = Caller(kind="key", name="dashboard", scopes=frozenset(scopes))
-    answer = await world.api.request(method, path)
+    answer = await http_app.api.request(method, path)
     assert problem(answer, 403) == "Permission denied"
     assert answer.json()["details"] == {"requiredScope": needed}
 
@@ -194,57 +194,57 @@ async def test_scopes(world: World, door: Door, scopes: set[str], method: str, p
 
 
 async def test_the_outer_limit_spares_reads_of_admitted_callers(tmp_path: Path) -> None:
-    async with serve(tmp_path, rate_limit_max=3) as world:
+    async with serve_app(tmp_path, rate_limit_max=3) as http_app:
         for _ in range(10):
-            assert (await world.api.get("/app")).status_code == 200
+            assert (await http_app.api.get("/app")).status_code == 200
         for _ in range(3):
-            assert (await world.api.get("/no-such-route")).status_code == 404
-        answer = await world.api.get("/app")
+            assert (await http_app.api.get("/no-such-route")).status_code == 404
+        answer = await http_app.api.get("/app")
         assert problem(answer, 429) == "Too many requests, please try again later."
         assert (answer.headers["ratelimit-policy"], answer.headers["retry-after"]) == ("3;w=900", "900")
-        assert (await world.api.get(f"{world.url}/health")).status_code == 200
-        world.clock.advance(900_000)
-        assert (await world.api.get("/app")).status_code == 200
+        assert (await http_app.api.get(f"{http_app.url}/health")).status_code == 200
+        http_app.clock.advance(900)
+        assert (await http_app.api.get("/app")).status_code == 200
 
 
 async def test_identity_keying(tmp_path: Path) -> None:
-    async with serve(tmp_path, identity_keying=True) as world:
-        await world.seed(container(1))
-        world.services.access = door = Door(SIGNED_IN)
+    async with serve_app(tmp_path, identity_keying=True) as http_app:
+        await http_app.seed(container(1))
+        http_app.services.access = door = Door(SIGNED_IN)
         reveal = f"/containers/{ONE}/env/reveal"
         for _ in range(10):
-            assert (await world.api.post(reveal)).status_code == 200
-        assert (await world.api.post(reveal)).status_code == 429
+            assert (await http_app.api.post(reveal)).status_code == 200
+        assert (await http_app.api.post(reveal)).status_code == 429
         door.caller_now = Caller(kind="basic", name="bob")
-        assert (await world.api.post(reveal)).status_code == 200
+        assert (await http_app.api.post(reveal)).status_code == 200
 
 
 # probes and documents
 
 
-async def test_health(world: World) -> None:
-    world.clock.advance(12_300)
-    assert (await world.api.get(f"{world.url}/health")).json() == {"uptime": 12.3}
-    assert (await world.api.head(f"{world.url}/health")).status_code == 200
-    world.services.access = Door(ready=False)
-    answer = await world.api.get(f"{world.url}/health")
+async def test_health(http_app: HttpApp) -> None:
+    http_app.clock.advance(12.3)
+    assert (await http_app.api.get(f"{http_app.url}/health")).json() == {"uptime": 12.3}
+    assert (await http_app.api.head(f"{http_app.url}/health")).status_code == 200
+    http_app.services.access = Door(ready=False)
+    answer = await http_app.api.get(f"{http_app.url}/health")
     body = {"status": "starting", "reason": "auth strategies not yet registered"}
     assert (answer.status_code, answer.json()) == (503, body)
 
 
-async def test_system_routes(world: World) -> None:
-    assert (await world.api.get("/app")).json() == {"name": "drydock", "version": "9.9.9"}
-    server = (await world.api.get("/server")).json()
+async def test_system_routes(http_app: HttpApp) -> None:
+    assert (await http_app.api.get("/app")).json() == {"name": "drydock", "version": "9.9.9"}
+    server = (await http_app.api.get("/server")).json()
     assert server["configuration"]["feature"] == {"delete": True, "containeractions": True}
     assert server["compatibility"]["legacyInputs"]["total"] == 0
-    assert (await world.api.get("/store")).json() == {"configuration": {"path": "/store", "file": "drydock.db"}}
+    assert (await http_app.api.get("/store")).json() == {"configuration": {"path": "/store", "file": "drydock.db"}}
 
 
-async def test_components(world: World) -> None:
-    await world.seed(
+async def test_components(http_app: HttpApp) -> None:
+    await http_app.seed(
         container(1), container(2, status="exited", update="1.1.0"), container(3, agent="edge", watcher="prod")
     )
-    body = (await world.api.get("/watchers")).json()
+    body = (await http_app.api.get("/watchers")).json()
     assert (body["total"], body["limit"], body["offset"], body["hasMore"]) == (2, 0, 0, False)
     local, edge = body["data"]
     assert local["agent"] is None
@@ -254,50 +254,50 @@ async def test_components(world: World) -> None:
         1,
         1,
     )
-    assert (await world.api.get("/watchers/docker/LOCAL")).json() == local
-    assert (await world.api.get("/watchers/docker/prod/edge")).json() == edge
+    assert (await http_app.api.get("/watchers/docker/LOCAL")).json() == local
+    assert (await http_app.api.get("/watchers/docker/prod/edge")).json() == edge
     for unknown in ("/watchers/docker/prod", "/watchers/docker/local/edge", "/registries/hub/private"):
-        assert problem(await world.api.get(unknown), 404) == "Component not found"
-    registries = (await world.api.get("/registries?limit=1")).json()
+        assert problem(await http_app.api.get(unknown), 404) == "Component not found"
+    registries = (await http_app.api.get("/registries?limit=1")).json()
     assert ([item["id"] for item in registries["data"]], registries["hasMore"]) == (["ghcr.public"], True)
     assert "metadata" not in registries["data"][0]
 
 
-async def test_audit(world: World) -> None:
-    await world.seed(container(1, "web"), container(2, "db"))
+async def test_audit(http_app: HttpApp) -> None:
+    await http_app.seed(container(1, "web"), container(2, "db"))
     for number in (1, 2, 1):
-        world.clock.advance(1000)
-        await world.api.post(f"/containers/{container_id(number)}/env/reveal")
-    body = (await world.api.get("/audit?limit=2&action=env-reveal")).json()
+        http_app.clock.advance(1)
+        await http_app.api.post(f"/containers/{container_id(number)}/env/reveal")
+    body = (await http_app.api.get("/audit?limit=2&action=env-reveal")).json()
     assert ([row["containerName"] for row in body["data"]], body["total"], body["hasMore"]) == (["web", "db"], 3, True)
     assert body["_links"]["next"] == "/api/v1/audit?action=env-reveal&limit=2&offset=2"
     assert body["data"][0]["ip"] == "127.0.0.1"
-    assert (await world.api.get("/audit?container=db")).json()["total"] == 1
-    assert (await world.api.get("/audit?actions=,x,env-reveal,")).json()["total"] == 3
+    assert (await http_app.api.get("/audit?container=db")).json()["total"] == 1
+    assert (await http_app.api.get("/audit?actions=,x,env-reveal,")).json()["total"] == 3
     at = body["data"][1]["timestamp"]
-    assert (await world.api.get(f"/audit?from={at}&to={at}")).json()["total"] == 1
-    default = (await world.api.get("/audit?limit=0")).json()
-    assert (default["limit"], (await world.api.get("/audit")).json()["limit"]) == (1, 50)
+    assert (await http_app.api.get(f"/audit?from={at}&to={at}")).json()["total"] == 1
+    default = (await http_app.api.get("/audit?limit=0")).json()
+    assert (default["limit"], (await http_app.api.get("/audit")).json()["limit"]) == (1, 50)
     for query, name in (
         ("action=a b", "action"),
         ("actions=a,b/c", "actions"),
         ("container=$", "container"),
         ("from=x", "from"),
     ):
-        assert problem(await world.api.get(f"/audit?{query}"), 400) == f"Invalid {name} query parameter"
+        assert problem(await http_app.api.get(f"/audit?{query}"), 400) == f"Invalid {name} query parameter"
 
 
-async def test_every_route_says_who_may_call_it(world: World) -> None:
-    found = list(handlers(litestar_app(world.services)))
+async def test_every_route_says_who_may_call_it(http_app: HttpApp) -> None:
+    found = list(handlers(litestar_app(http_app.services)))
     assert len(found) > 20
     assert not [handler for handler in found if open_to_all(handler)]
 
 
-async def test_openapi_lists_every_route(world: World) -> None:
-    document = (await world.api.get("/openapi.json")).json()
+async def test_openapi_lists_every_route(http_app: HttpApp) -> None:
+    document = (await http_app.api.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert (document["info"]["title"], document["info"]["version"]) == ("Drydock API", "9.9.9")
-    app = litestar_app(world.services)
+    app = litestar_app(http_app.services)
     routes = {
         (route.path_format, method)
         for route in app.routes
@@ -312,22 +312,22 @@ async def test_openapi_lists_every_route(world: World) -> None:
     assert kinds == ["major", "minor", "patch", "digest", "watched", "unwatched", "all"]
 
 
-async def test_an_unexpected_exception_leaks_nothing(world: World) -> None:
+async def test_an_unexpected_exception_leaks_nothing(http_app: HttpApp) -> None:
     def explode() -> None:
         raise RuntimeError("secret detail at /some/path")
 
-    world.fleet.summary = explode  # type: ignore[method-assign]  # a fault that cannot be made from outside
-    assert (await world.api.get("/containers/summary")).json() == {"error": "Internal server error"}
+    http_app.fleet.summary = explode  # type: ignore[method-assign]  # a fault that cannot be made from outside
+    assert (await http_app.api.get("/containers/summary")).json() == {"error": "Internal server error"}
 
 
-async def test_a_body_that_never_ends_is_dropped(world: World) -> None:
+async def test_a_body_that_never_ends_is_dropped(http_app: HttpApp) -> None:
     def half() -> None:
-        host, port = world.url.removeprefix("http://").split(":")
+        host, port = http_app.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as raw:
             raw.sendall(
                 b"POST /api/v1/containers/watch HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
             )
 
     await asyncio.to_thread(half)
-    assert (await world.api.get("/app")).status_code == 200
-    assert world.watchers.asked == []
+    assert (await http_app.api.get("/app")).status_code == 200
+    assert http_app.watchers.asked == []

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from contract.world import World, serve
+from contract.http_app import HttpApp, serve_app
 from drydock.auth.caller import ANONYMOUS, Caller
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.policy.eligibility import EligibilityContext
@@ -23,10 +23,10 @@ from drydock.security.scanners.trivy import TrivyOptions
 from drydock.security.settings import Policy, ScanSettings
 from drydock.security.signatures import SignatureSettings
 from drydock.supervisor import Supervisor
+from kit.containers import container, container_id, image
+from kit.security import FakeProgram, prints, report
 from lab import trivy as lab
 from lab.images import Pusher
-from samples import container, container_id, image
-from security_room import FakeProgram, prints, report
 
 ONE, TWO, THREE = container_id(1), container_id(2), container_id(3)
 NOBODY = "0" * 63 + "f"
@@ -43,11 +43,11 @@ def sample(number: int, name: str = "library/nginx", *, of: int | None = None, *
 
 
 class Scene:
-    """A served world with a security room whose scanner is a fake program."""
+    """A served http_app with a security room whose scanner is a fake program."""
 
-    def __init__(self, world: World, supervisor: Supervisor, trivy: FakeProgram, folder: Path) -> None:
-        self.world, self.supervisor, self.trivy, self.folder = world, supervisor, trivy, folder
-        self.api = world.api
+    def __init__(self, http_app: HttpApp, supervisor: Supervisor, trivy: FakeProgram, folder: Path) -> None:
+        self.http_app, self.supervisor, self.trivy, self.folder = http_app, supervisor, trivy, folder
+        self.api = http_app.api
 
     def build(self, *, command: str = "", environ: dict[str, str] | None = None, **settings: Any) -> SecurityRoom:
         """The room with these settings; `scanner=None` switches it off."""
@@ -58,25 +58,25 @@ class Scene:
             signatures=settings.pop("signatures", None),
         )
         parts = Parts(
-            fleet=self.world.fleet,
-            bus=self.world.bus,
-            clock=self.world.clock,
+            fleet=self.http_app.fleet,
+            bus=self.http_app.bus,
+            clock=self.http_app.clock,
             supervisor=self.supervisor,
-            audit=self.world.services.audit,
-            scan_rows=self.world.store.scans,
-            alert_memory=self.world.store.scan_alerts,
+            audit=self.http_app.services.audit,
+            scan_rows=self.http_app.store.scans,
+            alert_memory=self.http_app.store.scan_alerts,
             sbom_folder=self.folder / "sbom",
         )
         policy = Policy(block=settings.pop("block", ("CRITICAL", "HIGH")))
         room = assemble(parts, ScanSettings(policy=policy, **settings), programs)
-        self.world.services.security = room
+        self.http_app.services.security = room
         return room
 
     def scans(self) -> list[str]:
         return [argv[-1] for argv in self.trivy.argvs("--scanners")]
 
     def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.world.events if isinstance(event, kind)]
+        return [event for event in self.http_app.events if isinstance(event, kind)]
 
     async def ended(self, count: int = 1) -> dict[str, Any]:
         """The summary of the last cycle, once `count` of them have ended."""
@@ -92,10 +92,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(world: World, tmp_path: Path) -> AsyncIterator[Scene]:
-    async with Supervisor(world.clock) as supervisor:
+async def scene(http_app: HttpApp, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with Supervisor(http_app.clock) as supervisor:
         trivy = FakeProgram(tmp_path, "trivy", prints(report("CRITICAL", "LOW")))
-        made = Scene(world, supervisor, trivy, tmp_path)
+        made = Scene(http_app, supervisor, trivy, tmp_path)
         made.build()
         yield made
 
@@ -109,7 +109,7 @@ async def get(scene: Scene, path: str, status: int = 200) -> Any:
 
 @pytest.mark.rows("C-155", "C-156", "C-152", "C-158")
 async def test_scan_on_demand(scene: Scene) -> None:
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     answer = await scene.api.post(f"/containers/{ONE}/scan")
     assert answer.status_code == 200
     scan = answer.json()["security"]["scan"]
@@ -119,9 +119,9 @@ async def test_scan_on_demand(scene: Scene) -> None:
     assert (await get(scene, f"/containers/{ONE}"))["security"]["scan"] == scan
     assert await get(scene, f"/containers/{ONE}/vulnerabilities") == scan
     assert (scan["status"], scan["blockSeverities"], scan["blockingCount"]) == ("blocked", ["CRITICAL", "HIGH"], 1)
-    stored = {kept.id: kept for kept, _ in await scene.world.store.containers.all()}
+    stored = {kept.id: kept for kept, _ in await scene.http_app.store.containers.all()}
     assert stored[ONE].security["scan"] == scan
-    scene.world.clock.advance(1000)
+    scene.http_app.clock.advance(1)
     await scene.api.post(f"/containers/{ONE}/scan")
     assert (await get(scene, f"/containers/{ONE}/vulnerabilities"))["scannedAt"] > scan["scannedAt"]
 
@@ -129,8 +129,8 @@ async def test_scan_on_demand(scene: Scene) -> None:
 @pytest.mark.rows("C-157")
 async def test_scan_of_the_candidate(scene: Scene) -> None:
     scene.trivy.write(prints(report("LOW"), **{"1.1.0": report("HIGH")}))
-    scene.world.context["eligibility"] = EligibilityContext(gate_enabled=True, block_severities=frozenset({"HIGH"}))
-    await scene.world.seed(sample(1, result=Result(tag="1.1.0")))
+    scene.http_app.context["eligibility"] = EligibilityContext(gate_enabled=True, block_severities=frozenset({"HIGH"}))
+    await scene.http_app.seed(sample(1, result=Result(tag="1.1.0")))
     security = (await scene.api.post(f"/containers/{ONE}/scan")).json()["security"]
     assert scene.scans() == ["nginx:1.0.0", "nginx:1.1.0"]
     assert (security["updateScan"]["image"], security["updateScan"]["summary"]["high"]) == ("nginx:1.1.0", 1)
@@ -141,7 +141,7 @@ async def test_scan_of_the_candidate(scene: Scene) -> None:
 
 @pytest.mark.rows("C-153", "C-154")
 async def test_never_scanned(scene: Scene) -> None:
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     assert await get(scene, f"/containers/{ONE}/vulnerabilities") == {
         "scanner": None,
         "scannedAt": None,
@@ -156,7 +156,7 @@ async def test_never_scanned(scene: Scene) -> None:
 
 @pytest.mark.rows("C-159", "C-160")
 async def test_signature_and_sbom_by_choice(scene: Scene, tmp_path: Path) -> None:
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     cosign = FakeProgram(tmp_path, "cosign", "out('[{}]')")
     security = (await scene.api.post(f"/containers/{ONE}/scan")).json()["security"]
     assert set(security) == {"scan"}
@@ -172,9 +172,9 @@ async def test_signature_and_sbom_by_choice(scene: Scene, tmp_path: Path) -> Non
 
 @pytest.mark.rows("C-161", "C-163", "C-174")
 async def test_switched_off_and_broken(scene: Scene) -> None:
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     assert (await scene.api.post(f"/containers/{NOBODY}/scan")).status_code == 404
-    inspector = scene.world.services.security.service.tools.inspector
+    inspector = scene.http_app.services.security.service.tools.inspector
 
     async def crash(*_: Any, **__: Any) -> Any:
         raise RuntimeError("bug")
@@ -195,9 +195,9 @@ async def test_switched_off_and_broken(scene: Scene) -> None:
 @pytest.mark.rows("C-162")
 async def test_thirty_scans_a_minute(scene: Scene) -> None:
     scene.build()
-    await scene.world.seed(sample(1), sample(2))
-    scene.world.services.security.service.tools.inspector._cache = None
-    inspector = scene.world.services.security.service.tools.inspector
+    await scene.http_app.seed(sample(1), sample(2))
+    scene.http_app.services.security.service.tools.inspector._cache = None
+    inspector = scene.http_app.services.security.service.tools.inspector
 
     async def quick(subject: Any, **_: Any) -> Any:
         from drydock.security.findings import collect, judge
@@ -210,13 +210,13 @@ async def test_thirty_scans_a_minute(scene: Scene) -> None:
     refused = await scene.api.post(f"/containers/{ONE}/scan")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
     assert (await scene.api.post(f"/containers/{NOBODY}/scan")).status_code == 429
-    scene.world.clock.advance(60_000)
+    scene.http_app.clock.advance(60)
     assert (await scene.api.post(f"/containers/{ONE}/scan")).status_code == 200
 
 
 @pytest.mark.rows("C-314")
 async def test_two_scans_at_once(scene: Scene) -> None:
-    await scene.world.seed(sample(1), sample(2))
+    await scene.http_app.seed(sample(1), sample(2))
     answers = await asyncio.gather(*(scene.api.post(f"/containers/{id}/scan") for id in (ONE, TWO, ONE)))
     assert [answer.status_code for answer in answers] == [200, 200, 200]
 
@@ -224,11 +224,11 @@ async def test_two_scans_at_once(scene: Scene) -> None:
 @pytest.mark.rows("C-164", "C-165", "C-166", "C-167", "C-316")
 async def test_scan_all(scene: Scene) -> None:
     scene.trivy.write("if '--scanners' in argv: time.sleep(0.2)\n" + prints(report("HIGH")))
-    await scene.world.seed(*(sample(n) for n in range(1, 11)))
+    await scene.http_app.seed(*(sample(n) for n in range(1, 11)))
     await scene.api.post(f"/containers/{ONE}/scan")
     first = (await get(scene, f"/containers/{ONE}/vulnerabilities"))["scannedAt"]
-    scene.world.clock.advance(1000)
-    scene.world.events.clear()
+    scene.http_app.clock.advance(1)
+    scene.http_app.events.clear()
     answer = await scene.api.post("/containers/scan-all")
     assert answer.status_code == 202
     assert scene.of(ScanCycleCompleted) == []
@@ -240,11 +240,11 @@ async def test_scan_all(scene: Scene) -> None:
     for number in range(1, 11):
         own = [
             e
-            for e in scene.world.events
+            for e in scene.http_app.events
             if isinstance(e, ScanStarted | ScanCompleted) and e.container_id == container_id(number)
         ]
         assert [type(event) for event in own] == [ScanStarted, ScanCompleted]
-    kinds = [type(e) for e in scene.world.events if isinstance(e, ScanCompleted | ScanCycleCompleted)]
+    kinds = [type(e) for e in scene.http_app.events if isinstance(e, ScanCompleted | ScanCycleCompleted)]
     assert kinds == [ScanCompleted] * 10 + [ScanCycleCompleted]
     rows = (await get(scene, "/containers"))["data"]
     assert all(row["security"]["scan"]["scannedAt"] > first for row in rows)
@@ -254,7 +254,7 @@ async def test_scan_all(scene: Scene) -> None:
 @pytest.mark.rows("C-317")
 async def test_one_crash_in_a_bulk_scan(scene: Scene) -> None:
     scene.trivy.write("if '/six' in argv[-1]: os.kill(os.getpid(), 9)\n" + prints(report("HIGH")))
-    await scene.world.seed(*(sample(n, "acme/six" if n == 6 else "acme/app") for n in range(1, 9)))
+    await scene.http_app.seed(*(sample(n, "acme/six" if n == 6 else "acme/app") for n in range(1, 9)))
     await scene.scan_all()
     await scene.ended()
     status = {event.container_id: event.status for event in scene.of(ScanCompleted)}
@@ -266,8 +266,8 @@ async def test_one_crash_in_a_bulk_scan(scene: Scene) -> None:
 
 @pytest.mark.rows("C-168")
 async def test_a_client_that_leaves_before_the_answer(scene: Scene) -> None:
-    await scene.world.seed(*(sample(n) for n in range(1, 7)))
-    host, port = scene.world.url.removeprefix("http://").split(":")
+    await scene.http_app.seed(*(sample(n) for n in range(1, 7)))
+    host, port = scene.http_app.url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"POST /api/v1/containers/scan-all HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
     writer.transport.abort()
@@ -284,9 +284,9 @@ async def test_one_bulk_scan_a_minute(scene: Scene) -> None:
     assert refused.status_code == 429
     assert refused.json()["error"] == "Bulk scan rate limit exceeded. Max 1 per 60 seconds."
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
-    async with httpx.AsyncClient(base_url=f"{scene.world.url}/api/v1", transport=transport) as other:
+    async with httpx.AsyncClient(base_url=f"{scene.http_app.url}/api/v1", transport=transport) as other:
         assert (await other.post("/containers/scan-all")).status_code == 202
-    scene.world.clock.advance(60_000)
+    scene.http_app.clock.advance(60)
     assert (await scene.scan_all()).status_code == 202
 
 
@@ -300,7 +300,7 @@ async def test_administrators_bypass(scene: Scene) -> None:
         async def caller(self, _: Any) -> Caller:
             return callers["now"]
 
-    scene.world.services.access = Door()
+    scene.http_app.services.access = Door()
     assert [(await scene.scan_all()).status_code for _ in range(3)] == [202, 202, 202]
     callers["now"] = Caller(kind="key", name="robot", scopes=frozenset({"read", "watch"}))
     assert [(await scene.scan_all()).status_code for _ in range(2)] == [202, 429]
@@ -326,7 +326,7 @@ async def test_bodies_that_are_refused(scene: Scene, body: Any, error: str) -> N
 
 
 async def test_only_the_wanted_containers(scene: Scene) -> None:
-    await scene.world.seed(sample(1), sample(2), sample(3))
+    await scene.http_app.seed(sample(1), sample(2), sample(3))
     assert (await scene.scan_all(containerIds=[ONE, TWO, ONE], severity="critical")).json()["scheduledCount"] == 2
     await scene.ended()
     assert {event.container_id for event in scene.of(ScanStarted)} == {ONE, TWO}
@@ -334,7 +334,7 @@ async def test_only_the_wanted_containers(scene: Scene) -> None:
 
 async def test_stopping_a_cycle(scene: Scene) -> None:
     scene.trivy.write("if '--scanners' in argv: time.sleep(600)")
-    await scene.world.seed(*(sample(n) for n in range(1, 9)))
+    await scene.http_app.seed(*(sample(n) for n in range(1, 9)))
     cycle = (await scene.scan_all()).json()["cycleId"]
     assert (await scene.api.delete(f"/containers/scan-all/{cycle}")).status_code == 202
     assert (await scene.ended())["aborted"] is True
@@ -342,7 +342,7 @@ async def test_stopping_a_cycle(scene: Scene) -> None:
 
 
 async def test_progress_as_a_stream(scene: Scene) -> None:
-    await scene.world.seed(sample(1), sample(2))
+    await scene.http_app.seed(sample(1), sample(2))
     answer = await scene.api.post("/containers/scan-all", headers={"Accept": "text/event-stream"})
     assert answer.status_code == 202
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -353,7 +353,7 @@ async def test_progress_as_a_stream(scene: Scene) -> None:
 
 async def test_closing_the_stream_stops_the_scan(scene: Scene) -> None:
     scene.trivy.write("if '--scanners' in argv: time.sleep(600)")
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     async with scene.api.stream("POST", "/containers/scan-all", headers={"Accept": "text/event-stream"}) as answer:
         async for line in answer.aiter_lines():
             if line == "event: dd:scan-started":
@@ -374,7 +374,7 @@ async def test_overview(scene: Scene) -> None:
     empty = await get(scene, "/containers/security/vulnerabilities")
     assert (empty["totalContainers"], empty["latestScannedAt"], empty["images"]) == (0, None, [])
     other = {**FOUND, "id": "CVE-2", "fixedVersion": "3.0.9", "title": "t", "primaryUrl": "u", "publishedDate": "d"}
-    await scene.world.seed(
+    await scene.http_app.seed(
         msgspec.structs.replace(sample(1), security=stored(FOUND)),
         msgspec.structs.replace(
             sample(2), security=stored(FOUND, other, at="2026-03-02T00:00:00.000Z", update={"high": 2, "low": "x"})
@@ -417,7 +417,7 @@ async def test_overview(scene: Scene) -> None:
 
 async def test_pages_of_the_overview_count_findings(scene: Scene) -> None:
     many = [{**FOUND, "id": f"CVE-{n}"} for n in range(5)]
-    await scene.world.seed(
+    await scene.http_app.seed(
         msgspec.structs.replace(sample(1), security=stored(*many)),
         msgspec.structs.replace(sample(2, "acme/none"), security=stored()),
         msgspec.structs.replace(sample(3, "acme/app"), security=stored(*many)),
@@ -441,7 +441,7 @@ async def test_pages_of_the_overview_count_findings(scene: Scene) -> None:
 
 @pytest.mark.rows("C-173", "C-175")
 async def test_sbom_refusals(scene: Scene) -> None:
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     answer = await scene.api.get(f"/containers/{NOBODY}/sbom?format=xml")
     assert answer.status_code == 400
     assert answer.json()["error"] == "Unsupported SBOM format. Supported values: spdx-json, cyclonedx-json"
@@ -454,7 +454,7 @@ async def test_sbom_refusals(scene: Scene) -> None:
 
 async def test_sbom_is_generated_once_for_everybody_and_again_when_it_is_lost(scene: Scene) -> None:
     scene.trivy.write('time.sleep(0.2); out(\'{"spdxVersion": "SPDX-2.3"}\')')
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     answers = await asyncio.gather(*(scene.api.get(f"/containers/{ONE}/sbom") for _ in range(4)))
     assert {answer.json()["format"] for answer in answers} == {"spdx-json"}
     assert len(scene.trivy.argvs("spdx-json")) == 1
@@ -465,17 +465,17 @@ async def test_sbom_is_generated_once_for_everybody_and_again_when_it_is_lost(sc
     await get(scene, f"/containers/{ONE}/sbom")
     assert len(scene.trivy.argvs("spdx-json")) == 2
     await get(scene, f"/containers/{ONE}/sbom?format=cyclonedx-json")
-    known = scene.world.fleet.need(ONE).security["sbom"]
+    known = scene.http_app.fleet.need(ONE).security["sbom"]
     assert sorted(known["formats"]) == ["cyclonedx-json", "spdx-json"]
 
 
 @pytest.mark.rows("C-315")
 async def test_after_an_update_the_document_is_of_the_new_image(scene: Scene) -> None:
     scene.trivy.write("out(json.dumps({'spdxVersion': 'SPDX-2.3', 'name': argv[-1]}))")
-    await scene.world.seed(sample(1))
+    await scene.http_app.seed(sample(1))
     before = await get(scene, f"/containers/{ONE}/sbom")
-    kept = scene.world.fleet.need(ONE).security
-    await scene.world.seed(msgspec.structs.replace(sample(1, of=77), security=kept))
+    kept = scene.http_app.fleet.need(ONE).security
+    await scene.http_app.seed(msgspec.structs.replace(sample(1, of=77), security=kept))
     after = await get(scene, f"/containers/{ONE}/sbom")
     assert before["document"]["name"].endswith(digest(1))
     assert after["document"]["name"].endswith(digest(77))
@@ -492,7 +492,7 @@ async def test_real_documents(scene: Scene, images: Pusher, tmp_path: Path) -> N
     picture = msgspec.structs.replace(
         one.image, registry=registry, digest=ImageDigest(watch=True, value=known, repo=known)
     )
-    await scene.world.seed(msgspec.structs.replace(one, image=picture))
+    await scene.http_app.seed(msgspec.structs.replace(one, image=picture))
     scan = (await scene.api.post(f"/containers/{ONE}/scan")).json()["security"]["scan"]
     assert {found["id"]: found["severity"] for found in scan["vulnerabilities"]} == lab.FINDINGS["alpine"]
     assert scan["imageDigest"] == known
@@ -548,8 +548,8 @@ async def test_everything_needs_a_caller(tmp_path: Path) -> None:
         async def caller(self, _: Any) -> None:
             return None
 
-    async with serve(tmp_path) as world:
-        world.services.access = Closed()
+    async with serve_app(tmp_path) as http_app:
+        http_app.services.access = Closed()
         for method, path in (
             ("GET", "/containers/security/vulnerabilities"),
             ("GET", f"/containers/{ONE}/vulnerabilities"),
@@ -561,4 +561,4 @@ async def test_everything_needs_a_caller(tmp_path: Path) -> None:
             ("GET", f"/containers/{ONE}/intermediate-release-notes"),
             ("GET", "/server/security/runtime"),
         ):
-            assert (await world.api.request(method, path)).status_code == 401, path
+            assert (await http_app.api.request(method, path)).status_code == 401, path

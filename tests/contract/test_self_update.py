@@ -23,8 +23,9 @@ from drydock.updates.actions import Action
 from drydock.updates.self_update import process
 from drydock.updates.self_update.helper import read_order
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs
-from fakes.clock import FakeClock
 from fakes.engine import FakeEngine
+from kit.clock import SkippingClock
+from kit.wait import until
 
 SOCKET = "/var/run/docker.sock"
 WITH_SOCKET: dict[str, Any] = {"HostConfig": {"Binds": [f"/run/docker.sock:{SOCKET}"]}}
@@ -37,7 +38,7 @@ async def drydock(
     folder: Path, *, actions: tuple[Action, ...] = (LOCAL,), route: Route = BY_SOCKET, **container: Any
 ) -> AsyncIterator[tuple[Host, str]]:
     """A server that runs in the container `drydock`, and that container's id. Time moves when a test moves it."""
-    engine = FakeEngine(FakeClock(longest_s=1.0))
+    engine = FakeEngine(SkippingClock(longest_s=1.0))
     engine.add_image("app:1")
     engine.add_image("app:2", local=False)
     own = await engine.run("drydock", {"Image": "app:1", **container})
@@ -72,7 +73,7 @@ async def begin(host: Host, own: str) -> str:
     """Ask for the update and wait until the helper runs; the operation's id."""
     answer = await host.api.post(f"/containers/{own}/update")
     assert answer.status_code == 202, answer.text
-    await host.until(lambda: any(one["State"]["Running"] for one in helpers(host)))
+    await until(lambda: any(one["State"]["Running"] for one in helpers(host)))
     return str(answer.json()["operationId"])
 
 
@@ -95,7 +96,7 @@ async def pass_time(host: Host, done: Any) -> None:
     """Let time pass until `done`."""
     async with asyncio.timeout(20):
         while not done():
-            host.clock.forward(1)
+            host.clock.advance(1)
             await asyncio.sleep(0.002)
 
 
@@ -148,7 +149,7 @@ async def test_browsers_are_told_and_one_of_them_is_waited_for(tmp_path: Path) -
         client = {"clientId": hello["clientId"], "clientToken": hello["clientToken"]}
         acknowledged = await host.api.post(f"/events/ui/self-update/{operation}/ack", json=client)
         assert acknowledged.json()["status"] == "accepted"
-        await host.until(lambda: helpers(host))
+        await until(lambda: helpers(host))
 
 
 async def payload_of(lines: AsyncIterator[str], name: str) -> dict[str, Any]:
@@ -299,8 +300,8 @@ async def let_pass(engine: FakeEngine, work: Any) -> None:
     task = asyncio.ensure_future(work)
     async with asyncio.timeout(20):
         while not task.done():
-            assert isinstance(engine.clock, FakeClock)
-            engine.clock.forward(1)
+            assert isinstance(engine.clock, SkippingClock)
+            engine.clock.advance(1)
             await asyncio.sleep(0.002)
     await task
 
@@ -327,7 +328,7 @@ async def test_a_helper_that_was_left_behind_is_removed_at_a_start(tmp_path: Pat
         engine = host.engine
         assert helpers(host)
     async with serve(tmp_path, engine, own=inside(engine, own)) as host:
-        await host.until(lambda: not helpers(host))
+        await until(lambda: not helpers(host))
 
 
 async def test_a_container_that_lends_drydock_its_network_is_not_touched(tmp_path: Path) -> None:

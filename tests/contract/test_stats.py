@@ -13,10 +13,11 @@ from drydock.docker.api import Document
 from drydock.stats.room import Stats
 from drydock.stats.settings import StatsSettings
 from drydock.supervisor import Supervisor
-from fakes.hands import HandClock, settle
 from fakes.hosts import one_host
-from fakes.served import HeaderAccess, Site, frames, served, services
-from fakes.talkative import TalkativeEngine, Watched, container, eventually, stats_document
+from fakes.scripted_engine import ScriptedEngine, Watched, container, stats_document
+from kit.api_site import HeaderAccess, Site, frames, serve_site, services
+from kit.clock import NEW_YEAR_MS, ManualClock
+from kit.wait import settle, until
 
 ID, OFF, NOBODY = "a" * 64, "e" * 64, "0" * 64
 BASE, SUMMARY = "/api/v1/containers", "/api/v1/stats/summary"
@@ -31,8 +32,8 @@ class Scene:
     """A server over a scripted Engine, with a clock moved by hand."""
 
     def __init__(self, settings: StatsSettings = StatsSettings()) -> None:  # noqa: B008 - frozen
-        self.clock = HandClock()
-        self.engine = TalkativeEngine()
+        self.clock = ManualClock(NEW_YEAR_MS)
+        self.engine = ScriptedEngine()
         self.frames: asyncio.Queue[Document] = asyncio.Queue()
         self.watched = Watched(container(ID, name="web"), container(OFF, status="exited"))
         self.engine.stats_of[ID] = stats_document(cpu=1.5)
@@ -50,7 +51,7 @@ class Scene:
         self.engine.stats_of[name] = document
 
     async def pass_time(self, seconds: float, *, sample: bool = False) -> None:
-        await self.clock.advance(seconds)
+        await self.clock.pass_time(seconds)
         if sample:
             self.frames.put_nowait(stats_document())
         await settle()
@@ -60,9 +61,9 @@ class Scene:
 async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
     await scene.stats.start()
-    async with served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
+    async with serve_site(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
         yield scene
-        await eventually(lambda: not len(scene.site.services.streams), "every stream closed")
+        await until(lambda: not len(scene.site.services.streams), "every stream closed")
     await scene.supervisor.stop()
     assert not +scene.engine.open
 
@@ -125,7 +126,7 @@ async def test_stream_of_one_container(scene: Scene) -> None:
             await scene.pass_time(15)
             assert await anext(events) == ("dd:heartbeat", "{}")
         assert scene.engine.open["stats"] == 1
-    await eventually(lambda: not scene.engine.open["stats"], "Engine stream closed", 2)
+    await until(lambda: not scene.engine.open["stats"], "Engine stream closed", 2)
     assert scene.stats.collecting() == []
 
 
@@ -181,7 +182,7 @@ async def test_summary_steps_with_the_interval(scene: Scene) -> None:
 async def test_the_interval_is_configurable() -> None:
     scene = Scene(StatsSettings(interval_s=2))
     await scene.stats.start()
-    async with served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
+    async with serve_site(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
         for second in (0, 2, 4):
             _, body = await scene.site.json(SUMMARY)
             assert body["data"]["timestamp"] == f"2026-01-01T00:00:0{second}.000Z"
@@ -212,7 +213,7 @@ async def test_heartbeats_do_not_wait_for_slow_ticks() -> None:
     scene = Scene(StatsSettings(interval_s=60))
     await scene.stats.start()
     async with (
-        served(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site,
+        serve_site(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site,
         scene.site.get(f"{SUMMARY}/stream") as answer,
     ):
         events = frames(answer)
@@ -227,7 +228,7 @@ async def test_nobody_looks_the_engine_is_not_asked(scene: Scene) -> None:
     async with scene.site.get(f"{SUMMARY}/stream") as answer:
         await anext(frames(answer))
     await scene.site.json(f"{BASE}/{ID}/stats")
-    await eventually(lambda: not len(scene.site.services.streams), "stream closed")
+    await until(lambda: not len(scene.site.services.streams), "stream closed")
     await scene.pass_time(60)
     before = scene.engine.calls.total()
     for _ in range(30):
@@ -240,7 +241,7 @@ async def test_moved_and_hidden(scene: Scene) -> None:
     status, body = await scene.site.json(f"{BASE}/stats")
     assert status == 410
     assert body["migration"] == {"aggregate": "/api/v1/stats/summary", "container": "/api/v1/containers/:id/stats"}
-    async with served(services(clock=scene.clock, stats=scene.stats, access=HeaderAccess(ann=ALL_SCOPES))) as site:
+    async with serve_site(services(clock=scene.clock, stats=scene.stats, access=HeaderAccess(ann=ALL_SCOPES))) as site:
         for path in (f"{BASE}/{ID}/stats", f"{BASE}/{ID}/stats/stream", SUMMARY, f"{SUMMARY}/stream", f"{BASE}/stats"):
             assert (await site.json(path))[0] == 401, path
     assert not scene.engine.calls
@@ -253,7 +254,7 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
         async with scene.site.get(path) as answer:
             if number % 3 == 0:
                 await anext(frames(answer))
-    await eventually(lambda: not len(scene.site.services.streams), "every stream closed")
-    await eventually(lambda: not scene.stats.collecting(), "every collector ended")
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
+    await until(lambda: not len(scene.site.services.streams), "every stream closed")
+    await until(lambda: not scene.stats.collecting(), "every collector ended")
+    await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
     assert not scene.engine.open["stats"]

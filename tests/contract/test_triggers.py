@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import httpx
 import msgspec
 import pytest
 
-from contract.served import Served, served
+from contract.product import Product, serve_product
 from drydock.core.model import Container, Health, Result, UpdatePolicy
 from drydock.events import ChecksFinished, ContainerChecked, HealthChanged, UpdateApplied, UpdateFailed
 from drydock.watch.ledger import FleetLedger
 from fakes.hook import Hook, hook
-from samples import StillClock, container, container_id
+from kit.clock import ManualClock
+from kit.containers import container, container_id
+from kit.wait import until
 
 SIMPLE_TITLE = "New ${kind} found for container ${name}"
 SIMPLE_BODY = (
@@ -33,7 +35,7 @@ ONE = container_id(1)
 class Stage:
     """A server with triggers, the endpoint they send to, and a client."""
 
-    def __init__(self, server: Served, endpoint: Hook) -> None:
+    def __init__(self, server: Product, endpoint: Hook) -> None:
         self.server = server
         self.hook = endpoint
         self.clock = server.clock
@@ -65,19 +67,13 @@ class Stage:
         await self.bus.drain()
         return [one.json for one in self.hook.take()]
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """Wait for something without an event of its own."""
-        async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
-
 
 @asynccontextmanager
-async def stage(folder: Path, clock: StillClock | None = None, **variables: str) -> AsyncIterator[Stage]:
+async def stage(folder: Path, clock: ManualClock | None = None, **variables: str) -> AsyncIterator[Stage]:
     """`{hook}` in a variable is the endpoint's address."""
     async with hook() as endpoint:
         known = {name: value.replace("{hook}", endpoint.url) for name, value in variables.items()}
-        async with served(folder, clock, DD_ANONYMOUS_AUTH_CONFIRM="true", **known) as server:
+        async with serve_product(folder, clock, DD_ANONYMOUS_AUTH_CONFIRM="true", **known) as server:
             yield Stage(server, endpoint)
 
 
@@ -429,7 +425,7 @@ async def test_suppression_silences(tmp_path: Path) -> None:
 
 @pytest.mark.rows("C-312")
 async def test_a_maturity_policy_holds_messages_and_automatic_updates(tmp_path: Path) -> None:
-    clock = StillClock()
+    clock = ManualClock()
     variables = {**ntfy(), "DD_ACTION_DOCKER_LOCAL_AUTO": "all"}
     policy = UpdatePolicy(maturity_mode="mature", maturity_min_age_days=14)
     async with stage(tmp_path, clock, **variables) as at:
@@ -437,7 +433,7 @@ async def test_a_maturity_policy_holds_messages_and_automatic_updates(tmp_path: 
         fresh = container(1, update="1.1.0", update_policy_overrides=policy)
         assert await at.scan(fresh) == []
         assert (await at.get(f"/containers/{ONE}/update-operations")).json()["data"] == []
-        clock.advance(14 * 86_400_000)
+        clock.advance(14 * 86_400)
         ledger = FleetLedger(at.fleet, at.bus, clock)
         await ledger.open_gate(ONE)
         titles = [one["title"] for _ in range(2) for one in await at.scan(at.fleet.need(ONE))]
@@ -489,14 +485,14 @@ async def test_what_else_is_told(tmp_path: Path) -> None:
 
 
 async def test_an_applied_update_is_not_announced_again_within_an_hour(tmp_path: Path) -> None:
-    clock = StillClock()
+    clock = ManualClock()
     async with stage(tmp_path, clock, **ntfy()) as at:
         one = container(1, update="1.1.0")
         assert len(await at.scan(one)) == 1
         at.bus.publish(UpdateApplied(operation={"containerId": one.id}, container=one))
         await at.sent()
         assert await at.scan(one) == []
-        clock.advance(3_600_001)
+        clock.advance(3600.001)
         assert len(await at.scan(one)) == 1
         at.bus.publish(UpdateApplied(operation={"containerId": one.id}, container=one))
         await at.sent()
@@ -505,14 +501,14 @@ async def test_an_applied_update_is_not_announced_again_within_an_hour(tmp_path:
 
 
 async def test_failures_in_batch_mode_come_as_one_message(tmp_path: Path) -> None:
-    clock = StillClock()
+    clock = ManualClock()
     async with stage(tmp_path, clock, **ntfy(MODE="batch")) as at:
         for number in (1, 2, 2):
             one = container(number, update="1.1.0")
             await at.server.seed(one)
             at.bus.publish(UpdateFailed(operation={"containerId": one.id}, error=f"e{number}", container=one))
         assert await at.sent() == []
-        await at.until(lambda: clock.advance(250) or at.hook.received)
+        await until(lambda: clock.advance(0.25) or at.hook.received)
         (sent,) = await at.sent()
         assert sent["title"] == "2 updates failed"
         assert sent["message"] == "- Container c001 update failed: e1\n\n- Container c002 update failed: e2\n"
@@ -520,17 +516,17 @@ async def test_failures_in_batch_mode_come_as_one_message(tmp_path: Path) -> Non
 
 async def test_digest(tmp_path: Path) -> None:
     """Collected over scans and a restart, sent at eight, without what is gone by then."""
-    clock = StillClock(1_772_000_000_000)  # 06:13:20
+    clock = ManualClock(1_772_000_000_000)  # 06:13:20
     variables = {**ntfy(MODE="digest"), "TZ": "UTC"}
     async with stage(tmp_path, clock, **variables) as at:
         assert await at.scan(container(1, update="1.1.0"), container(2, update="1.1.0")) == []
     async with stage(tmp_path, clock, **variables) as at:
         assert await at.scan(container(3, update="1.1.0"), container(2)) == []
         while clock.now_ms() < 1_772_000_000_000 + 6_400_000:
-            clock.advance(300_000)
+            clock.advance(300)
             await asyncio.sleep(0)
-        clock.advance(300_000)
-        await at.until(lambda: at.hook.received)
+        clock.advance(300)
+        await until(lambda: at.hook.received)
         (sent,) = await at.sent()
         assert sent["title"] == "2 updates available"
         assert "c001" in sent["message"]

@@ -16,8 +16,9 @@ from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
 from drydock.updates.actions import Action
-from fakes.clock import FakeClock
 from fakes.engine import FakeEngine, Fault
+from kit.clock import SkippingClock
+from kit.wait import until
 
 MISSING = "f" * 64
 CONFIRM = {"X-DD-Confirm-Action": "container-rollback"}
@@ -187,7 +188,7 @@ async def test_what_another_drydock_has_just_updated_is_left_alone(host: Host) -
     answer = await host.api.post(f"/containers/{container}/update")
     assert answer.status_code == 409
     assert "only one may manage a host" in answer.json()["error"]
-    host.clock.forward(600)
+    host.clock.advance(600)
     assert (await host.update(container))["status"] == "succeeded"
 
 
@@ -229,7 +230,7 @@ async def test_start_stop_restart(host: Host) -> None:
     assert (await host.api.get(f"/containers/{container}")).json()["status"] == "running"
     assert (await host.api.post(f"/containers/{container}/start")).status_code == 200
     before = host.now()["State"]["StartedAt"]
-    host.clock.forward(5)
+    host.clock.advance(5)
     restarted = await host.api.post(f"/containers/{container}/restart")
     assert restarted.json()["message"] == "Container restarted successfully"
     assert host.now()["State"]["StartedAt"] != before
@@ -688,7 +689,7 @@ async def test_a_chain_is_updated_in_order_and_stops_where_it_breaks(host: Host)
         ("api", 1, "update"),
     ]
     ids = {entry["containerName"]: entry["operationId"] for entry in answer["accepted"]}
-    await host.until(lambda: not host.updates.service.journal.active())
+    await until(lambda: not host.updates.service.journal.active())
     assert (await host.api.get(f"/update-operations/{ids['db']}")).json()["status"] == "rolled-back"
     skipped = (await host.api.get(f"/update-operations/{ids['api']}")).json()
     assert (skipped["status"], skipped["skippedDependencyReason"]) == ("skipped-dependency", "upstream-failed")
@@ -775,9 +776,9 @@ async def test_a_sick_container_goes_back_by_itself_within_its_window(host: Host
     found = await host.update(container)
     assert found["status"] == "succeeded"
     host.engine.images[fresh]["_behaviour"] = "unhealthy"
-    host.clock.forward(60)
-    await host.until(lambda: (host.engine.by_name("web") or {}).get("Image") == old_image)
-    await host.until(lambda: not host.updates.service._owned)
+    host.clock.advance(60)
+    await until(lambda: (host.engine.by_name("web") or {}).get("Image") == old_image)
+    await until(lambda: not host.updates.service._owned)
     newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
     assert newest["rollbackReason"] == "Health check failed after the update"
     assert ("auto-rollback", "success") in await audit(host)
@@ -786,7 +787,7 @@ async def test_a_sick_container_goes_back_by_itself_within_its_window(host: Host
 @pytest.mark.parametrize("sick", [True, False])
 async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path: Path, sick: bool) -> None:
     labels = {"dd.rollback.auto": "true", "dd.rollback.window": "400000", "dd.rollback.interval": "40000"}
-    async with serve(tmp_path, FakeEngine(FakeClock(longest_s=39), podman=True)) as host:
+    async with serve(tmp_path, FakeEngine(SkippingClock(longest_s=39), podman=True)) as host:
         host.images()
         container = await host.container(Labels=labels)
         old_image, fresh = host.now()["Image"], host.engine.remote["app:2"]
@@ -796,11 +797,11 @@ async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path
         if sick:
             host.engine.images[fresh]["_behaviour"] = "unhealthy"
         for _ in range(11):
-            host.clock.forward(40)
+            host.clock.advance(40)
             await asyncio.sleep(0.05)
-        await host.until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
+        await until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
         assert host.engine.calls.count("health_check") >= 3
-        await host.until(lambda: not host.updates.service._owned)
+        await until(lambda: not host.updates.service._owned)
         newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
         assert newest["status"] == ("rolled-back" if sick else "succeeded")
 
@@ -816,7 +817,7 @@ async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path
         shown: dict[str, Any] = {}
         async with asyncio.timeout(10):
             while not shown.get("warnings"):
-                host.clock.forward(50)
+                host.clock.advance(50)
                 await asyncio.sleep(0.05)
                 shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
         assert "nobody knows whether it is well" in shown["warnings"][0]
@@ -829,7 +830,7 @@ async def test_orphans_of_a_lost_store_are_brought_back(tmp_path: Path) -> None:
         engine = host.engine
     engine.by_name("web")["Name"] = "/web-old-1700000000000"  # type: ignore[index]
     async with serve(tmp_path / "fresh", engine) as host:
-        await host.until(lambda: engine.names() == {"web": "running"})
+        await until(lambda: engine.names() == {"web": "running"})
 
 
 def test_the_local_action_is_what_the_checklist_calls_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from contract.world import Registries, Watchers
+from contract.http_app import Registries, Watchers
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
@@ -43,9 +42,10 @@ from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.record import Context
 from drydock.watch.watcher import Watcher
-from fakes.clock import FakeClock
 from fakes.engine import FakeEngine
-from fakes.serving import serving
+from kit.clock import SkippingClock
+from kit.http_server import http_server
+from kit.wait import until
 
 LOCAL = Action(id="docker.local", type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
@@ -72,7 +72,7 @@ class Host:
     """One process: Engine and folder survive it."""
 
     engine: FakeEngine
-    clock: FakeClock
+    clock: SkippingClock
     store: Store
     fleet: Fleet
     updates: Updates
@@ -114,18 +114,12 @@ class Host:
 
     async def ended(self, operation_id: str) -> dict[str, Any]:
         """The operation once it is terminal and everything that follows is done."""
-        await self.until(lambda: operation_id not in self.updates.service._owned)
+        await until(lambda: operation_id not in self.updates.service._owned)
         answer = await self.api.get(f"/update-operations/{operation_id}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         assert found["status"] not in ("queued", "in-progress"), found
         return found
-
-    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
-        """Wait for a condition."""
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110  # the condition has no event
-                await asyncio.sleep(0.002)
 
     def phases(self, operation_id: str) -> list[str]:
         """Phases of an operation as they were told, repeats left out."""
@@ -158,8 +152,8 @@ async def serve(
     **settings: Any,
 ) -> AsyncIterator[Host]:
     """A process on `folder`; leaving the context ends it, the Engine can be given to the next."""
-    clock = engine.clock if engine is not None else FakeClock(longest_s=50)
-    assert isinstance(clock, FakeClock)
+    clock = engine.clock if engine is not None else SkippingClock(longest_s=50)
+    assert isinstance(clock, SkippingClock)
     engine = engine or FakeEngine(clock)
     async with AsyncExitStack() as stack:
         store = await open_store(StoreSettings(path=str(folder / "store")))
@@ -210,7 +204,7 @@ async def serve(
             events=stream,
             acks=acks,
         )
-        url = await stack.enter_async_context(serving(build_http(services), services.streams))
+        url = await stack.enter_async_context(http_server(build_http(services), services.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, services)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from lab import box
+from kit.wait import eventually
+from lab import sandbox
 from lab.engine import DockerEngine
 from lab.fleet import Fleet
 from lab.images import Pusher
@@ -64,7 +65,7 @@ def test_digests_are_watched_unless_the_label_says_no(
     made = docker.api.run("row-unwatched", {"Image": image, "Labels": labels})
     try:
         post(server, f"{BASE}/watch")
-        box.eventually(lambda: server.request("GET", f"{BASE}/{made}")[0] == 200, "the new container", 60)
+        eventually(lambda: server.request("GET", f"{BASE}/{made}")[0] == 200, "the new container", 60)
         assert server.get(f"{BASE}/{made}")["image"]["digest"]["watch"] is False
         assert server.get(f"{BASE}/{demo_fleet.ids['search']}")["image"]["digest"]["watch"] is True
     finally:
@@ -125,7 +126,7 @@ def test_ids_are_those_of_the_engine_everywhere(server: ProductServer, docker: D
     for path in ("", "/explain", "/triggers", "/update-operations", "/backups", "/vulnerabilities", "/logs?tail=1"):
         assert server.request("GET", f"{BASE}/{one}{path}")[0] == 200, path
         assert server.request("GET", f"{BASE}/{one[:12]}{path}")[0] == 404, path
-    box.eventually(
+    eventually(
         lambda: (
             one in [row["id"] for row in server.get("/api/v1/stats/summary")["data"]["topCpu"]]
             or len(server.get("/api/v1/stats/summary")["data"]["topCpu"]) == 5
@@ -150,7 +151,7 @@ def test_a_deleted_record_leaves_the_container_running(
 
 
 @pytest.mark.rows("C-294")
-@pytest.mark.skipif(not box.inside(), reason="port 3000 belongs to somebody else outside a box")
+@pytest.mark.skipif(not sandbox.inside(), reason="port 3000 belongs to somebody else outside a sandbox")
 def test_the_default_port_is_3000(tmp_path: pathlib.Path) -> None:
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "DOCKER_"))}
     own = {"DD_STORE_PATH": str(tmp_path), "DD_LOCAL_WATCHER": "false", "DD_ANONYMOUS_AUTH_CONFIRM": "true"}
@@ -168,7 +169,7 @@ def test_the_default_port_is_3000(tmp_path: pathlib.Path) -> None:
             connection.close()
 
     try:
-        box.eventually(lambda: get("/health")[0] == 200, "the server", 30, process)
+        eventually(lambda: get("/health")[0] == 200, "the server", 30, process)
         paths = get("/api/v1/openapi.json")[1]["paths"]
         outside = [path for path in paths if not path.startswith("/api/v1/")]
         assert "/api/v1/containers" in paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import box
+from kit.wait import eventually
 from lab.engine import DockerEngine
 from lab.fleet import SERVICES, Fleet
 
@@ -39,5 +39,5 @@ def test_health_checks_run(docker: DockerEngine, demo_fleet: Fleet) -> None:
     def health(name: str) -> str:
         return str(docker.api.call("GET", f"/containers/{demo_fleet.ids[name]}/json")["State"]["Health"]["Status"])
 
-    box.eventually(lambda: health("storefront") == "healthy", "a healthy one", 30)
-    box.eventually(lambda: health("proxy") == "unhealthy", "an unhealthy one", 30)
+    eventually(lambda: health("storefront") == "healthy", "a healthy one", 30)
+    eventually(lambda: health("proxy") == "unhealthy", "an unhealthy one", 30)

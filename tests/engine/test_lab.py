@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from lab import box
+from kit.wait import eventually
+from lab import sandbox
 from lab.engine import DockerEngine
 from lab.images import OCI_INDEX, OCI_MANIFEST, Pusher
 from lab.registry import RegistryServer
@@ -64,29 +65,29 @@ def test_an_engine_of_ones_own_survives_kill(start_engine, images: Pusher) -> No
     )
     engine.kill()
     engine.start()
-    box.eventually(lambda: engine.api.call("GET", f"/containers/{made}/json")["State"]["Running"], "restart")
+    eventually(lambda: engine.api.call("GET", f"/containers/{made}/json")["State"]["Running"], "restart")
 
 
-@pytest.mark.skipif(box.possible() is not None, reason="a box needs root")
+@pytest.mark.skipif(sandbox.possible() is not None, reason="a sandbox needs root")
 def test_a_box_dies_with_its_launcher(tmp_path: pathlib.Path) -> None:
     mark = tmp_path / "pid"
     script = f"echo $$ > {mark}; exec sleep 600"
-    launcher = subprocess.Popen([sys.executable, "-m", "tests.lab.box", "sh", "-c", script], cwd=ROOT)
-    box.eventually(lambda: mark.exists() and mark.read_text().strip(), "the box's command")
-    inner = [box.child_of(launcher.pid, b"unshare")]
+    launcher = subprocess.Popen([sys.executable, "-m", "lab.sandbox", "sh", "-c", script], cwd=ROOT)
+    eventually(lambda: mark.exists() and mark.read_text().strip(), "the sandbox's command")
+    inner = [sandbox.child_of(launcher.pid, b"unshare")]
     assert inner[0] is not None
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
-    box.eventually(lambda: not pathlib.Path(f"/proc/{inner[0]}").exists(), "the end of the box")
+    eventually(lambda: not pathlib.Path(f"/proc/{inner[0]}").exists(), "the end of the sandbox")
 
 
-@pytest.mark.skipif(box.possible() is not None, reason="a box needs root")
+@pytest.mark.skipif(sandbox.possible() is not None, reason="a sandbox needs root")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_reach_the_command_and_its_status_comes_back(tmp_path: pathlib.Path, number: signal.Signals) -> None:
     ready = tmp_path / "ready"
     script = f"trap 'exit 7' TERM INT; : > {ready}; while :; do sleep 0.1; done"
-    launcher = subprocess.Popen([sys.executable, "-m", "tests.lab.box", "sh", "-c", script], cwd=ROOT)
-    box.eventually(ready.exists, "the box's command")
+    launcher = subprocess.Popen([sys.executable, "-m", "lab.sandbox", "sh", "-c", script], cwd=ROOT)
+    eventually(ready.exists, "the sandbox's command")
     launcher.send_signal(number)
     assert launcher.wait(20) == 7
 

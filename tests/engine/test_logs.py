@@ -18,7 +18,8 @@ from drydock.logs.room import Logs
 from drydock.logs.selection import Selection
 from drydock.logs.viewer import Viewer
 from fakes.hosts import one_host
-from fakes.talkative import Watched, container, eventually
+from fakes.scripted_engine import Watched, container
+from kit.wait import until
 from lab.engine import DockerEngine
 from lab.images import Pusher
 
@@ -119,11 +120,9 @@ async def test_tail_since_and_streams(scene: Scene) -> None:
 async def test_viewers_of_a_fast_container_see_every_line_once(scene: Scene) -> None:
     made = scene.run(f"sleep 1; seq 1 30000; sleep 0.2; seq 30001 60000; {WAIT}")
     async with scene.looking(made, tail=0) as early:
-        await eventually(lambda: early.messages, "first lines", 10)
+        await until(lambda: early.messages, "first lines", 10)
         async with scene.looking(made, tail=500) as late:
-            await eventually(
-                lambda: early.lines[-1] == late.lines[-1:][0] == "60000" if late.lines else False, "end", 30
-            )
+            await until(lambda: early.lines[-1] == late.lines[-1:][0] == "60000" if late.lines else False, "end", 30)
             assert early.lines == [str(number) for number in range(1, 60001)]
             first = int(late.lines[0])
             assert late.lines == [str(number) for number in range(first, 60001)]
@@ -136,7 +135,7 @@ async def test_binary_and_long_lines(scene: Scene) -> None:
     await scene.printed(made, "end")
     assert await scene.text(made) == ["\ufffd\0\x01", long, "end"]
     async with scene.looking(made, follow=False) as client:
-        await eventually(lambda: client.ended, "backlog")
+        await until(lambda: client.ended, "backlog")
     assert client.lines == ["\ufffd\0\x01", long, "end"]
 
 
@@ -145,7 +144,7 @@ async def test_terminal(scene: Scene) -> None:
     await scene.printed(made, "two")
     assert await scene.text(made) == ["\x1b[31mred\x1b[0m", "two"] or await scene.text(made, stderr=False)
     async with scene.looking(made) as client:
-        await eventually(lambda: client.lines == ["\x1b[31mred\x1b[0m", "two"], "lines")
+        await until(lambda: client.lines == ["\x1b[31mred\x1b[0m", "two"], "lines")
     assert {each["type"] for each in client.messages} == {"stdout"}
     assert all(each["ts"].endswith("Z") for each in client.messages)
 
@@ -153,9 +152,9 @@ async def test_terminal(scene: Scene) -> None:
 async def test_silence_then_the_end(scene: Scene) -> None:
     made = scene.run(WAIT)
     async with scene.looking(made) as client:
-        await eventually(lambda: scene.logs.open_streams() == 1, "stream")
+        await until(lambda: scene.logs.open_streams() == 1, "stream")
         await scene.engine.stop_container(made, grace=5)
-        await eventually(lambda: client.ended, "end of the log", 10)
+        await until(lambda: client.ended, "end of the log", 10)
     assert (client.messages, client.viewer.error) == ([], None)
     assert await scene.text(made) == []
 
@@ -163,14 +162,14 @@ async def test_silence_then_the_end(scene: Scene) -> None:
 async def test_restart_and_removal_end_the_stream_in_order(scene: Scene) -> None:
     made = scene.run(f"echo up; {WAIT}")
     async with scene.looking(made) as client:
-        await eventually(lambda: client.lines == ["up"], "first start", 10)
+        await until(lambda: client.lines == ["up"], "first start", 10)
         await scene.engine.restart_container(made, grace=5)
-        await eventually(lambda: client.ended, "end by restart", 10)
+        await until(lambda: client.ended, "end by restart", 10)
         assert client.viewer.error is None
     async with scene.looking(made) as client:
-        await eventually(lambda: client.lines == ["up", "up"], "second start", 10)
+        await until(lambda: client.lines == ["up", "up"], "second start", 10)
         await scene.engine.remove_container(made, force=True)
-        await eventually(lambda: client.ended, "end by removal", 10)
+        await until(lambda: client.ended, "end by removal", 10)
         assert client.viewer.error is None
 
 
@@ -180,14 +179,14 @@ async def test_an_engine_that_dies(scene: Scene, start_engine: Callable[..., Doc
     other = Scene(lab, scene.image)
     made = other.run(f"echo up; {WAIT}")
     async with other.looking(made) as client:
-        await eventually(lambda: client.lines == ["up"], "line", 10)
+        await until(lambda: client.lines == ["up"], "line", 10)
         lab.kill()
-        await eventually(lambda: client.ended, "end of the stream", 10)
+        await until(lambda: client.ended, "end of the stream", 10)
         assert isinstance(client.viewer.error, EngineError)
     with pytest.raises(EngineError):
         await other.text(made)
     lab.start()
-    await eventually(lambda: lab.api.ping(), "Engine back", 20)
+    await until(lambda: lab.api.ping(), "Engine back", 20)
     assert (await other.text(made))[:1] == ["up"]
     await other.close()
 
@@ -200,6 +199,6 @@ async def test_connections_to_the_engine_are_given_back(scene: Scene, docker: Do
         async with scene.logs.viewer(made, Selection(tail=1), follow=True) as viewer:
             if number % 2:
                 await viewer.take()
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks, "tasks gone")
+    await until(lambda: len(asyncio.all_tasks()) <= tasks, "tasks gone")
     info = await scene.engine.info()
-    await eventually(lambda: scene.lab.api.call("GET", "/info")["NFd"] <= info["NFd"] + 5, "Engine streams closed", 10)
+    await until(lambda: scene.lab.api.call("GET", "/info")["NFd"] <= info["NFd"] + 5, "Engine streams closed", 10)

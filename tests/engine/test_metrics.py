@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from drydock.auth.passwords import make_hash
-from lab.box import eventually
+from kit.wait import eventually
 from lab.engine import DockerEngine
 from lab.images import SERVE, Pusher
 from lab.proxy import Fault, Proxy

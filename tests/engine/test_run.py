@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import box
+from kit.wait import eventually
+from lab import sandbox
 from lab.engine import DockerEngine
 from lab.registry import free_port
 
@@ -29,7 +30,7 @@ class Run:
         self.port, self.home = free_port(), home
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "DOCKER_"))}
         own = {"DD_SERVER_PORT": str(self.port), "DD_STORE_PATH": str(home), **variables}
-        argv = [sys.executable, "-m", "tests.lab.run", "--", sys.executable, "-m", "tests.lab.stub_server"]
+        argv = [sys.executable, "-m", "lab.run", "--", sys.executable, "-m", "lab.stub_server"]
         with (home / "output").open("wb") as output:
             self.process = subprocess.Popen(argv, cwd=ROOT, env={**clean, **own}, stdout=output, stderr=output)
 
@@ -41,7 +42,7 @@ class Run:
             connection.request("GET", "/")
             return dict(json.loads(connection.getresponse().read()))
 
-        return box.eventually(ask, f"the server\n{self.output}", 60, self.process)
+        return eventually(ask, f"the server\n{self.output}", 60, self.process)
 
     @property
     def output(self) -> str:
@@ -72,7 +73,7 @@ def test_the_engine_of_docker_host_is_watched(docker: DockerEngine, tmp_path: pa
     assert f"Watching {docker.host}" in runs[0].output
 
 
-@pytest.mark.skipif(box.possible() is not None, reason="a box needs root")
+@pytest.mark.skipif(sandbox.possible() is not None, reason="a sandbox needs root")
 @pytest.mark.usefixtures("no_local_socket")
 def test_without_an_engine_a_sandbox_is_made_and_goes_without_a_trace(tmp_path: pathlib.Path, runs: list[Run]) -> None:
     runs.append(Run(tmp_path))
@@ -80,14 +81,14 @@ def test_without_an_engine_a_sandbox_is_made_and_goes_without_a_trace(tmp_path: 
     assert variables["DD_REGISTRY_CUSTOM_SHOP_URL"] == "http://127.0.0.1:5000"
     assert variables["DD_ANONYMOUS_AUTH_CONFIRM"] == "true"
     assert not pathlib.Path(variables["DD_WATCHER_LOCAL_SOCKET"]).exists(), "the socket is private to the sandbox"
-    box.eventually(lambda: "no way to the internet" in runs[0].output, "the words")
-    outer = box.child_of(runs[0].process.pid, b"unshare")
+    eventually(lambda: "no way to the internet" in runs[0].output, "the words")
+    outer = sandbox.child_of(runs[0].process.pid, b"unshare")
     runs[0].process.send_signal(signal.SIGTERM)
     assert runs[0].process.wait(30) == 0
     assert not pathlib.Path(f"/proc/{outer}").exists()
 
 
-@pytest.mark.skipif(box.possible() is not None, reason="a box needs root")
+@pytest.mark.skipif(sandbox.possible() is not None, reason="a sandbox needs root")
 @pytest.mark.usefixtures("no_local_socket")
 def test_what_cannot_be_used_is_said(tmp_path: pathlib.Path, runs: list[Run]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

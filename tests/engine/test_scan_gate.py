@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kit.wait import eventually
 from lab import trivy as lab
-from lab.box import eventually
 from lab.cosign import sign
 from lab.engine import DockerEngine
 from lab.images import Pusher

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from kit.wait import eventually
 from lab import trivy as lab
-from lab.box import eventually
 from lab.engine import DockerEngine
 from lab.images import Pusher
 from lab.server import ProductServer

@@ -15,8 +15,8 @@ import pytest
 
 from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.core.operation import OPERATION_LABEL
+from kit.wait import eventually
 from lab import ownimage
-from lab.box import eventually
 from lab.engine import DockerEngine
 from lab.images import Pusher
 from lab.registry import RegistryServer, free_port

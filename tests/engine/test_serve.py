@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.box import eventually
+from kit.wait import eventually
 from lab.engine import DockerEngine
 from lab.fleet import Fleet
 from lab.registry import free_port

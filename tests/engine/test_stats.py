@@ -26,7 +26,8 @@ from drydock.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
 from fakes.hosts import one_host
 from fakes.numbers import MemoryNumbers
-from fakes.talkative import Watched, container, eventually
+from fakes.scripted_engine import Watched, container
+from kit.wait import until
 from lab.engine import DockerEngine
 from lab.images import SERVE, Pusher
 
@@ -188,7 +189,7 @@ async def test_a_container_that_restarts_and_vanishes_while_watched(scene: Scene
             assert (await reader.next()).memory_limit_bytes > 0
         await scene.engine.remove_container(made, force=True)
         assert scene.stats.collecting() == [made]
-    await eventually(lambda: not scene.stats.collecting(), "collector ended")
+    await until(lambda: not scene.stats.collecting(), "collector ended")
 
 
 async def test_fleet_summary(scene: Scene) -> None:

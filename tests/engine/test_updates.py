@@ -19,9 +19,9 @@ from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.updates.probe import NOTE
 from fakes.rows import MemoryRows
-from lab.bench import MEMBERS, Bench
+from lab.engine_under_test import MEMBERS, EngineUnderTest
 from lab.images import SERVE
-from lab.manager import Manager, pair
+from lab.in_process_updater import InProcessUpdater, pair
 
 pytestmark = pytest.mark.engine
 
@@ -31,7 +31,7 @@ REAL = [name for name in ("docker", "podman") if name in MEMBERS]
 
 
 @pytest.fixture(params=REAL)
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def under_test(request: pytest.FixtureRequest) -> AsyncIterator[EngineUnderTest]:
     made = MEMBERS[request.param](request)
     yield made
     await _remove_own(made)
@@ -39,28 +39,28 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await made.engine.close()
 
 
-async def _remove_own(bench: Bench) -> None:
+async def _remove_own(under_test: EngineUnderTest) -> None:
     """Remove the containers of these tests. Podman keeps one while another hangs on it: those go first."""
     for last_try in (False, True):
-        for entry in await bench.engine.list_containers(all=True):
+        for entry in await under_test.engine.list_containers(all=True):
             if entry["Names"][0].lstrip("/").startswith("upd-"):
                 try:
-                    await bench.engine.remove_container(entry["Id"], force=True, volumes=True)
+                    await under_test.engine.remove_container(entry["Id"], force=True, volumes=True)
                 except EngineError:
                     if last_try:
                         raise
 
 
-def manager(bench: Bench) -> Manager:
-    return Manager(bench.engine, MemoryRows())
+def in_process(under_test: EngineUnderTest) -> InProcessUpdater:
+    return InProcessUpdater(under_test.engine, MemoryRows())
 
 
-async def named(bench: Bench, name: str) -> dict[str, Any]:
-    return await bench.engine.inspect_container(name)
+async def named(under_test: EngineUnderTest, name: str) -> dict[str, Any]:
+    return await under_test.engine.inspect_container(name)
 
 
-async def names(bench: Bench) -> dict[str, str]:
-    entries = await bench.engine.list_containers(all=True)
+async def names(under_test: EngineUnderTest) -> dict[str, str]:
+    entries = await under_test.engine.list_containers(all=True)
     found = {entry["Names"][0].lstrip("/"): entry["State"] for entry in entries}
     return {name: state for name, state in found.items() if name.startswith("upd-")}
 
@@ -104,125 +104,134 @@ RICH: dict[str, Any] = {
 }
 
 
-async def test_nothing_changes_but_the_image(bench: Bench) -> None:
-    old, new = pair(bench, "upd/rich", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
-    rich = RICH if bench.kind == "docker" else {k: v for k, v in RICH.items() if k != "HostConfig"}
-    container = await bench.run("upd-rich", old, **rich)
-    before = await named(bench, "upd-rich")
-    row = await manager(bench).update(container, "upd-rich", new)
-    after = await named(bench, "upd-rich")
+async def test_nothing_changes_but_the_image(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/rich", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
+    rich = RICH if under_test.kind == "docker" else {k: v for k, v in RICH.items() if k != "HostConfig"}
+    container = await under_test.run("upd-rich", old, **rich)
+    before = await named(under_test, "upd-rich")
+    row = await in_process(under_test).update(container, "upd-rich", new)
+    after = await named(under_test, "upd-rich")
     assert row.status == "succeeded", row.last_error
     assert lasting(after) == lasting(before)
     assert after["Config"]["Image"] == new
     assert "VERSION=2" in after["Config"]["Env"]
     assert volumes(after) == volumes(before)
-    assert await names(bench) == {"upd-rich": "running"}
+    assert await names(under_test) == {"upd-rich": "running"}
 
 
-async def test_defaults_of_the_old_image_go_and_own_settings_stay(bench: Bench) -> None:
+async def test_defaults_of_the_old_image_go_and_own_settings_stay(under_test: EngineUnderTest) -> None:
     """On every Engine, however it shows what the image left open."""
     check = {"Test": ["CMD", "/bin/true"], "Interval": 500_000_000}
     loop = ["-c", "while :; do sleep 1; done"]
     old, new = pair(
-        bench,
+        under_test,
         "upd/defaults",
         {"Entrypoint": ["/bin/sh"], "Cmd": loop, "StopSignal": "SIGQUIT", "Healthcheck": check},
         {"Cmd": SERVE, "StopSignal": "SIGUSR1", "WorkingDir": "/tmp"},
     )
-    inherits = await bench.run("upd-inherits", old)
-    chose = await bench.run("upd-chose", old, Cmd=["-c", "sleep 300"], StopSignal="SIGKILL", WorkingDir="/bin")
+    inherits = await under_test.run("upd-inherits", old)
+    chose = await under_test.run("upd-chose", old, Cmd=["-c", "sleep 300"], StopSignal="SIGKILL", WorkingDir="/bin")
     for container, name in ((inherits, "upd-inherits"), (chose, "upd-chose")):
-        row = await manager(bench).update(container, name, new)
+        row = await in_process(under_test).update(container, name, new)
         assert row.status == ("succeeded" if name == "upd-inherits" else "rolled-back"), row.last_error
-    after = (await named(bench, "upd-inherits"))["Config"]
+    after = (await named(under_test, "upd-inherits"))["Config"]
     assert (after["Cmd"], after.get("Entrypoint") or None, after["WorkingDir"]) == (SERVE, None, "/tmp")
     assert after["StopSignal"] in ("SIGUSR1", "10")
     assert not after.get("Healthcheck")
     kept = next(spec for spec in (row.new_spec,) if spec)
-    assert (kept["Cmd"], kept["WorkingDir"], kept["StopSignal"]) == (["-c", "sleep 300"], "/bin", after_kill(bench))
+    assert (kept["Cmd"], kept["WorkingDir"], kept["StopSignal"]) == (
+        ["-c", "sleep 300"],
+        "/bin",
+        after_kill(under_test),
+    )
 
 
-def after_kill(bench: Bench) -> str:
-    return "SIGKILL" if bench.kind == "docker" else "9"
+def after_kill(under_test: EngineUnderTest) -> str:
+    return "SIGKILL" if under_test.kind == "docker" else "9"
 
 
-async def test_data_of_anonymous_volumes_stays(bench: Bench) -> None:
-    old, new = pair(bench, "upd/data", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
+async def test_data_of_anonymous_volumes_stays(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/data", {"Volumes": {"/data": {}}}, {"Volumes": {"/data": {}}})
     for name, host in (("upd-plain", {}), ("upd-rm", {"AutoRemove": True})):
-        container = await bench.run(name, old, HostConfig=host)
-        await bench.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
-        row = await manager(bench).update(container, name, new)
-        if bench.kind == "podman" and host:
+        container = await under_test.run(name, old, HostConfig=host)
+        await under_test.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
+        row = await in_process(under_test).update(container, name, new)
+        if under_test.kind == "podman" and host:
             assert (row.status, row.phase) == ("failed", "failed")
             assert "Podman deletes the volume at /data" in (row.last_error or "")
         else:
             assert row.status == "succeeded", row.last_error
-        shown = await bench.engine.exec(name, ["/bin/cat", "/data/marker"])
+        shown = await under_test.engine.exec(name, ["/bin/cat", "/data/marker"])
         assert shown.output.strip() == "precious"
-    assert set(await names(bench)) == {"upd-plain", "upd-rm"}
+    assert set(await names(under_test)) == {"upd-plain", "upd-rm"}
 
 
-async def test_fixed_addresses_aliases_and_macs_on_two_networks(bench: Bench) -> None:
-    old, new = pair(bench, "upd/net")
-    front, back = bench.add_network("upd-front", "10.77.1.0/24"), bench.add_network("upd-back", "10.77.2.0/24")
-    mac = {"MacAddress": "02:42:0a:4d:01:09"} if bench.kind == "docker" else {}
-    container = await bench.create(
+async def test_fixed_addresses_aliases_and_macs_on_two_networks(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/net")
+    front, back = (
+        under_test.add_network("upd-front", "10.77.1.0/24"),
+        under_test.add_network("upd-back", "10.77.2.0/24"),
+    )
+    mac = {"MacAddress": "02:42:0a:4d:01:09"} if under_test.kind == "docker" else {}
+    container = await under_test.create(
         "upd-net",
         old,
         **mac,
         HostConfig={"NetworkMode": front},
         NetworkingConfig={"EndpointsConfig": {front: {"Aliases": ["www"], "IPAMConfig": {"IPv4Address": "10.77.1.9"}}}},
     )
-    await bench.engine.connect_network(
+    await under_test.engine.connect_network(
         back, container, {"Aliases": ["api"], "IPAMConfig": {"IPv4Address": "10.77.2.9"}}
     )
-    await bench.engine.start_container(container)
-    row = await manager(bench).update(container, "upd-net", new)
+    await under_test.engine.start_container(container)
+    row = await in_process(under_test).update(container, "upd-net", new)
     assert row.status == "succeeded", row.last_error
-    networks = (await named(bench, "upd-net"))["NetworkSettings"]["Networks"]
+    networks = (await named(under_test, "upd-net"))["NetworkSettings"]["Networks"]
     assert {name: facts["IPAddress"] for name, facts in networks.items()} == {front: "10.77.1.9", back: "10.77.2.9"}
     assert "www" in networks[front]["Aliases"]
     assert "api" in networks[back]["Aliases"]
     assert container[:12] not in networks[front]["Aliases"]
-    if bench.kind == "docker":
+    if under_test.kind == "docker":
         assert networks[front]["MacAddress"] == "02:42:0a:4d:01:09"
     else:
         assert "does not tell whether 10.77.1.9 in network upd-front was chosen by hand" in "".join(row.warnings)
 
 
-async def test_dependents_of_a_shared_network_run_again(bench: Bench) -> None:
-    old, new = pair(bench, "upd/vpn")
-    container = await bench.run("upd-vpn", old)
-    await bench.run("upd-side", old, HostConfig={"NetworkMode": f"container:{container}"})
-    row = await manager(bench).update(container, "upd-vpn", new)
+async def test_dependents_of_a_shared_network_run_again(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/vpn")
+    container = await under_test.run("upd-vpn", old)
+    await under_test.run("upd-side", old, HostConfig={"NetworkMode": f"container:{container}"})
+    row = await in_process(under_test).update(container, "upd-vpn", new)
     assert row.status == "succeeded", row.last_error
-    assert await names(bench) == {"upd-vpn": "running", "upd-side": "running"}
-    side = await named(bench, "upd-side")
+    assert await names(under_test) == {"upd-vpn": "running", "upd-side": "running"}
+    side = await named(under_test, "upd-side")
     assert side["HostConfig"]["NetworkMode"] == f"container:{row.new_container_id}"
-    own = await bench.engine.exec("upd-side", ["/bin/cat", "/proc/net/route"])
-    theirs = await bench.engine.exec("upd-vpn", ["/bin/cat", "/proc/net/route"])
+    own = await under_test.engine.exec("upd-side", ["/bin/cat", "/proc/net/route"])
+    theirs = await under_test.engine.exec("upd-vpn", ["/bin/cat", "/proc/net/route"])
     assert own.output == theirs.output
 
 
-async def test_the_network_of_the_host(bench: Bench) -> None:
-    old, new = pair(bench, "upd/hosted")
-    container = await bench.run("upd-hosted", old, HostConfig={"NetworkMode": "host"})
-    row = await manager(bench).update(container, "upd-hosted", new)
+async def test_the_network_of_the_host(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/hosted")
+    container = await under_test.run("upd-hosted", old, HostConfig={"NetworkMode": "host"})
+    row = await in_process(under_test).update(container, "upd-hosted", new)
     assert row.status == "succeeded", row.last_error
-    assert (await named(bench, "upd-hosted"))["HostConfig"]["NetworkMode"] == "host"
+    assert (await named(under_test, "upd-hosted"))["HostConfig"]["NetworkMode"] == "host"
 
 
-async def test_legacy_links(bench: Bench) -> None:
-    if bench.kind != "docker":
+async def test_legacy_links(under_test: EngineUnderTest) -> None:
+    if under_test.kind != "docker":
         with pytest.raises(EngineError, match="link is not supported"):
-            await bench.create("upd-linked", pair(bench, "upd/links")[0], HostConfig={"Links": ["upd-db:database"]})
+            await under_test.create(
+                "upd-linked", pair(under_test, "upd/links")[0], HostConfig={"Links": ["upd-db:database"]}
+            )
         return
-    old, new = pair(bench, "upd/links")
-    await bench.run("upd-db", old)
-    linked = await bench.run("upd-linked", old, HostConfig={"Links": ["upd-db:database"]})
-    row = await manager(bench).update(linked, "upd-linked", new)
+    old, new = pair(under_test, "upd/links")
+    await under_test.run("upd-db", old)
+    linked = await under_test.run("upd-linked", old, HostConfig={"Links": ["upd-db:database"]})
+    row = await in_process(under_test).update(linked, "upd-linked", new)
     assert row.status == "succeeded", row.last_error
-    assert (await named(bench, "upd-linked"))["HostConfig"]["Links"] == ["/upd-db:/upd-linked/database"]
+    assert (await named(under_test, "upd-linked"))["HostConfig"]["Links"] == ["/upd-db:/upd-linked/database"]
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
@@ -233,45 +242,51 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "config", "code"), BAD)
-async def test_a_bad_image_is_rolled_back(bench: Bench, name: str, config: dict[str, Any], code: str) -> None:
-    old, new = pair(bench, f"upd/{name}", CHECK, config)
-    container = await bench.run(f"upd-{name}", old, HostConfig={"RestartPolicy": {"Name": "always"}})
-    row = await manager(bench).update(container, f"upd-{name}", new)
+async def test_a_bad_image_is_rolled_back(
+    under_test: EngineUnderTest, name: str, config: dict[str, Any], code: str
+) -> None:
+    old, new = pair(under_test, f"upd/{name}", CHECK, config)
+    container = await under_test.run(f"upd-{name}", old, HostConfig={"RestartPolicy": {"Name": "always"}})
+    row = await in_process(under_test).update(container, f"upd-{name}", new)
     assert (row.status, row.rollback_code) == ("rolled-back", code), row.last_error
-    after = await named(bench, f"upd-{name}")
+    after = await named(under_test, f"upd-{name}")
     assert (after["Id"], after["State"]["Running"]) == (container, True)
     assert after["HostConfig"]["RestartPolicy"]["Name"] == "always"
-    assert await names(bench) == {f"upd-{name}": "running"}
+    assert await names(under_test) == {f"upd-{name}": "running"}
 
 
-async def test_a_healthy_image_passes_the_gate(bench: Bench) -> None:
-    old, new = pair(bench, "upd/well", CHECK, CHECK)
-    container = await bench.run("upd-well", old)
-    row = await manager(bench).update(container, "upd-well", new)
+async def test_a_healthy_image_passes_the_gate(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/well", CHECK, CHECK)
+    container = await under_test.run("upd-well", old)
+    row = await in_process(under_test).update(container, "upd-well", new)
     assert row.status == "succeeded", row.last_error
 
 
-async def test_an_auto_remove_container_is_rebuilt_when_the_new_image_is_bad(bench: Bench) -> None:
-    old, new = pair(bench, "upd/rebuilt", {"Volumes": {"/data": {}}}, {"Cmd": ["/bin/false"], "Volumes": {"/data": {}}})
-    binds = {"Binds": ["upd-precious:/data"]} if bench.kind == "podman" else {}  # one without a name is refused there
-    container = await bench.run("upd-rebuilt", old, HostConfig={"AutoRemove": True, **binds})
-    await bench.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
-    before = await named(bench, "upd-rebuilt")
-    row = await manager(bench).update(container, "upd-rebuilt", new)
+async def test_an_auto_remove_container_is_rebuilt_when_the_new_image_is_bad(under_test: EngineUnderTest) -> None:
+    old, new = pair(
+        under_test, "upd/rebuilt", {"Volumes": {"/data": {}}}, {"Cmd": ["/bin/false"], "Volumes": {"/data": {}}}
+    )
+    binds = (
+        {"Binds": ["upd-precious:/data"]} if under_test.kind == "podman" else {}
+    )  # one without a name is refused there
+    container = await under_test.run("upd-rebuilt", old, HostConfig={"AutoRemove": True, **binds})
+    await under_test.engine.exec(container, ["/bin/sh", "-c", "echo precious > /data/marker"])
+    before = await named(under_test, "upd-rebuilt")
+    row = await in_process(under_test).update(container, "upd-rebuilt", new)
     assert (row.status, row.recovery) == ("rolled-back", "rebuilt-from-spec"), row.last_error
-    after = await named(bench, "upd-rebuilt")
+    after = await named(under_test, "upd-rebuilt")
     assert after["Image"] == before["Image"]
     assert volumes(after) == volumes(before)
-    shown = await bench.engine.exec("upd-rebuilt", ["/bin/cat", "/data/marker"])
+    shown = await under_test.engine.exec("upd-rebuilt", ["/bin/cat", "/data/marker"])
     assert shown.output.strip() == "precious"
 
 
-async def test_a_registry_that_fails_changes_nothing(bench: Bench) -> None:
-    old, new = pair(bench, "upd/gone")
-    container = await bench.run("upd-gone", old)
-    row = await manager(bench).update(container, "upd-gone", new.replace("2.0.0", "9.9.9"))
+async def test_a_registry_that_fails_changes_nothing(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/gone")
+    container = await under_test.run("upd-gone", old)
+    row = await in_process(under_test).update(container, "upd-gone", new.replace("2.0.0", "9.9.9"))
     assert (row.status, row.phase) == ("failed", "pull-failed")
-    assert (await named(bench, "upd-gone"))["Id"] == container
+    assert (await named(under_test, "upd-gone"))["Id"] == container
 
 
 # ── SIGKILL ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,28 +321,28 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 async def test_a_manager_killed_at_any_change_loses_nothing(
     docker: Any, request: pytest.FixtureRequest, tmp_path: pathlib.Path, variant: str
 ) -> None:
-    bench = MEMBERS["docker"](request)
+    under_test = MEMBERS["docker"](request)
     old_config, new_config, settings = VARIANTS[variant]
-    old, new = pair(bench, f"upd/kill-{variant}", old_config, new_config)
+    old, new = pair(under_test, f"upd/kill-{variant}", old_config, new_config)
     died = 0
     kills = KILLS if variant == "plain" else FEW
     for when in kills:
         name = f"upd-{variant}-{when.replace(':', '-')}"
-        container = await bench.run(name, old, **settings)
-        before = await named(bench, name)
+        container = await under_test.run(name, old, **settings)
+        before = await named(under_test, name)
         store = str(tmp_path / when)
         died += process(store, docker.host, container, new, when) == -9
         assert process(store, docker.host) == 0
-        await check_settled(bench, store, name, before)
-        await bench.engine.remove_container(name, force=True, volumes=True)
+        await check_settled(under_test, store, name, before)
+        await under_test.engine.remove_container(name, force=True, volumes=True)
     assert died >= len(kills) - 4
-    await bench.engine.close()
+    await under_test.engine.close()
 
 
-async def check_settled(bench: Bench, store_path: str, name: str, before: dict[str, Any]) -> None:
+async def check_settled(under_test: EngineUnderTest, store_path: str, name: str, before: dict[str, Any]) -> None:
     """Exactly one container, running, of the image that the journal says, with everything else as it was."""
-    assert await names(bench) == {name: "running"}
-    after = await named(bench, name)
+    assert await names(under_test) == {name: "running"}
+    after = await named(under_test, name)
     assert lasting(after) == lasting(before)
     assert volumes(after) == volumes(before)
     store = await open_store(StoreSettings(path=store_path))
@@ -368,7 +383,7 @@ async def test_an_engine_killed_in_the_middle_loses_nothing(
 
     setattr(engine, stage, dying)
     async with asyncio.timeout(60):
-        row = await Manager(engine, MemoryRows()).update(created.id, "upd-engine", new)
+        row = await InProcessUpdater(engine, MemoryRows()).update(created.id, "upd-engine", new)
     assert row.status in ("succeeded", "rolled-back"), row.last_error
     entries = await engine.list_containers(all=True)
     assert [(entry["Names"], entry["State"]) for entry in entries] == [(["/upd-engine"], "running")]
@@ -379,19 +394,21 @@ async def test_an_engine_killed_in_the_middle_loses_nothing(
 
 
 @pytest.mark.parametrize(("check", "status"), [(CHECK, "succeeded"), (SICK, "rolled-back")])
-async def test_the_health_gate_works_on_every_engine(bench: Bench, check: dict[str, Any], status: str) -> None:
-    old, new = pair(bench, "upd/gate", new=check)
-    row = await manager(bench).update(await bench.run("upd-gate", old), "upd-gate", new)
-    assert (row.status, row.warnings) == (status, [] if bench.kind == "docker" else [NOTE]), row.last_error
-    assert await names(bench) == {"upd-gate": "running"}
+async def test_the_health_gate_works_on_every_engine(
+    under_test: EngineUnderTest, check: dict[str, Any], status: str
+) -> None:
+    old, new = pair(under_test, "upd/gate", new=check)
+    row = await in_process(under_test).update(await under_test.run("upd-gate", old), "upd-gate", new)
+    assert (row.status, row.warnings) == (status, [] if under_test.kind == "docker" else [NOTE]), row.last_error
+    assert await names(under_test) == {"upd-gate": "running"}
 
 
-async def test_a_container_in_the_same_pid_namespace_follows(bench: Bench) -> None:
-    old, new = pair(bench, "upd/pid")
-    container = await bench.run("upd-pid", old)
-    await bench.run("upd-side", old, HostConfig={"PidMode": f"container:{container}"})
-    row = await manager(bench).update(container, "upd-pid", new)
+async def test_a_container_in_the_same_pid_namespace_follows(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "upd/pid")
+    container = await under_test.run("upd-pid", old)
+    await under_test.run("upd-side", old, HostConfig={"PidMode": f"container:{container}"})
+    row = await in_process(under_test).update(container, "upd-pid", new)
     assert (row.status, [one.name for one in row.dependents]) == ("succeeded", ["upd-side"]), row.last_error
-    assert await names(bench) == {"upd-pid": "running", "upd-side": "running"}
-    side = await named(bench, "upd-side")
+    assert await names(under_test) == {"upd-pid": "running", "upd-side": "running"}
+    side = await named(under_test, "upd-side")
     assert side["HostConfig"]["PidMode"] == f"container:{row.new_container_id}"

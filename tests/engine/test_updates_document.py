@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.box import eventually
+from kit.wait import eventually
 from lab.engine import DockerEngine
 from lab.images import SERVE, Pusher
 from lab.server import ProductServer

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.box import eventually
+from kit.wait import eventually
 from lab.engine import DockerEngine
 from lab.gate import Gate, Moment
 from lab.images import SERVE, Pusher

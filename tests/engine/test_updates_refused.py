@@ -13,16 +13,16 @@ import pytest
 from drydock.core.errors import EngineUnreachable
 from drydock.docker.connect import connect, from_docker_host, resolve
 from fakes.rows import MemoryRows
-from lab.bench import MEMBERS, Bench
+from lab.engine_under_test import MEMBERS, EngineUnderTest
 from lab.images import SERVE, Pusher
-from lab.manager import Manager, pair
+from lab.in_process_updater import InProcessUpdater, pair
 from lab.proxy import Fault, Proxy
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def under_test(request: pytest.FixtureRequest) -> AsyncIterator[EngineUnderTest]:
     made = MEMBERS["docker"](request)
     yield made
     for entry in await made.engine.list_containers(all=True):
@@ -37,34 +37,34 @@ async def untouched(engine: Any, name: str, container: str) -> bool:
     return [(e["Id"], e["Names"], e["State"]) for e in found] == [(container, [f"/{name}"], "running")]
 
 
-async def test_an_image_for_another_platform(bench: Bench) -> None:
-    old, _ = pair(bench, "ref/arm")
-    new = bench.publish("ref/arm", "3.0.0", config={"Cmd": SERVE}, platform="linux/arm64")
-    container = await bench.run("ref-arm", old)
-    row = await Manager(bench.engine, MemoryRows()).update(container, "ref-arm", new)
+async def test_an_image_for_another_platform(under_test: EngineUnderTest) -> None:
+    old, _ = pair(under_test, "ref/arm")
+    new = under_test.publish("ref/arm", "3.0.0", config={"Cmd": SERVE}, platform="linux/arm64")
+    container = await under_test.run("ref-arm", old)
+    row = await InProcessUpdater(under_test.engine, MemoryRows()).update(container, "ref-arm", new)
     assert (row.status, row.rollback_code) == ("failed", None)
     assert "arm64" in (row.last_error or "")
-    assert await untouched(bench.engine, "ref-arm", container)
+    assert await untouched(under_test.engine, "ref-arm", container)
 
 
-async def test_a_container_that_is_gone(bench: Bench) -> None:
-    old, new = pair(bench, "ref/gone")
-    container = await bench.run("ref-gone", old)
-    await bench.engine.remove_container(container, force=True)
-    row = await Manager(bench.engine, MemoryRows()).update(container, "ref-gone", new)
+async def test_a_container_that_is_gone(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "ref/gone")
+    container = await under_test.run("ref-gone", old)
+    await under_test.engine.remove_container(container, force=True)
+    row = await InProcessUpdater(under_test.engine, MemoryRows()).update(container, "ref-gone", new)
     assert (row.status, row.last_error) == ("failed", "Container ref-gone no longer exists")
 
 
-async def test_an_old_image_that_is_gone_from_the_host_hinders_nothing(bench: Bench) -> None:
+async def test_an_old_image_that_is_gone_from_the_host_hinders_nothing(under_test: EngineUnderTest) -> None:
     """Docker deletes the image of a stopped container when forced; then its defaults are unknown, and kept."""
-    old, new = pair(bench, "ref/lost", {"Env": ["PATH=/bin", "BAKED=1"]})
-    container = await bench.run("ref-lost", old, Env=["OWN=1"])
-    image = (await bench.engine.inspect_container(container))["Image"]
-    await bench.engine.stop_container(container)
-    await bench.engine.remove_image(image, force=True)
-    row = await Manager(bench.engine, MemoryRows()).update(container, "ref-lost", new)
+    old, new = pair(under_test, "ref/lost", {"Env": ["PATH=/bin", "BAKED=1"]})
+    container = await under_test.run("ref-lost", old, Env=["OWN=1"])
+    image = (await under_test.engine.inspect_container(container))["Image"]
+    await under_test.engine.stop_container(container)
+    await under_test.engine.remove_image(image, force=True)
+    row = await InProcessUpdater(under_test.engine, MemoryRows()).update(container, "ref-lost", new)
     assert row.status == "succeeded", row.last_error
-    after = await bench.engine.inspect_container("ref-lost")
+    after = await under_test.engine.inspect_container("ref-lost")
     assert {"OWN=1", "BAKED=1"} <= set(after["Config"]["Env"])
 
 
@@ -85,21 +85,21 @@ class Taken:
             self.stranger = (await self._engine.create_container(before, {"Image": self._image})).id
 
 
-async def test_a_name_that_somebody_else_takes(bench: Bench) -> None:
+async def test_a_name_that_somebody_else_takes(under_test: EngineUnderTest) -> None:
     """The old container runs on under its temporary name; once the name is free again it gets it back."""
-    old, new = pair(bench, "ref/name")
-    container = await bench.run("ref-name", old)
-    engine = Taken(bench.engine, old)
-    manager = Manager(engine, MemoryRows())
-    row = await manager.update(container, "ref-name", new)
+    old, new = pair(under_test, "ref/name")
+    container = await under_test.run("ref-name", old)
+    engine = Taken(under_test.engine, old)
+    in_process = InProcessUpdater(engine, MemoryRows())
+    row = await in_process.update(container, "ref-name", new)
     assert (row.status, row.phase) == ("failed", "rollback-failed")
     assert "already in use" in (row.last_error or "")
-    assert (await bench.engine.inspect_container(container))["State"]["Running"]
-    assert (await bench.engine.inspect_container(engine.stranger))["Name"] == "/ref-name"
-    await bench.engine.remove_container(engine.stranger)
-    row = await manager.worker.recover(row)
+    assert (await under_test.engine.inspect_container(container))["State"]["Running"]
+    assert (await under_test.engine.inspect_container(engine.stranger))["Name"] == "/ref-name"
+    await under_test.engine.remove_container(engine.stranger)
+    row = await in_process.worker.recover(row)
     assert (row.status, row.recovery) == ("failed", "restored-old")
-    assert await untouched(bench.engine, "ref-name", container)
+    assert await untouched(under_test.engine, "ref-name", container)
 
 
 @pytest.fixture
@@ -132,7 +132,9 @@ async def test_a_registry_and_a_disk_that_fail_in_the_middle(
             await asyncio.to_thread(engine_server.api.pull, old)
             made = await engine.create_container(f"ref-{name}", {"Image": old})
             await engine.start_container(made.id)
-            row = await Manager(engine, MemoryRows()).update(made.id, f"ref-{name}", f"{proxy.host}/ref/{name}:2.0.0")
+            row = await InProcessUpdater(engine, MemoryRows()).update(
+                made.id, f"ref-{name}", f"{proxy.host}/ref/{name}:2.0.0"
+            )
             assert (row.status, row.phase) == ("failed", "pull-failed"), row
             assert says in (row.last_error or "")
             assert await untouched(engine, f"ref-{name}", made.id)
@@ -141,9 +143,9 @@ async def test_a_registry_and_a_disk_that_fail_in_the_middle(
         await proxy.stop()
 
 
-async def test_an_engine_that_does_not_answer(bench: Bench) -> None:
-    old, new = pair(bench, "ref/away")
-    container = await bench.run("ref-away", old)
+async def test_an_engine_that_does_not_answer(under_test: EngineUnderTest) -> None:
+    old, new = pair(under_test, "ref/away")
+    container = await under_test.run("ref-away", old)
 
     class Away:
         def __getattr__(self, name: str) -> Any:
@@ -152,6 +154,6 @@ async def test_an_engine_that_does_not_answer(bench: Bench) -> None:
 
             return nobody
 
-    row = await Manager(Away(), MemoryRows()).update(container, "ref-away", new)
+    row = await InProcessUpdater(Away(), MemoryRows()).update(container, "ref-away", new)
     assert (row.status, row.last_error) == ("failed", "Cannot connect to the Docker Engine")
-    assert await untouched(bench.engine, "ref-away", container)
+    assert await untouched(under_test.engine, "ref-away", container)

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from drydock.watch.component import metadata
+from kit.wait import until
 from lab.engine import DockerEngine
 from lab.images import Pusher
 from lab.proxy import Proxy
-from lab.watching import WatchBench, bench, until
+from lab.watching import WatchHarness, watch_harness
 
 pytestmark = pytest.mark.engine
 
@@ -31,7 +32,7 @@ def app(images: Pusher) -> Pusher:
     return images
 
 
-def status(place: WatchBench) -> str:
+def status(place: WatchHarness) -> str:
     return str(metadata(place.one)["status"])
 
 
@@ -39,7 +40,7 @@ async def test_17_4_07_09_b14_a_killed_engine_keeps_the_picture_and_is_followed_
     start_engine: Callable[..., DockerEngine], app: Pusher, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
     engine = await asyncio.to_thread(start_engine, "--live-restore")
-    async with bench(engine, images, proxy, tmp_path) as place:
+    async with watch_harness(engine, images, proxy, tmp_path) as place:
         made = await place.run("wc-kept", "watch/conn:1.0.0", Labels={"dd.tag.family": "loose"})
         await place.service.watch_all()
         before = place.fleet.view(made)
@@ -63,7 +64,7 @@ async def test_an_engine_that_comes_later_is_scanned_then(
     start_engine: Callable[..., DockerEngine], app: Pusher, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
     engine = await asyncio.to_thread(start_engine)
-    async with bench(engine, images, proxy, tmp_path, WATCHALL="true") as place:
+    async with watch_harness(engine, images, proxy, tmp_path, WATCHALL="true") as place:
         made = await place.run("wc-late", "watch/conn:1.0.0", Labels={"dd.tag.family": "loose"})
         await asyncio.to_thread(engine.stop)
         await place.one.scan("start")
@@ -80,7 +81,7 @@ async def test_17_4_16_swarm_service_labels(
     start_engine: Callable[..., DockerEngine], app: Pusher, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
     engine = await asyncio.to_thread(start_engine)
-    async with bench(engine, images, proxy, tmp_path) as place:
+    async with watch_harness(engine, images, proxy, tmp_path) as place:
         await place.call("POST", "/swarm/init", {"ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1"})
         reference = f"{images.host}/watch/conn:1.0.0"
         await asyncio.to_thread(engine.api.pull, reference)
@@ -103,6 +104,6 @@ async def test_17_4_16_swarm_service_labels(
 
 
 def _wait_for_task(engine: DockerEngine) -> None:
-    from lab.box import eventually
+    from kit.wait import eventually
 
     eventually(lambda: engine.api.call("GET", "/containers/json"), "the service's container", 30)

@@ -10,10 +10,11 @@ import pytest
 
 from drydock.core.model import UpdatePolicy
 from drydock.events import ChecksFinished, ContainerRemoved
-from lab.clock import SkippingClock
+from kit.clock import ImpatientClock
+from kit.wait import until
 from lab.images import Pusher
 from lab.proxy import Proxy
-from lab.watching import WatchBench, bench, until
+from lab.watching import WatchHarness, watch_harness
 
 pytestmark = pytest.mark.engine
 
@@ -36,8 +37,8 @@ async def proxy(images: Pusher) -> AsyncIterator[Proxy]:
 @pytest.fixture(params=["docker", "podman"])
 async def place(
     request: pytest.FixtureRequest, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
-) -> AsyncIterator[WatchBench]:
-    async with bench(request.getfixturevalue(request.param), images, proxy, tmp_path) as made:
+) -> AsyncIterator[WatchHarness]:
+    async with watch_harness(request.getfixturevalue(request.param), images, proxy, tmp_path) as made:
         yield made
 
 
@@ -50,7 +51,7 @@ def app(images: Pusher) -> Pusher:
     return images
 
 
-async def test_a_container_is_recorded_as_it_is(place: WatchBench, app: Pusher) -> None:
+async def test_a_container_is_recorded_as_it_is(place: WatchHarness, app: Pusher) -> None:
     labels = {"dd.tag.include": r"^1\.", "dd.display.name": "Web", "dd.display.icon": "si:nginx"}
     made = await place.run("wd-record", "watch/app:1.0.0", Labels=labels, Env=["A=1", "DB_PASSWORD=x"])
     await place.service.watch_all()
@@ -70,7 +71,7 @@ async def test_a_container_is_recorded_as_it_is(place: WatchBench, app: Pusher) 
     assert record.error is None
 
 
-async def test_17_4_02_and_03_stop_remove_recreate_keep_the_clock(place: WatchBench, app: Pusher) -> None:
+async def test_17_4_02_and_03_stop_remove_recreate_keep_the_clock(place: WatchHarness, app: Pusher) -> None:
     labels = {"dd.tag.family": "loose"}
     made = await place.run("wd-life", "watch/app:1.0.0", Labels=labels)
     await place.service.watch_all()
@@ -84,7 +85,7 @@ async def test_17_4_02_and_03_stop_remove_recreate_keep_the_clock(place: WatchBe
     await place.remove(made)
     await place.service.watch_all()
     assert place.names() == []
-    place.clock.skip(600)
+    place.clock.advance(600)
     again = await place.run("wd-life", "watch/app:1.0.0", Labels=labels)
     await place.service.watch_all()
     assert place.get("wd-life").update_detected_at == first.update_detected_at
@@ -98,20 +99,20 @@ async def test_17_4_02_and_03_stop_remove_recreate_keep_the_clock(place: WatchBe
 
 
 @pytest.mark.parametrize(("days", "kept"), [(1, True), (8, False)])
-async def test_17_4_04_overrides_survive_a_recreation(place: WatchBench, app: Pusher, days: int, kept: bool) -> None:
+async def test_17_4_04_overrides_survive_a_recreation(place: WatchHarness, app: Pusher, days: int, kept: bool) -> None:
     made = await place.run("wd-policy", "watch/app:1.0.0", Labels=COMPOSE)
     await place.service.watch_all()
     overrides = UpdatePolicy(skip_tags=["9"])
     await place.fleet.change_policy(made, lambda _: overrides)
     await place.remove(made)
     await place.service.watch_all()
-    place.clock.skip(days * 86_400)
+    place.clock.advance(days * 86_400)
     await place.run("wd-policy-again", "watch/app:1.0.0", Labels=COMPOSE)
     await place.service.watch_all()
     assert place.get("wd-policy-again").update_policy_overrides == (overrides if kept else None)
 
 
-async def test_17_4_15_a_recreation_with_dd_watch_false_leaves(place: WatchBench, app: Pusher) -> None:
+async def test_17_4_15_a_recreation_with_dd_watch_false_leaves(place: WatchHarness, app: Pusher) -> None:
     made = await place.run("wd-off", "watch/app:1.0.0")
     await place.service.watch_all()
     await place.remove(made)
@@ -120,7 +121,7 @@ async def test_17_4_15_a_recreation_with_dd_watch_false_leaves(place: WatchBench
     assert place.names() == []
 
 
-async def test_one_event_touches_one_container(place: WatchBench, app: Pusher) -> None:
+async def test_one_event_touches_one_container(place: WatchHarness, app: Pusher) -> None:
     await place.run("wd-quiet", "watch/other:1.0.0")
     made = await place.run("wd-busy", "watch/app:1.0.0")
     await place.service.watch_all()
@@ -135,7 +136,7 @@ async def test_one_event_touches_one_container(place: WatchBench, app: Pusher) -
     assert place.get("wd-quiet") is quiet
 
 
-async def test_a_new_container_costs_two_registry_requests_and_no_other_check(place: WatchBench, app: Pusher) -> None:
+async def test_a_new_container_costs_two_registry_requests_and_no_other_check(place: WatchHarness, app: Pusher) -> None:
     await place.run("wd-old", "watch/other:1.0.0")
     await place.service.watch_all()
     checked = place.fleet.trace(place.get("wd-old").id)
@@ -150,7 +151,7 @@ async def test_a_new_container_costs_two_registry_requests_and_no_other_check(pl
     assert batches == [["wd-new"]]
 
 
-async def test_removal_is_seen_by_its_event(place: WatchBench, app: Pusher) -> None:
+async def test_removal_is_seen_by_its_event(place: WatchHarness, app: Pusher) -> None:
     made = await place.run("wd-gone", "watch/app:1.0.0")
     await place.service.watch_all()
     async with place.listening():
@@ -161,7 +162,7 @@ async def test_removal_is_seen_by_its_event(place: WatchBench, app: Pusher) -> N
     assert place.proxy.seen == []
 
 
-async def test_rename_and_stop_are_followed(place: WatchBench, app: Pusher) -> None:
+async def test_rename_and_stop_are_followed(place: WatchHarness, app: Pusher) -> None:
     made = await place.run("wd-name", "watch/app:1.0.0")
     await place.service.watch_all()
     async with place.listening():
@@ -174,7 +175,7 @@ async def test_rename_and_stop_are_followed(place: WatchBench, app: Pusher) -> N
     assert ("stop" in actions) is ("no-stop-event" not in SWITCHES[place.kind])
 
 
-async def test_health_is_followed_by_events(place: WatchBench, app: Pusher) -> None:
+async def test_health_is_followed_by_events(place: WatchHarness, app: Pusher) -> None:
     second = 1_000_000_000
     check = {"Test": ["CMD-SHELL", "test -f /tmp/ok"], "Interval": second, "Timeout": second, "Retries": 1}
     made = await place.run("wd-health", "watch/app:1.0.0", Healthcheck=check)
@@ -186,7 +187,7 @@ async def test_health_is_followed_by_events(place: WatchBench, app: Pusher) -> N
     assert place.get("wd-health").id == made
 
 
-async def test_a_compose_style_recreation_is_one_container(place: WatchBench, app: Pusher) -> None:
+async def test_a_compose_style_recreation_is_one_container(place: WatchHarness, app: Pusher) -> None:
     old = await place.run("wd-compose", "watch/app:1.0.0", Labels=COMPOSE)
     await place.service.watch_all()
     async with place.listening():
@@ -198,7 +199,7 @@ async def test_a_compose_style_recreation_is_one_container(place: WatchBench, ap
     assert not any("_wd-compose" in event.container.name for event in place.published(ContainerRemoved))
 
 
-async def test_17_4_06_the_updater_s_own_rename_is_invisible(place: WatchBench, app: Pusher) -> None:
+async def test_17_4_06_the_updater_s_own_rename_is_invisible(place: WatchHarness, app: Pusher) -> None:
     made = await place.run("wd-upd", "watch/app:1.0.0")
     await place.service.watch_all()
     async with place.listening():
@@ -211,7 +212,12 @@ async def test_17_4_06_the_updater_s_own_rename_is_invisible(place: WatchBench, 
 
 
 async def test_a_restart_shows_the_last_picture_and_asks_nobody(
-    place: WatchBench, app: Pusher, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path, request: pytest.FixtureRequest
+    place: WatchHarness,
+    app: Pusher,
+    images: Pusher,
+    proxy: Proxy,
+    tmp_path: pathlib.Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     await place.run("wd-again", "watch/app:1.0.0", Labels={"dd.tag.family": "loose"})
     await place.one.scan("cron")
@@ -220,7 +226,7 @@ async def test_a_restart_shows_the_last_picture_and_asks_nobody(
     engine = request.getfixturevalue(place.kind)
     folder = tmp_path / "again"
     await _copy(tmp_path, folder)
-    async with bench(engine, images, proxy, folder, SkippingClock()) as again:
+    async with watch_harness(engine, images, proxy, folder, ImpatientClock()) as again:
         assert again.get("wd-again") == before, "known before anything is asked"
         await again.one._first_scan()
         assert again.get("wd-again").result == before.result
@@ -239,7 +245,7 @@ async def test_image_sets_reach_real_containers(
     docker: object, images: Pusher, app: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
     variables = {"IMGSET_APP_IMAGE": f"{images.host}/watch/app", "IMGSET_APP_TAG_INCLUDE": r"^1\."}
-    async with bench(docker, images, proxy, tmp_path, **variables) as place:
+    async with watch_harness(docker, images, proxy, tmp_path, **variables) as place:
         await place.run("wd-set", "watch/app:1.0.0")
         await place.run("wd-label", "watch/app:1.0.0", Labels={"dd.tag.include": r"^2\."})
         await place.service.watch_all()
@@ -250,7 +256,7 @@ async def test_image_sets_reach_real_containers(
 async def test_watchall_lists_stopped_ones_too(
     docker: object, images: Pusher, app: Pusher, proxy: Proxy, tmp_path: pathlib.Path
 ) -> None:
-    async with bench(docker, images, proxy, tmp_path, WATCHALL="true") as place:
+    async with watch_harness(docker, images, proxy, tmp_path, WATCHALL="true") as place:
         await place.run("wd-created", "watch/app:1.0.0", start=False, Labels={"dd.tag.family": "loose"})
         await place.service.watch_all()
         record = place.get("wd-created")

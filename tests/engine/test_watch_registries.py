@@ -10,7 +10,7 @@ import pytest
 from lab.engine import DockerEngine
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
-from lab.watching import WatchBench, bench
+from lab.watching import WatchHarness, watch_harness
 
 pytestmark = pytest.mark.engine
 
@@ -25,8 +25,8 @@ async def proxy(images: Pusher) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def place(
     docker: DockerEngine, images: Pusher, proxy: Proxy, tmp_path: pathlib.Path
-) -> AsyncIterator[WatchBench]:
-    async with bench(docker, images, proxy, tmp_path) as made:
+) -> AsyncIterator[WatchHarness]:
+    async with watch_harness(docker, images, proxy, tmp_path) as made:
         yield made
 
 
@@ -38,7 +38,7 @@ def app(images: Pusher) -> Pusher:
     return images
 
 
-async def test_17_4_11_one_tag_list_for_five_containers(place: WatchBench, app: Pusher) -> None:
+async def test_17_4_11_one_tag_list_for_five_containers(place: WatchHarness, app: Pusher) -> None:
     for number in range(5):
         await place.run(f"wr-five-{number}", "watch/five:1.0.0")
     place.forget_counts()
@@ -56,7 +56,7 @@ async def test_17_4_11_one_tag_list_for_five_containers(place: WatchBench, app: 
     assert place.proxy.count()["tags"] == 1, "checks asked for together share"
 
 
-async def test_17_4_13_a_digest_update_and_its_end(place: WatchBench, images: Pusher) -> None:
+async def test_17_4_13_a_digest_update_and_its_end(place: WatchHarness, images: Pusher) -> None:
     images.push_index("watch/moves", "latest", created="2026-01-01T00:00:00Z")
     made = await place.run("wr-moves", "watch/moves:latest")
     await place.service.watch_all()
@@ -84,13 +84,13 @@ async def test_17_4_13_a_digest_update_and_its_end(place: WatchBench, images: Pu
     ],
 )
 async def test_17_4_10_a_refusal_is_an_error_and_keeps_the_last_result(
-    place: WatchBench, app: Pusher, status: int, code: str
+    place: WatchHarness, app: Pusher, status: int, code: str
 ) -> None:
     made = await place.run("wr-refused", "watch/five:1.0.0", Labels={"dd.tag.family": "loose"})
     await place.service.watch_all()
     good = place.fleet.view(made)
     assert good.update_available
-    place.clock.skip(3600)
+    place.clock.advance(3600)
     place.forget_counts()
     place.proxy.faults = [Fault("tags/list", status=status, headers={"Retry-After": "2"} if status == 429 else {})]
     await place.one.scan("cron")
@@ -106,13 +106,13 @@ async def test_17_4_10_a_refusal_is_an_error_and_keeps_the_last_result(
         assert place.proxy.count()["tags"] == 4
         assert sum(place.clock.slept) > 5, "it waited as the registry wished"
     place.proxy.faults = []
-    place.clock.skip(3600)
+    place.clock.advance(3600)
     await place.one.scan("cron")
     assert place.fleet.view(made).error is None
     assert place.fleet.explain(made).verdict == "update-available"
 
 
-async def test_a_first_check_that_fails_is_unknown_not_up_to_date(place: WatchBench, app: Pusher) -> None:
+async def test_a_first_check_that_fails_is_unknown_not_up_to_date(place: WatchHarness, app: Pusher) -> None:
     place.proxy.faults = [Fault("tags/list", status=404)]
     made = await place.run("wr-first", "watch/five:1.0.0")
     await place.service.watch_all()
@@ -123,19 +123,21 @@ async def test_a_first_check_that_fails_is_unknown_not_up_to_date(place: WatchBe
     assert place.fleet.summary().containers.unknown == 1
 
 
-async def test_b6_a_failed_digest_leaves_no_false_update(place: WatchBench, app: Pusher) -> None:
+async def test_b6_a_failed_digest_leaves_no_false_update(place: WatchHarness, app: Pusher) -> None:
     made = await place.run("wr-digest", "watch/five:1.0.0")
     await place.service.watch_all()
     good = place.fleet.view(made)
     place.proxy.faults = [Fault("manifests", status=500)]
-    place.clock.skip(3600)
+    place.clock.advance(3600)
     await place.service.watch_all()
     bad = place.fleet.view(made)
     assert bad.error is not None
     assert (bad.update_available, bad.result, bad.image.digest) == (False, good.result, good.image.digest)
 
 
-async def test_one_refused_repository_does_not_touch_the_others(place: WatchBench, app: Pusher, images: Pusher) -> None:
+async def test_one_refused_repository_does_not_touch_the_others(
+    place: WatchHarness, app: Pusher, images: Pusher
+) -> None:
     images.push("watch/refused", "1.0.0")
     await place.run("wr-good", "watch/five:1.0.0", Labels={"dd.tag.family": "loose"})
     await place.run("wr-bad", "watch/refused:1.0.0")
@@ -145,7 +147,7 @@ async def test_one_refused_repository_does_not_touch_the_others(place: WatchBenc
     assert place.get("wr-bad").error is not None
 
 
-async def test_a_local_image_is_never_asked_for(place: WatchBench, app: Pusher) -> None:
+async def test_a_local_image_is_never_asked_for(place: WatchHarness, app: Pusher) -> None:
     reference = f"{app.host}/watch/five:1.0.0"
     await place.call("POST", f"/images/{reference}/tag?repo=wr-built&tag=dev")
     place.made.append(

@@ -17,7 +17,7 @@ from aiohttp import web
 from drydock.core.errors import EngineError
 
 from .engine import FakeEngine
-from .talkative import stats_document
+from .scripted_engine import stats_document
 
 Document = dict[str, Any]
 LINE = b"2026-03-02T09:15:00.000000000Z hello\n"

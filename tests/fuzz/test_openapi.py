@@ -29,8 +29,8 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 from drydock.api.application import schema
 from drydock.compat.application import ROUTES
 from fuzz.known import LENIENT, NEVER, PEOPLE
+from fuzz.running import CALLERS, Running
 from fuzz.tally import PROPERTY
-from fuzz.world import CALLERS, Running
 
 EXAMPLES = int(os.environ.get("DRYDOCK_FUZZ_EXAMPLES", "3"))
 STREAMS = re.compile(r"(/stream|/events/ui)$")

@@ -1,4 +1,4 @@
-"""A Docker Engine of the tests' own: started, killed and restarted at will. Runs inside a box (`box.py`).
+"""A Docker Engine of the tests' own: started, killed and restarted at will. Runs inside a sandbox (`sandbox.py`).
 
 Also the few synchronous Engine calls that preparing a scene needs; the product's own client is `drydock.docker`.
 """
@@ -19,7 +19,9 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from .box import cgroup_name, eventually
+from kit.wait import eventually
+
+from .sandbox import cgroup_name
 
 _BRIDGES = itertools.count(1)
 MOST_BRIDGES = 200
@@ -121,7 +123,7 @@ class DockerEngine:
         self._flags = [f"--cgroup-parent=/{cgroup_name(home.name)}", *flags]
 
     def start(self) -> DockerEngine:
-        """Start it and wait until it answers; one at a time in a box, for they share its bridge and its rules."""
+        """Start it and wait until it answers; one at a time in a sandbox, for they share its bridge and its rules."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home.parent.parent / "engines.lock").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
@@ -173,8 +175,8 @@ class DockerEngine:
 
 
 def own_bridge() -> list[str]:
-    """Flags that let one more Engine live in the same box: a bridge of its own, and no rules that another one would lose."""
-    while True:  # several test processes may share a box: the number is free when its bridge can be made
+    """Flags that let one more Engine live in the same sandbox: a bridge of its own, and no rules that another one would lose."""
+    while True:  # several test processes may share a sandbox: the number is free when its bridge can be made
         number = next(_BRIDGES)
         name = f"lab{number}"
         if (
@@ -183,7 +185,7 @@ def own_bridge() -> list[str]:
         ):
             break
         if number > MOST_BRIDGES:
-            raise RuntimeError("No bridge can be made: is `ip` installed, and is this the box?")
+            raise RuntimeError("No bridge can be made: is `ip` installed, and is this the sandbox?")
     subprocess.run(["ip", "addr", "add", f"10.88.{number}.1/24", "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return [f"--bridge={name}", "--iptables=false"]

@@ -1,4 +1,4 @@
-"""Podman's Docker-compatible service as a second kind of Engine. Runs inside a box, beside a Docker Engine if wanted."""
+"""Podman's Docker-compatible service as a second kind of Engine. Runs inside a sandbox, beside a Docker Engine if wanted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from .box import eventually
+from kit.wait import eventually
+
 from .engine import EngineApi
 
 _CONTAINERS = """[engine]
@@ -63,7 +64,7 @@ class PodmanEngine:
         self.start()
 
     def stop(self) -> None:
-        """Stop the service; its containers go on until the box ends."""
+        """Stop the service; its containers go on until the sandbox ends."""
         self.process.terminate()
         self.process.wait()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import bcrypt
 
-from .box import eventually
+from kit.wait import eventually
 
 
 def free_port() -> int:

@@ -1,8 +1,8 @@
 """`make run`: the server on http://127.0.0.1:3000, watching the Engine that is there or a sandbox made for it.
 
-With `DOCKER_HOST` or a local socket that answers, the server simply starts. Otherwise, as root on Debian, a box with an
+With `DOCKER_HOST` or a local socket that answers, the server simply starts. Otherwise, as root on Debian, a sandbox with an
 Engine, registries and the demonstration fleet is made, and the server runs inside. The listening socket belongs to the
-host and is handed into the box, where its connections are passed on; so nothing but that one socket leads in.
+host and is handed into the sandbox, where its connections are passed on; so nothing but that one socket leads in.
 Everything after `--` replaces the server's command.
 """
 
@@ -24,7 +24,7 @@ from drydock.core.errors import ConfigError, EngineError
 from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.docker.settings import EngineSettings
 
-from . import box
+from . import sandbox
 from .engine import DockerEngine, installed
 from .fleet import SERVICES, Fleet
 
@@ -126,11 +126,11 @@ def sandbox_impossible() -> str | None:
     if os.geteuid() != 0:
         return "that needs root"
     subprocess.run(["bash", str(ROOT / "tests/lab/install")], check=False)
-    return box.possible() or installed()
+    return sandbox.possible() or installed()
 
 
 def in_sandbox(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Make the box and stay until it ends."""
+    """Make the sandbox and stay until it ends."""
     port = int(environment["DD_SERVER_PORT"])
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=128)
@@ -139,11 +139,11 @@ def in_sandbox(command: Sequence[str], environment: Mapping[str, str]) -> int:
         return 1
     end_with_caller()
     tell("No Docker Engine answers here: making a sandbox with one, two registries and a small fleet.")
-    own = {**environment, "DRYDOCK_LISTENER": str(listener.fileno()), "PYTHONPATH": str(ROOT)}
+    own = {**environment, "DRYDOCK_LISTENER": str(listener.fileno()), "PYTHONPATH": str(ROOT / "tests")}
     if "DD_STORE_PATH" not in os.environ:
         own["DD_STORE_PATH"] += "/sandbox"  # what is only for show stays apart
-    program = [sys.executable, "-m", "tests.lab.run", "--inside", "--", *command]
-    return box.run(program, env=own, pass_fds=(listener.fileno(),))
+    program = [sys.executable, "-m", "lab.run", "--inside", "--", *command]
+    return sandbox.run(program, env=own, pass_fds=(listener.fileno(),))
 
 
 def end_with_caller() -> None:
@@ -152,7 +152,7 @@ def end_with_caller() -> None:
 
 
 async def inside(descriptor: int, command: Sequence[str]) -> int:
-    """In the box: the fleet, the server, and the way in. Ends with the server, or on TERM and INT."""
+    """In the sandbox: the fleet, the server, and the way in. Ends with the server, or on TERM and INT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -185,8 +185,8 @@ async def greet(environment: Mapping[str, str], login: FirstLogin | None) -> Non
 
 def start_fleet() -> tuple[DockerEngine, Fleet]:
     """Engine, registries, containers."""
-    engine = DockerEngine(box.HOME / "e").start()
-    fleet = Fleet(engine.api, box.HOME / "f", SHOP_PORT).start()
+    engine = DockerEngine(sandbox.HOME / "e").start()
+    fleet = Fleet(engine.api, sandbox.HOME / "f", SHOP_PORT).start()
     tell(f"Fleet of {len(SERVICES)} containers: " + ", ".join(sorted(fleet.ids)))
     return engine, fleet
 
@@ -194,7 +194,7 @@ def start_fleet() -> tuple[DockerEngine, Fleet]:
 def sandbox_environment(
     environ: Mapping[str, str], engine: DockerEngine, fleet: Fleet, login: FirstLogin | None
 ) -> dict[str, str]:
-    """What the server in the box gets: the sandbox's Engine, registries and an action that updates.
+    """What the server in the sandbox gets: the sandbox's Engine, registries and an action that updates.
 
     Open without a password, since only this machine reaches it, unless sign-in is configured or asked for.
     """
@@ -226,7 +226,7 @@ async def until_end(server: asyncio.subprocess.Process, stop: asyncio.Event) -> 
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection from the host to the server in the box."""
+    """One connection from the host to the server in the sandbox."""
     try:
         there, back = await asyncio.open_connection("127.0.0.1", INSIDE_PORT)
     except OSError:  # the server does not listen yet, or no longer: the caller sees a closed connection

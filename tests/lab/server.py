@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from .box import eventually
+from kit.wait import eventually
+
 from .registry import free_port
 
 PROGRAM = str(pathlib.Path(sys.executable).with_name("drydock"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -38,8 +38,8 @@ from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
+from kit.clock import ImpatientClock
 
-from .clock import SkippingClock
 from .engine import EngineApi
 from .images import SERVE, Pusher
 from .proxy import Proxy
@@ -65,14 +65,14 @@ class CountingEngine:
 
 
 @dataclass
-class WatchBench:
+class WatchHarness:
     """A watcher with its surroundings. `variables` of `build` are those of the product (`DD_WATCHER_LOCAL_…`)."""
 
     kind: str
     api: EngineApi
     images: Pusher
     proxy: Proxy
-    clock: SkippingClock
+    clock: ImpatientClock
     engine: CountingEngine
     fleet: Fleet
     one: ScheduledWatcher
@@ -144,22 +144,6 @@ class WatchBench:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(check: Callable[[], T], what: str, seconds: float = 20.0) -> T:
-    """Wait until `check` gives something true; fails at the deadline."""
-    async with asyncio.timeout(seconds):
-        while not (found := _tried(check)):  # noqa: ASYNC110  # anything may be waited for, events or not
-            await asyncio.sleep(0.02)
-    assert found, what
-    return found
-
-
-def _tried(check: Callable[[], T]) -> T | None:
-    try:
-        return check()
-    except (StopIteration, IndexError, KeyError):  # not there yet
-        return None
-
-
 def watcher_settings(socket: str, **variables: str) -> WatcherSettings:
     """Settings as the product reads them from `DD_WATCHER_LOCAL_<KEY>`."""
     given = {"SOCKET": socket, "WATCHBYDEFAULT": "false", "DISCOVERY_SETTLE_MS": "0", **variables}
@@ -170,16 +154,16 @@ def watcher_settings(socket: str, **variables: str) -> WatcherSettings:
 
 
 @asynccontextmanager
-async def bench(
+async def watch_harness(
     engine: Any,
     images: Pusher,
     proxy: Proxy,
     folder: pathlib.Path,
-    clock: SkippingClock | None = None,
+    clock: ImpatientClock | None = None,
     **variables: str,
-) -> AsyncIterator[WatchBench]:
+) -> AsyncIterator[WatchHarness]:
     """A watcher over `engine` (a lab engine) whose store is in `folder`: open it again to restart the product."""
-    clock = clock or SkippingClock()
+    clock = clock or ImpatientClock()
     settings = watcher_settings(engine.host.removeprefix("unix://"), **variables)
     async with AsyncExitStack() as stack:
         store = await open_store(StoreSettings(path=str(folder)))
@@ -203,7 +187,7 @@ async def bench(
         stack.push_async_callback(watcher.close)
         memory = _Memory(folder / "memory")
         one = ScheduledWatcher(watcher, timetable(settings, ZoneInfo("UTC")), memory, Random(1))
-        made = WatchBench(
+        made = WatchHarness(
             engine.kind,
             engine.api,
             images,

@@ -1,4 +1,4 @@
-"""`python -m tests.lab.idp`: install the provider's locked packages, before the tests go where no network is."""
+"""`python -m lab.idp`: install the provider's locked packages, before the tests go where no network is."""
 
 from __future__ import annotations
 

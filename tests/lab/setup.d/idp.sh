@@ -3,4 +3,4 @@
 # Called by tests/run before the tests; does nothing when they are there. Without Node.js the tests of sign-in skip.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
-exec .venv/bin/python -m tests.lab.idp
+PYTHONPATH=tests exec .venv/bin/python -m lab.idp

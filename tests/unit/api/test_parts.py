@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from drydock.api.limits import LARGEST_TABLE, FixedWindow
 from drydock.api.network import Proxies, bucket, origin_of, own_origin
 from drydock.api.query import Page, Query, links, page
-from samples import StillClock
+from kit.clock import ManualClock
 
 
 @pytest.mark.parametrize(
@@ -52,21 +52,21 @@ def test_links_keep_other_parameters_in_order() -> None:
 
 
 def test_a_window_opens_at_the_first_request() -> None:
-    clock = StillClock()
+    clock = ManualClock()
     limiter = FixedWindow(clock, 2, 60)
     assert [limiter.hit("a").remaining for _ in range(2)] == [1, 0]
-    clock.advance(59_000)
+    clock.advance(59)
     refused = limiter.hit("a")
     assert (refused.allowed, refused.reset_s, refused.headers()["Retry-After"]) == (False, 1, "1")
     assert limiter.hit("b").allowed
-    clock.advance(1000)
+    clock.advance(1)
     assert limiter.hit("a").allowed
     limiter.give_back("a")
     assert limiter.hit("a").remaining == 1
 
 
 def test_the_table_is_bounded() -> None:
-    limiter = FixedWindow(StillClock(), 1, 60)
+    limiter = FixedWindow(ManualClock(), 1, 60)
     for number in range(LARGEST_TABLE):
         assert limiter.hit(str(number)).allowed
     assert not limiter.hit("one more").allowed

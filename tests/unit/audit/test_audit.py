@@ -18,7 +18,8 @@ from drydock.core.times import DAY_MS
 from drydock.events import Bus, HealthChanged, SecurityAlert
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
-from samples import StillClock, container
+from kit.clock import ManualClock
+from kit.containers import container
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def trail(store: Store, clock: StillClock) -> AuditTrail:
+def trail(store: Store, clock: ManualClock) -> AuditTrail:
     return AuditTrail(store.audit, Bus(), clock)
 
 
@@ -75,15 +76,15 @@ async def test_tampering_is_found(trail: AuditTrail, tmp_path: Path, how: str) -
     assert verdict.reason
 
 
-async def test_pruning_keeps_the_chain(trail: AuditTrail, clock: StillClock) -> None:
+async def test_pruning_keeps_the_chain(trail: AuditTrail, clock: ManualClock) -> None:
     await fill(trail, 3)
-    clock.advance(20 * DAY_MS)
+    clock.advance(20 * DAY_MS / 1000)
     await fill(trail, 2)
-    clock.advance(11 * DAY_MS)
+    clock.advance(11 * DAY_MS / 1000)
     await trail.prune()
     verdict = await trail.verify()
     assert (verdict.intact, verdict.entries) == (True, 2)
-    clock.advance(40 * DAY_MS)
+    clock.advance(40 * DAY_MS / 1000)
     await trail.prune()
     assert (await trail.verify()).intact
     await fill(trail, 1)
@@ -116,7 +117,7 @@ async def actions(trail: AuditTrail) -> list[str]:
     return [entry.action for entry in found][::-1]
 
 
-async def test_repeated_alarms_are_told_once_in_five_minutes(trail: AuditTrail, clock: StillClock) -> None:
+async def test_repeated_alarms_are_told_once_in_five_minutes(trail: AuditTrail, clock: ManualClock) -> None:
     audit = EventAudit(trail, clock)
     for _ in range(2):
         for _ in range(3):
@@ -124,11 +125,11 @@ async def test_repeated_alarms_are_told_once_in_five_minutes(trail: AuditTrail, 
             await audit.handle(
                 [SecurityAlert(container=container(1), summary={"details": "2 high", "blockingCount": 2})]
             )
-        clock.advance(300_000)
+        clock.advance(300)
     assert await actions(trail) == ["container-unhealthy", "security-alert"] * 2
 
 
-async def test_every_written_action_is_in_the_catalogue(trail: AuditTrail, clock: StillClock) -> None:
+async def test_every_written_action_is_in_the_catalogue(trail: AuditTrail, clock: ManualClock) -> None:
     import re
 
     source = Path(__file__).parents[3] / "src" / "drydock"

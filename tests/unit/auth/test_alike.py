@@ -8,7 +8,7 @@ from drydock.auth.lockout import Lockout, LockoutSettings, normal
 from drydock.auth.passwords import PasswordHash, make_hash, parse_hash, verify
 from drydock.auth.report import NoReport
 from drydock.auth.strategies.basic import BasicUser, Guess, Passwords
-from samples import StillClock
+from kit.clock import ManualClock
 
 
 class Counting:
@@ -27,7 +27,7 @@ def passwords(verifier: Counting, *names: str) -> Passwords:
         BasicUser(provider=name, user=name, hash=parse_hash(make_hash(name)), role="admin", fingerprint=name)
         for name in names
     ]
-    clock = StillClock()
+    clock = ManualClock()
     return Passwords(users, Lockout(clock, LockoutSettings()), clock, NoReport(), verifier=verifier)
 
 

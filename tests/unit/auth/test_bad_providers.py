@@ -20,7 +20,7 @@ from joserfc.jwk import OctKey, RSAKey
 from drydock.auth.openid import Client, OidcFailure, OpenId, new_check
 from drydock.core.secret import Secret
 
-from .conftest import FakeClock
+from .conftest import SkippingClock
 
 Claims = dict[str, Any]
 
@@ -72,10 +72,10 @@ class Scene:
 
     provider: Provider
     openid: OpenId
-    clock: FakeClock
+    clock: SkippingClock
 
     async def exchange(self) -> Claims:
-        check = new_check(self.clock.ms)
+        check = new_check(self.clock.now_ms())
         self.provider.nonce = check.nonce
         claims, _ = await self.openid.exchange("a-code", check)
         return claims
@@ -102,7 +102,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     provider.issuer = f"https://localhost:{runner.addresses[0][1]}"
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
-    clock = FakeClock(int(time.time() * 1000))
+    clock = SkippingClock(int(time.time() * 1000))
     async with aiohttp.ClientSession() as http:
         discovery = f"{provider.issuer}/.well-known/openid-configuration"
         client = Client(

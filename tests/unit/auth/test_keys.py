@@ -13,11 +13,11 @@ from drydock.core.errors import BadRequest, NotFound
 from drydock.store.keys import KeyRecords
 from drydock.store.store import Store
 
-from .conftest import FakeClock
+from .conftest import SkippingClock
 
 
 @pytest.fixture
-def keys(clock: FakeClock, store: Store) -> ApiKeys:
+def keys(clock: SkippingClock, store: Store) -> ApiKeys:
     return ApiKeys(clock, KeyRecords(store.database, ApiKey))
 
 
@@ -51,7 +51,7 @@ async def test_admin_includes_the_others(keys: ApiKeys) -> None:
     assert found.scopes == ALL_SCOPES
 
 
-async def test_expiry(keys: ApiKeys, clock: FakeClock) -> None:
+async def test_expiry(keys: ApiKeys, clock: SkippingClock) -> None:
     _, token = await keys.create("short", ["read"], "ann", expires_in_days=1)
     clock.advance(86_399)
     assert await keys.admit(token, "x") is not None
@@ -59,7 +59,7 @@ async def test_expiry(keys: ApiKeys, clock: FakeClock) -> None:
     assert await keys.admit(token, "x") is None
 
 
-async def test_rotation_with_and_without_grace(keys: ApiKeys, clock: FakeClock) -> None:
+async def test_rotation_with_and_without_grace(keys: ApiKeys, clock: SkippingClock) -> None:
     key, first = await keys.create("k", ["read"], "ann")
     _, second = await keys.rotate(key.id, grace_minutes=10)
     assert await keys.admit(first, "x") is not None
@@ -72,11 +72,11 @@ async def test_rotation_with_and_without_grace(keys: ApiKeys, clock: FakeClock) 
 
 
 async def test_revocation_survives_a_restart_and_a_use_at_the_same_time(
-    keys: ApiKeys, clock: FakeClock, store: Store
+    keys: ApiKeys, clock: SkippingClock, store: Store
 ) -> None:
     key, token = await keys.create("k", ["read"], "ann")
     await keys.revoke(key.id)
-    await KeyRecords(store.database, ApiKey).touch(key.id, clock.ms, "x")
+    await KeyRecords(store.database, ApiKey).touch(key.id, clock.now_ms(), "x")
     assert await keys.admit(token, "x") is None
     again = ApiKeys(clock, KeyRecords(store.database, ApiKey))
     await again.load()
@@ -86,13 +86,13 @@ async def test_revocation_survives_a_restart_and_a_use_at_the_same_time(
         await keys.revoke(key.id)
 
 
-async def test_last_use_is_kept_to_the_minute(keys: ApiKeys, clock: FakeClock, store: Store) -> None:
+async def test_last_use_is_kept_to_the_minute(keys: ApiKeys, clock: SkippingClock, store: Store) -> None:
     key, token = await keys.create("k", ["read"], "ann")
     await keys.admit(token, "10.0.0.9")
     again = ApiKeys(clock, KeyRecords(store.database, ApiKey))
     await again.load()
     (stored,) = again.listed()
-    assert stored.last_used_at == clock.ms // 60_000 * 60_000
+    assert stored.last_used_at == clock.now_ms() // 60_000 * 60_000
     assert stored.last_used_ip == "10.0.0.9"
     assert stored.id == key.id
 
@@ -105,7 +105,7 @@ async def test_names_are_unique_among_live_keys(keys: ApiKeys) -> None:
     await keys.create("k", ["read"], "ann")
 
 
-async def test_configured_keys_by_the_hash_of_token_or_secret(clock: FakeClock, store: Store) -> None:
+async def test_configured_keys_by_the_hash_of_token_or_secret(clock: SkippingClock, store: Store) -> None:
     token = "dd_abcdefghij_" + "s" * 43
     for text in (token, "s" * 43):
         hashed = hashlib.sha256(text.encode()).hexdigest()

@@ -9,10 +9,10 @@ import pytest
 
 from drydock.auth.lockout import Locked, Lockout, LockoutFile, LockoutSettings
 
-from .conftest import FakeClock
+from .conftest import SkippingClock
 
 
-def lockout(clock: FakeClock, **settings: int) -> Lockout:
+def lockout(clock: SkippingClock, **settings: int) -> Lockout:
     return Lockout(clock, LockoutSettings(**settings))
 
 
@@ -21,7 +21,7 @@ def fail(found: Lockout, user: str | None, address: str, times: int = 1) -> None
         found.failed(user, address)
 
 
-def test_the_attempt_that_reaches_the_threshold_is_refused(clock: FakeClock) -> None:
+def test_the_attempt_that_reaches_the_threshold_is_refused(clock: SkippingClock) -> None:
     found = lockout(clock)
     fail(found, "Admin", "10.0.0.1", 4)
     with pytest.raises(Locked) as caught:
@@ -34,7 +34,7 @@ def test_the_attempt_that_reaches_the_threshold_is_refused(clock: FakeClock) -> 
     assert found.locked() == (1, 0)
 
 
-def test_the_lock_ends_and_the_count_starts_again(clock: FakeClock) -> None:
+def test_the_lock_ends_and_the_count_starts_again(clock: SkippingClock) -> None:
     found = lockout(clock)
     with pytest.raises(Locked):
         fail(found, "a", "x", 5)
@@ -47,7 +47,7 @@ def test_the_lock_ends_and_the_count_starts_again(clock: FakeClock) -> None:
     found.check("a", "x")
 
 
-def test_the_window_counts_from_the_last_attempt(clock: FakeClock) -> None:
+def test_the_window_counts_from_the_last_attempt(clock: SkippingClock) -> None:
     found = lockout(clock)
     for _ in range(4):
         found.failed("a", "x")
@@ -56,14 +56,14 @@ def test_the_window_counts_from_the_last_attempt(clock: FakeClock) -> None:
         found.failed("a", "x")
 
 
-def test_an_idle_window_forgets(clock: FakeClock) -> None:
+def test_an_idle_window_forgets(clock: SkippingClock) -> None:
     found = lockout(clock)
     fail(found, "a", "x", 4)
     clock.advance(901)
     fail(found, "a", "x", 4)
 
 
-def test_many_names_from_one_address_lock_the_address(clock: FakeClock) -> None:
+def test_many_names_from_one_address_lock_the_address(clock: SkippingClock) -> None:
     found = lockout(clock, address_attempts=10)
     for number in range(9):
         found.failed(f"user{number}", "x")
@@ -74,14 +74,14 @@ def test_many_names_from_one_address_lock_the_address(clock: FakeClock) -> None:
     found.check("innocent", "y")
 
 
-def test_success_clears_account_and_address(clock: FakeClock) -> None:
+def test_success_clears_account_and_address(clock: SkippingClock) -> None:
     found = lockout(clock)
     fail(found, "a", "x", 4)
     found.succeeded("a", "x")
     fail(found, "a", "x", 4)
 
 
-def test_a_stranger_cannot_lock_the_owner_out(clock: FakeClock) -> None:
+def test_a_stranger_cannot_lock_the_owner_out(clock: SkippingClock) -> None:
     found = lockout(clock)
     found.succeeded("owner", "home")
     with pytest.raises(Locked):
@@ -91,14 +91,14 @@ def test_a_stranger_cannot_lock_the_owner_out(clock: FakeClock) -> None:
     found.check("owner", "home")
 
 
-def test_a_known_address_cannot_guess_for_ever(clock: FakeClock) -> None:
+def test_a_known_address_cannot_guess_for_ever(clock: SkippingClock) -> None:
     found = lockout(clock)
     found.succeeded("owner", "home")
     with pytest.raises(Locked):
         fail(found, "owner", "home", 5)
 
 
-def test_a_crafted_name_cannot_reach_anothers_count(clock: FakeClock) -> None:
+def test_a_crafted_name_cannot_reach_anothers_count(clock: SkippingClock) -> None:
     found = lockout(clock)
     found.succeeded("owner", "home")
     with pytest.raises(Locked):
@@ -106,7 +106,7 @@ def test_a_crafted_name_cannot_reach_anothers_count(clock: FakeClock) -> None:
     found.check("owner", "home")
 
 
-def test_a_flood_of_names_does_not_unlock_an_account(clock: FakeClock) -> None:
+def test_a_flood_of_names_does_not_unlock_an_account(clock: SkippingClock) -> None:
     found = lockout(clock, tracked=10, address_attempts=10_000)
     with pytest.raises(Locked):
         fail(found, "victim", "x", 5)
@@ -117,7 +117,7 @@ def test_a_flood_of_names_does_not_unlock_an_account(clock: FakeClock) -> None:
         found.check("victim", "y")
 
 
-def test_pruning_keeps_what_matters(clock: FakeClock) -> None:
+def test_pruning_keeps_what_matters(clock: SkippingClock) -> None:
     changes: list[int] = []
     found = Lockout(clock, LockoutSettings(), changed=lambda: changes.append(1))
     found.failed("a", "x")
@@ -131,7 +131,7 @@ def test_pruning_keeps_what_matters(clock: FakeClock) -> None:
     assert len(changes) == 3
 
 
-def test_locks_survive_a_restart_in_a_private_file(clock: FakeClock, tmp_path: Path) -> None:
+def test_locks_survive_a_restart_in_a_private_file(clock: SkippingClock, tmp_path: Path) -> None:
     file = LockoutFile(tmp_path / "drydock.db.auth-lockouts.json")
     assert file.read().accounts == {}
     first = lockout(clock)

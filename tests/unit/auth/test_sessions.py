@@ -10,13 +10,13 @@ from drydock.core.secret import Secret
 from drydock.store.sessions import SessionRecords
 from drydock.store.store import Store
 
-from .conftest import FakeClock
+from .conftest import SkippingClock
 
 SIGNER = Signer([Secret("first"), Secret("second")])
 
 
 @pytest.fixture
-def sessions(clock: FakeClock, store: Store) -> Sessions:
+def sessions(clock: SkippingClock, store: Store) -> Sessions:
     return Sessions(clock, SessionRecords(store.database, Session), SIGNER, most_per_user=3)
 
 
@@ -63,7 +63,7 @@ async def test_login_rotates_the_id(sessions: Sessions) -> None:
     assert await sessions.find(fixed) is None
 
 
-async def test_the_oldest_sessions_make_room(sessions: Sessions, clock: FakeClock) -> None:
+async def test_the_oldest_sessions_make_room(sessions: Sessions, clock: SkippingClock) -> None:
     cookies = []
     for _ in range(4):
         cookies.append((await sessions.establish(who(), remember=False, replaces=None))[1])
@@ -74,7 +74,7 @@ async def test_the_oldest_sessions_make_room(sessions: Sessions, clock: FakeCloc
     assert len(await sessions.of_user("ann")) == 3
 
 
-async def test_unused_sessions_expire_and_used_ones_live_on(sessions: Sessions, clock: FakeClock) -> None:
+async def test_unused_sessions_expire_and_used_ones_live_on(sessions: Sessions, clock: SkippingClock) -> None:
     _, used = await sessions.establish(who(), remember=False, replaces=None)
     _, unused = await sessions.establish(who(), remember=False, replaces=None)
     _, remembered = await sessions.establish(who(), remember=True, replaces=None)
@@ -86,7 +86,7 @@ async def test_unused_sessions_expire_and_used_ones_live_on(sessions: Sessions, 
     assert await sessions.prune() == 1
 
 
-async def test_a_session_before_login_lives_ten_minutes(sessions: Sessions, clock: FakeClock) -> None:
+async def test_a_session_before_login_lives_ten_minutes(sessions: Sessions, clock: SkippingClock) -> None:
     _, cookie = await sessions.begin(remember=False)
     clock.advance(599)
     assert await sessions.find(cookie) is not None
@@ -94,7 +94,7 @@ async def test_a_session_before_login_lives_ten_minutes(sessions: Sessions, cloc
     assert await sessions.find(cookie) is None
 
 
-async def test_a_closed_session_is_not_brought_back_by_a_late_write(sessions: Sessions, clock: FakeClock) -> None:
+async def test_a_closed_session_is_not_brought_back_by_a_late_write(sessions: Sessions, clock: SkippingClock) -> None:
     session, cookie = await sessions.establish(who(), remember=False, replaces=None)
     await sessions.close(session)
     await sessions.save(session)
@@ -103,7 +103,7 @@ async def test_a_closed_session_is_not_brought_back_by_a_late_write(sessions: Se
     assert await sessions.find(cookie) is None
 
 
-async def test_sessions_survive_a_restart(sessions: Sessions, clock: FakeClock, store: Store) -> None:
+async def test_sessions_survive_a_restart(sessions: Sessions, clock: SkippingClock, store: Store) -> None:
     _, cookie = await sessions.establish(who(), remember=True, replaces=None)
     again = Sessions(clock, SessionRecords(store.database, Session), SIGNER)
     found = await again.find(cookie)
@@ -115,13 +115,13 @@ def check(number: int, now: int) -> Pending:
     return Pending(state=f"state-{number}", verifier="v", nonce="n", created_at=now)
 
 
-async def test_a_pending_check_is_used_once_and_for_five_minutes(sessions: Sessions, clock: FakeClock) -> None:
+async def test_a_pending_check_is_used_once_and_for_five_minutes(sessions: Sessions, clock: SkippingClock) -> None:
     session, _ = await sessions.begin(remember=False)
     for number in range(7):
-        add_pending(session, "corp", check(number, clock.ms), clock.ms)
+        add_pending(session, "corp", check(number, clock.now_ms()), clock.now_ms())
     assert len(session.pending["corp"]) == PENDING_MOST
-    assert take_pending(session, "corp", "state-1", clock.ms) is None
-    assert take_pending(session, "other", "state-6", clock.ms) is None
-    assert take_pending(session, "corp", "state-6", clock.ms) == check(6, clock.ms)
-    assert take_pending(session, "corp", "state-6", clock.ms) is None
-    assert take_pending(session, "corp", "state-5", clock.ms + 300_000) is None
+    assert take_pending(session, "corp", "state-1", clock.now_ms()) is None
+    assert take_pending(session, "other", "state-6", clock.now_ms()) is None
+    assert take_pending(session, "corp", "state-6", clock.now_ms()) == check(6, clock.now_ms())
+    assert take_pending(session, "corp", "state-6", clock.now_ms()) is None
+    assert take_pending(session, "corp", "state-5", clock.now_ms() + 300_000) is None

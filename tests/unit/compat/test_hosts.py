@@ -17,10 +17,11 @@ from drydock.core.errors import BadRequest, EngineError, EngineUnreachable, NotF
 from drydock.core.model import HostKey
 from drydock.docker.api import Document
 from drydock.hosts.host import Hosts
-from fakes.hands import HandClock, settle
 from fakes.hosts import FakeHost
 from fakes.numbers import MemoryNumbers
-from fakes.talkative import TalkativeEngine, eventually, stats_document
+from fakes.scripted_engine import ScriptedEngine, stats_document
+from kit.clock import NEW_YEAR_MS, ManualClock
+from kit.wait import settle, until
 
 LOCAL, FAR, EDGE = HostKey(None, "local"), HostKey(None, "far"), HostKey("edge", "local")
 
@@ -31,14 +32,14 @@ def listed(number: int, state: str = "running") -> Document:
 
 class Stage:
     def __init__(self, *keys: HostKey, limits: Limits = Limits(), clock: Clock | None = None) -> None:  # noqa: B008 - frozen
-        self.engines = {key: TalkativeEngine() for key in keys}
+        self.engines = {key: ScriptedEngine() for key in keys}
         self.hosts = {key: FakeHost(key, engine) for key, engine in self.engines.items()}
         hosts = Hosts(each.host for each in self.hosts.values())
         environments = Environments(hosts, MemoryNumbers("::local", "::far"))
         self.stats = Dockhand(environments, hosts, clock or SystemClock(), limits)
 
     @property
-    def engine(self) -> TalkativeEngine:
+    def engine(self) -> ScriptedEngine:
         return self.engines[LOCAL]
 
     def run(self, *numbers: int) -> None:
@@ -170,7 +171,7 @@ async def test_a_document_nobody_expected_still_ends_the_round() -> None:
 
 
 async def test_keepalives_have_their_own_rhythm() -> None:
-    clock = HandClock()
+    clock = ManualClock(NEW_YEAR_MS)
     stage = Stage(LOCAL, clock=clock)
     stage.run(1, 2)
     release = asyncio.Event()
@@ -184,11 +185,11 @@ async def test_keepalives_have_their_own_rhythm() -> None:
 
     async def client() -> None:
         async for each in stage.stats.stream("1"):
-            seen.append(each.event if each else f"keepalive {clock.monotonic():g}")
+            seen.append(each.event if each else f"keepalive {clock.monotonic() - NEW_YEAR_MS / 1000:g}")
 
     running = asyncio.create_task(client())
     for _ in range(4):
-        await clock.advance(4)
+        await clock.pass_time(4)
     release.set()
     await running
     assert seen == ["stat", "keepalive 5", "keepalive 10", "keepalive 15", "stat", "done"]
@@ -221,7 +222,7 @@ async def test_a_thousand_clients_come_and_go() -> None:
         events = stage.stats.stream("1")
         await anext(events)
         await events.aclose()
-    await eventually(lambda: len(asyncio.all_tasks()) == tasks, "every task ended")
+    await until(lambda: len(asyncio.all_tasks()) == tasks, "every task ended")
     assert not +stage.engine.open
 
 

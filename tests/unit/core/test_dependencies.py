@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drydock.core import compose_labels
 from drydock.core import dependencies as deps
 from drydock.core.model import Container
-from samples import container
+from kit.containers import container
 
 
 def one(number: int, name: str, *needs: str, **more: Any) -> Container:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from drydock.core.operation import OPERATION_LABEL
 from drydock.core.recreate import Clone, Subject, clone, container_references
-from fakes.clock import FakeClock
 from fakes.engine import HOST_NAME, FakeEngine
+from kit.clock import SkippingClock
 
 Document = dict[str, Any]
 
@@ -46,7 +46,7 @@ class Host:
     """A fake Engine with both images, and the clone made the way an update makes it."""
 
     def __init__(self) -> None:
-        self.engine = FakeEngine(FakeClock())
+        self.engine = FakeEngine(SkippingClock())
         self.old, self.new = self.engine.add_image("app:1", OLD), self.engine.add_image("app:2", NEW)
         for network in ("front", "back"):
             self.engine.add_network(network)

@@ -9,7 +9,7 @@ import pytest
 
 from drydock.core.model import ImageDigest, Result
 from drydock.core.scans import inherited, of_candidate, of_running, running_digests, settled, tag_of
-from samples import container, image
+from kit.containers import container, image
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.world import World, build_world
+from contract.http_app import HttpApp, build_app
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = await build_world(tmp_path)
+async def http_app(tmp_path: Path) -> AsyncIterator[HttpApp]:
+    made = await build_app(tmp_path)
     yield made
     await made.store.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.world import World, build_world
+from contract.http_app import HttpApp, build_app
 from drydock.core.errors import NotFound
 from drydock.core.model import CheckError, Container, Details, EnvEntry, HostKey, Result, UpdatePolicy, identity_key
 from drydock.core.times import DAY_MS, to_iso
@@ -20,49 +20,50 @@ from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdat
 from drydock.fleet.counters import Counters
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.selection import Wanted, select
-from samples import StillClock, container, container_id, image
+from kit.clock import ManualClock
+from kit.containers import container, container_id, image
 
 ONE, TWO = container_id(1), container_id(2)
 MINUTE = 60_000
 TRACE = Trace(steps=[Step(stage="kind", outcome="pass", reason="minor")])
 
 
-def kinds(world: World) -> list[str]:
-    return [type(event).__name__ for event in world.events]
+def kinds(http_app: HttpApp) -> list[str]:
+    return [type(event).__name__ for event in http_app.events]
 
 
-async def test_put_get_remove(world: World) -> None:
-    stored = await world.fleet.put(container(1, "web", update="1.1.0"), TRACE)
-    assert stored.update_detected_at == stored.first_seen_at == to_iso(world.clock.now_ms())
-    assert world.fleet.get(ONE) == world.fleet.need(ONE) == stored
-    assert world.fleet.trace(ONE) == TRACE
-    assert world.fleet.by_identity("::local::web") == world.fleet.by_audit_key("::local::web") == [stored]
-    assert world.fleet.by_host(HostKey(None, "local")) == [stored]
-    assert world.fleet.by_host(HostKey("edge", "local")) == []
-    assert await world.fleet.remove(ONE) == stored
-    assert await world.fleet.remove(ONE) is None
-    assert (world.fleet.all(), len(world.fleet), world.fleet.by_identity("::local::web")) == ([], 0, [])
+async def test_put_get_remove(http_app: HttpApp) -> None:
+    stored = await http_app.fleet.put(container(1, "web", update="1.1.0"), TRACE)
+    assert stored.update_detected_at == stored.first_seen_at == to_iso(http_app.clock.now_ms())
+    assert http_app.fleet.get(ONE) == http_app.fleet.need(ONE) == stored
+    assert http_app.fleet.trace(ONE) == TRACE
+    assert http_app.fleet.by_identity("::local::web") == http_app.fleet.by_audit_key("::local::web") == [stored]
+    assert http_app.fleet.by_host(HostKey(None, "local")) == [stored]
+    assert http_app.fleet.by_host(HostKey("edge", "local")) == []
+    assert await http_app.fleet.remove(ONE) == stored
+    assert await http_app.fleet.remove(ONE) is None
+    assert (http_app.fleet.all(), len(http_app.fleet), http_app.fleet.by_identity("::local::web")) == ([], 0, [])
     with pytest.raises(NotFound, match="Container not found"):
-        world.fleet.need(ONE)
-    assert kinds(world) == ["ContainerAdded", "ContainerRemoved"]
+        http_app.fleet.need(ONE)
+    assert kinds(http_app) == ["ContainerAdded", "ContainerRemoved"]
 
 
-async def test_a_put_without_trace_keeps_the_known_one(world: World) -> None:
-    await world.fleet.put(container(1), TRACE)
-    await world.fleet.put(container(1, status="exited"))
-    assert world.fleet.trace(ONE) == TRACE
-    again = await reopened(world)
+async def test_a_put_without_trace_keeps_the_known_one(http_app: HttpApp) -> None:
+    await http_app.fleet.put(container(1), TRACE)
+    await http_app.fleet.put(container(1, status="exited"))
+    assert http_app.fleet.trace(ONE) == TRACE
+    again = await reopened(http_app)
     assert again.fleet.trace(ONE) == TRACE
     await again.store.close()
 
 
-async def reopened(world: World) -> World:
+async def reopened(http_app: HttpApp) -> HttpApp:
     """The same store in a new process."""
-    location = world.store.database.location
+    location = http_app.store.database.location
     assert location is not None
-    await world.store.close()
-    made = await build_world(location.directory.parent)
-    made.clock.advance(world.clock.now_ms() - made.clock.now_ms())
+    await http_app.store.close()
+    made = await build_app(location.directory.parent)
+    made.clock.advance((http_app.clock.now_ms() - made.clock.now_ms()) / 1000)
     return made
 
 
@@ -84,18 +85,18 @@ async def reopened(world: World) -> World:
         ({}, False),
     ],
 )
-async def test_only_meaningful_changes_are_told(world: World, changes: dict[str, Any], told: bool) -> None:
-    await world.seed(container(1))
-    world.events.clear()
-    await world.seed(container(1, **changes))
-    assert kinds(world) == (["ContainerUpdated"] if told else [])
+async def test_only_meaningful_changes_are_told(http_app: HttpApp, changes: dict[str, Any], told: bool) -> None:
+    await http_app.seed(container(1))
+    http_app.events.clear()
+    await http_app.seed(container(1, **changes))
+    assert kinds(http_app) == (["ContainerUpdated"] if told else [])
     if told:
-        event = world.events[0]
+        event = http_app.events[0]
         assert isinstance(event, ContainerUpdated)
         assert event.previous == container(1)
 
 
-async def test_health_transitions(world: World) -> None:
+async def test_health_transitions(http_app: HttpApp) -> None:
     def healthy(health: str | None, started: str = "a") -> Container:
         return container(1, health=health, details=Details(ports=[], volumes=[], env=[], started_at=started))
 
@@ -109,131 +110,131 @@ async def test_health_transitions(world: World) -> None:
     ]
     told = []
     for health, started in steps:
-        world.events.clear()
-        await world.seed(healthy(health, started))
-        told.append(any(isinstance(event, HealthChanged) for event in world.events))
+        http_app.events.clear()
+        await http_app.seed(healthy(health, started))
+        told.append(any(isinstance(event, HealthChanged) for event in http_app.events))
     assert told == [False, False, False, True, False, True]
 
 
-async def test_rollback_leftovers_come_and_go_unseen(world: World) -> None:
-    await world.seed(container(1, "web"))
-    await world.seed(container(1, "web-old-1700000000000"))
-    assert [type(event) for event in world.events] == [ContainerAdded, ContainerRemoved]
-    removed = world.events[1]
+async def test_rollback_leftovers_come_and_go_unseen(http_app: HttpApp) -> None:
+    await http_app.seed(container(1, "web"))
+    await http_app.seed(container(1, "web-old-1700000000000"))
+    assert [type(event) for event in http_app.events] == [ContainerAdded, ContainerRemoved]
+    removed = http_app.events[1]
     assert isinstance(removed, ContainerRemoved)
     assert (removed.container.name, removed.replacement_expected) == ("web", True)
-    await world.fleet.remove(ONE)
-    assert len(world.events) == 2
-    await world.seed(container(1, "web"))
-    assert isinstance(world.events[2], ContainerAdded)
+    await http_app.fleet.remove(ONE)
+    assert len(http_app.events) == 2
+    await http_app.seed(container(1, "web"))
+    assert isinstance(http_app.events[2], ContainerAdded)
 
 
 # recreation
 
 
-async def recreate(world: World, wait_ms: int, *, expected: bool = True, **changes: Any) -> Container:
-    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
-    world.clock.advance(1000)
-    await world.fleet.remove(ONE, replacement_expected=expected)
-    world.clock.advance(wait_ms)
-    return await world.fleet.put(container(2, "web", **{"update": "1.1.0", **changes}))
+async def recreate(http_app: HttpApp, wait_ms: int, *, expected: bool = True, **changes: Any) -> Container:
+    await http_app.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    http_app.clock.advance(1)
+    await http_app.fleet.remove(ONE, replacement_expected=expected)
+    http_app.clock.advance(wait_ms / 1000)
+    return await http_app.fleet.put(container(2, "web", **{"update": "1.1.0", **changes}))
 
 
-async def test_clocks_and_policy_survive_recreation(world: World) -> None:
-    began = to_iso(world.clock.now_ms())
-    new = await recreate(world, 29 * MINUTE)
+async def test_clocks_and_policy_survive_recreation(http_app: HttpApp) -> None:
+    began = to_iso(http_app.clock.now_ms())
+    new = await recreate(http_app, 29 * MINUTE)
     assert (new.update_detected_at, new.first_seen_at) == (began, began)
     assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
 
 
-async def test_they_survive_a_restart_too(world: World) -> None:
-    began = to_iso(world.clock.now_ms())
-    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
-    await world.fleet.remove(ONE, replacement_expected=True)
-    again = await reopened(world)
-    again.clock.advance(MINUTE)
+async def test_they_survive_a_restart_too(http_app: HttpApp) -> None:
+    began = to_iso(http_app.clock.now_ms())
+    await http_app.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    await http_app.fleet.remove(ONE, replacement_expected=True)
+    again = await reopened(http_app)
+    again.clock.advance(MINUTE / 1000)
     new = await again.fleet.put(container(2, "web", update="1.1.0"))
     assert (new.update_detected_at, new.update_policy_overrides) == (began, UpdatePolicy(skip_tags=["9"]))
     assert await again.store.retention.load(0) == []
     await again.store.close()
 
 
-async def test_clocks_expire_before_policies(world: World) -> None:
-    new = await recreate(world, 30 * MINUTE)
-    assert new.update_detected_at == to_iso(world.clock.now_ms())
+async def test_clocks_expire_before_policies(http_app: HttpApp) -> None:
+    new = await recreate(http_app, 30 * MINUTE)
+    assert new.update_detected_at == to_iso(http_app.clock.now_ms())
     assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
 
 
-async def test_policies_expire_after_a_week(world: World) -> None:
-    assert (await recreate(world, 7 * DAY_MS)).update_policy_overrides is None
+async def test_policies_expire_after_a_week(http_app: HttpApp) -> None:
+    assert (await recreate(http_app, 7 * DAY_MS)).update_policy_overrides is None
 
 
-async def test_another_candidate_starts_a_new_clock(world: World) -> None:
-    new = await recreate(world, MINUTE, update="1.2.0")
-    assert new.update_detected_at == to_iso(world.clock.now_ms())
+async def test_another_candidate_starts_a_new_clock(http_app: HttpApp) -> None:
+    new = await recreate(http_app, MINUTE, update="1.2.0")
+    assert new.update_detected_at == to_iso(http_app.clock.now_ms())
 
 
-async def test_own_policy_wins_over_the_inherited_one(world: World) -> None:
+async def test_own_policy_wins_over_the_inherited_one(http_app: HttpApp) -> None:
     mine = UpdatePolicy(snooze_until="2030-01-01T00:00:00.000Z")
-    assert (await recreate(world, MINUTE, update_policy_overrides=mine)).update_policy_overrides == mine
+    assert (await recreate(http_app, MINUTE, update_policy_overrides=mine)).update_policy_overrides == mine
 
 
-async def test_a_deleted_container_that_is_found_again_keeps_its_policy(world: World) -> None:
-    new = await recreate(world, MINUTE, expected=False)
+async def test_a_deleted_container_that_is_found_again_keeps_its_policy(http_app: HttpApp) -> None:
+    new = await recreate(http_app, MINUTE, expected=False)
     assert new.update_policy_overrides == UpdatePolicy(skip_tags=["9"])
-    assert new.update_detected_at == to_iso(world.clock.now_ms())
+    assert new.update_detected_at == to_iso(http_app.clock.now_ms())
 
 
-async def test_a_successor_may_come_before_the_old_one_leaves(world: World) -> None:
-    began = to_iso(world.clock.now_ms())
-    await world.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
-    world.clock.advance(MINUTE)
-    new = await world.fleet.put(container(2, "web", update="1.1.0"))
+async def test_a_successor_may_come_before_the_old_one_leaves(http_app: HttpApp) -> None:
+    began = to_iso(http_app.clock.now_ms())
+    await http_app.seed(container(1, "web", update="1.1.0", update_policy_overrides=UpdatePolicy(skip_tags=["9"])))
+    http_app.clock.advance(MINUTE / 1000)
+    new = await http_app.fleet.put(container(2, "web", update="1.1.0"))
     assert (new.update_detected_at, new.update_policy_overrides) == (began, UpdatePolicy(skip_tags=["9"]))
 
 
-async def test_the_same_name_elsewhere_inherits_nothing(world: World) -> None:
-    await recreate(world, MINUTE, watcher="other")
-    found = world.fleet.need(TWO)
-    assert (found.update_policy_overrides, found.update_detected_at) == (None, to_iso(world.clock.now_ms()))
+async def test_the_same_name_elsewhere_inherits_nothing(http_app: HttpApp) -> None:
+    await recreate(http_app, MINUTE, watcher="other")
+    found = http_app.fleet.need(TWO)
+    assert (found.update_policy_overrides, found.update_detected_at) == (None, to_iso(http_app.clock.now_ms()))
 
 
 @pytest.mark.parametrize(
     ("wait_ms", "image_id", "kept"), [(14 * MINUTE, "a", True), (15 * MINUTE, "a", False), (MINUTE, "b", False)]
 )
 async def test_scans_survive_while_they_describe_the_image(
-    world: World, wait_ms: int, image_id: str, kept: bool
+    http_app: HttpApp, wait_ms: int, image_id: str, kept: bool
 ) -> None:
     scan = {"scan": {"status": "passed"}}
-    await world.seed(container(1, "web", security=scan))
-    await world.fleet.remove(ONE, replacement_expected=True)
-    world.clock.advance(wait_ms)
-    new = await world.fleet.put(container(2, "web", image=image(id="sha256:" + image_id * 64)))
+    await http_app.seed(container(1, "web", security=scan))
+    await http_app.fleet.remove(ONE, replacement_expected=True)
+    http_app.clock.advance(wait_ms / 1000)
+    new = await http_app.fleet.put(container(2, "web", image=image(id="sha256:" + image_id * 64)))
     assert new.security == (scan if kept else None)
 
 
 # marks and secrets
 
 
-async def test_a_check_from_before_an_update_does_not_bring_it_back(world: World) -> None:
-    started = world.clock.now_ms()
-    world.clock.advance(1000)
-    world.fleet.mark_updated("::local::web")
-    late = await world.fleet.put(container(1, "web", update="1.1.0"), check_started_ms=started)
+async def test_a_check_from_before_an_update_does_not_bring_it_back(http_app: HttpApp) -> None:
+    started = http_app.clock.now_ms()
+    http_app.clock.advance(1)
+    http_app.fleet.mark_updated("::local::web")
+    late = await http_app.fleet.put(container(1, "web", update="1.1.0"), check_started_ms=started)
     assert (late.result, late.update_detected_at) == (None, None)
-    fresh = await world.fleet.put(container(1, "web", update="1.2.0"), check_started_ms=started + 1001)
+    fresh = await http_app.fleet.put(container(1, "web", update="1.2.0"), check_started_ms=started + 1001)
     assert fresh.result == Result(tag="1.2.0")
-    again = await world.fleet.put(container(1, "web", update="1.3.0"), check_started_ms=started)
+    again = await http_app.fleet.put(container(1, "web", update="1.3.0"), check_started_ms=started)
     assert again.result == Result(tag="1.3.0")
 
 
-async def test_a_redacted_copy_never_overwrites_a_secret(world: World) -> None:
-    await world.seed(container(1))
-    view = world.fleet.view(ONE)
+async def test_a_redacted_copy_never_overwrites_a_secret(http_app: HttpApp) -> None:
+    await http_app.seed(container(1))
+    view = http_app.fleet.view(ONE)
     assert view.details is not None
     env = [*view.details.env, EnvEntry(key="STARS", value="***")]
-    await world.fleet.put(container(1, details=msgspec.structs.replace(view.details, env=env)))
-    details = world.fleet.need(ONE).details
+    await http_app.fleet.put(container(1, details=msgspec.structs.replace(view.details, env=env)))
+    details = http_app.fleet.need(ONE).details
     assert details is not None
     assert [entry.value for entry in details.env] == ["UTC", "s3cret", "***"]
 
@@ -241,102 +242,104 @@ async def test_a_redacted_copy_never_overwrites_a_secret(world: World) -> None:
 # writing together
 
 
-async def test_changes_of_one_container_lose_nothing(world: World) -> None:
-    await world.seed(container(1, labels={}))
+async def test_changes_of_one_container_lose_nothing(http_app: HttpApp) -> None:
+    await http_app.seed(container(1, labels={}))
 
     async def add(number: int) -> None:
-        await world.fleet.change(ONE, lambda old: msgspec.structs.replace(old, labels={**old.labels, str(number): "x"}))
+        await http_app.fleet.change(
+            ONE, lambda old: msgspec.structs.replace(old, labels={**old.labels, str(number): "x"})
+        )
 
     await asyncio.gather(*(add(number) for number in range(30)))
-    assert len(world.fleet.need(ONE).labels) == 30
+    assert len(http_app.fleet.need(ONE).labels) == 30
 
 
-async def test_concurrent_puts_share_transactions_and_keep_their_order(world: World) -> None:
+async def test_concurrent_puts_share_transactions_and_keep_their_order(http_app: HttpApp) -> None:
     writes = []
-    put = world.store.containers.put
+    put = http_app.store.containers.put
 
     async def counted(records: Any) -> None:
         writes.append(len(records))
         await put(records)
 
-    world.store.containers.put = counted  # type: ignore[method-assign]  # counts transactions
-    jobs = [world.fleet.put(container(n % 50 + 1, status="running" if n < 50 else "exited")) for n in range(100)]
+    http_app.store.containers.put = counted  # type: ignore[method-assign]  # counts transactions
+    jobs = [http_app.fleet.put(container(n % 50 + 1, status="running" if n < 50 else "exited")) for n in range(100)]
     await asyncio.gather(*jobs)
     assert sum(writes) == 100
     assert len(writes) < 10
-    assert {one.status for one in world.fleet.all()} == {"exited"}
+    assert {one.status for one in http_app.fleet.all()} == {"exited"}
 
 
-async def test_a_check_does_not_bring_back_a_container_that_left(world: World) -> None:
+async def test_a_check_does_not_bring_back_a_container_that_left(http_app: HttpApp) -> None:
     def take(stored: Container, incoming: Container) -> Container:
         return msgspec.structs.replace(stored, result=incoming.result)
 
-    await world.seed(container(1, labels={"kept": "x"}))
+    await http_app.seed(container(1, labels={"kept": "x"}))
     changes = [(container(1, update="1.1.0"), take, None), (container(2), take, None)]
-    stored = await world.fleet.merge_many(changes, insert=False)
-    assert [one.id for one in stored] == [one.id for one in world.fleet.all()] == [ONE]
+    stored = await http_app.fleet.merge_many(changes, insert=False)
+    assert [one.id for one in stored] == [one.id for one in http_app.fleet.all()] == [ONE]
     assert (stored[0].labels, stored[0].result) == ({"kept": "x"}, Result(tag="1.1.0"))
-    assert len(await world.fleet.merge_many(changes)) == 2
+    assert len(await http_app.fleet.merge_many(changes)) == 2
 
 
-async def test_one_bad_record_fails_alone(world: World) -> None:
+async def test_one_bad_record_fails_alone(http_app: HttpApp) -> None:
     bad = container(1, labels={"a": object()})
     results = await asyncio.gather(
-        *(world.fleet.put(one) for one in (container(2), bad, container(3))), return_exceptions=True
+        *(http_app.fleet.put(one) for one in (container(2), bad, container(3))), return_exceptions=True
     )
     assert [isinstance(result, Exception) for result in results] == [False, True, False]
-    assert [one.id for one in world.fleet.all()] == [TWO, container_id(3)]
+    assert [one.id for one in http_app.fleet.all()] == [TWO, container_id(3)]
 
 
-async def test_a_failed_write_changes_nothing_and_tells_nothing(world: World) -> None:
-    await world.seed(container(1))
-    world.events.clear()
-    version = world.fleet.version
+async def test_a_failed_write_changes_nothing_and_tells_nothing(http_app: HttpApp) -> None:
+    await http_app.seed(container(1))
+    http_app.events.clear()
+    version = http_app.fleet.version
 
     async def full(_: Any) -> None:
         raise OSError("disk full")
 
-    world.store.containers.put = full  # type: ignore[method-assign]  # a disk that is full
+    http_app.store.containers.put = full  # type: ignore[method-assign]  # a disk that is full
     with pytest.raises(OSError, match="disk full"):
-        await world.fleet.put(container(1, status="exited"))
-    assert (world.fleet.need(ONE).status, world.events, world.fleet.version) == ("running", [], version)
+        await http_app.fleet.put(container(1, status="exited"))
+    assert (http_app.fleet.need(ONE).status, http_app.events, http_app.fleet.version) == ("running", [], version)
 
 
-async def test_a_cancelled_put_is_forgotten(world: World) -> None:
-    async with world.fleet._turn:
-        waiting = asyncio.create_task(world.fleet.put(container(1)))
+async def test_a_cancelled_put_is_forgotten(http_app: HttpApp) -> None:
+    async with http_app.fleet._turn:
+        waiting = asyncio.create_task(http_app.fleet.put(container(1)))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    await world.seed(container(2))
-    assert [one.id for one in world.fleet.all()] == [TWO]
+    await http_app.seed(container(2))
+    assert [one.id for one in http_app.fleet.all()] == [TWO]
 
 
 # counters and order
 
 
-async def test_touch_shows_what_changed_outside(world: World) -> None:
-    at = to_iso(world.clock.now_ms() - 10 * DAY_MS)
-    await world.seed(container(1, update="1.1.0", update_detected_at=at))
-    assert world.fleet.select(Wanted(maturity="mature"))
-    world.context["maturity_threshold_days"] = 20
-    world.fleet.touch()
-    assert world.fleet.select(Wanted(maturity="hot"))
+async def test_touch_shows_what_changed_outside(http_app: HttpApp) -> None:
+    at = to_iso(http_app.clock.now_ms() - 10 * DAY_MS)
+    await http_app.seed(container(1, update="1.1.0", update_detected_at=at))
+    assert http_app.fleet.select(Wanted(maturity="mature"))
+    http_app.context["maturity_threshold_days"] = 20
+    http_app.fleet.touch()
+    assert http_app.fleet.select(Wanted(maturity="hot"))
 
 
-async def test_a_clock_that_is_set_back(world: World) -> None:
-    await world.seed(container(1, update="1.1.0"))
-    world.clock.advance(2 * DAY_MS)
-    assert world.fleet.summary().mature_updates == 1
-    world.clock.advance(-2 * DAY_MS + 1000)
-    assert world.fleet.summary().hot_updates == 1
+async def test_a_clock_that_is_set_back(http_app: HttpApp) -> None:
+    await http_app.seed(container(1, update="1.1.0"))
+    http_app.clock.advance((2 * DAY_MS) / 1000)
+    assert http_app.fleet.summary().mature_updates == 1
+    http_app.clock.advance((-2 * DAY_MS + 1000) / 1000)
+    assert http_app.fleet.summary().hot_updates == 1
 
 
-async def test_the_heap_of_deadlines_stays_small(world: World) -> None:
+async def test_the_heap_of_deadlines_stays_small(http_app: HttpApp) -> None:
     for number in range(300):
-        await world.seed(container(1, update=f"1.{number}.0"))
-        world.clock.advance(10)
-    assert len(world.fleet._counters._due) < 80
+        await http_app.seed(container(1, update=f"1.{number}.0"))
+        http_app.clock.advance(10 / 1000)
+    assert len(http_app.fleet._counters._due) < 80
 
 
 OPERATIONS = st.lists(
@@ -371,7 +374,7 @@ class Nowhere:
 @given(OPERATIONS)
 def test_counters_always_equal_a_recount(steps: list[Any]) -> None:
     async def run() -> None:
-        clock = StillClock()
+        clock = ManualClock()
         fleet = Fleet(Nowhere(), Nowhere(), Bus(), clock, lambda _: ViewContext())
         for step in steps:
             await _step(fleet, clock, *step)
@@ -381,10 +384,10 @@ def test_counters_always_equal_a_recount(steps: list[Any]) -> None:
 
 
 async def _step(
-    fleet: Fleet, clock: StillClock, what: str, number: int, status: str, update: str | None, wait_ms: int
+    fleet: Fleet, clock: ManualClock, what: str, number: int, status: str, update: str | None, wait_ms: int
 ) -> None:
     if what == "wait":
-        clock.advance(wait_ms)
+        clock.advance(wait_ms / 1000)
     elif what == "remove":
         await fleet.remove(container_id(number))
     elif what == "put":
@@ -410,24 +413,24 @@ def test_counters_start_at_zero() -> None:
     assert msgspec.to_builtins(Counters().summary())["hotUpdates"] == 0
 
 
-async def test_name_order(world: World) -> None:
+async def test_name_order(http_app: HttpApp) -> None:
     names = ["b", "B", "a", "A10", "a2", "_x", "C"]
-    await world.seed(*(container(n, name) for n, name in enumerate(names, 1)))
-    await world.seed(container(20, "a", watcher="aaa"), container(19, "a", watcher="aaa"))
-    found = [(view.name, view.watcher) for view in world.fleet.views()]
+    await http_app.seed(*(container(n, name) for n, name in enumerate(names, 1)))
+    await http_app.seed(container(20, "a", watcher="aaa"), container(19, "a", watcher="aaa"))
+    found = [(view.name, view.watcher) for view in http_app.fleet.views()]
     assert found == [("_x", "local"), ("a", "aaa"), ("a", "aaa"), ("a", "local"), ("A10", "local"), ("a2", "local"),
                      ("b", "local"), ("B", "local"), ("C", "local")]  # fmt: skip
-    first, second = (view.id for view in world.fleet.views()[1:3])
+    first, second = (view.id for view in http_app.fleet.views()[1:3])
     assert first < second
-    entries = world.fleet._index.in_order()
+    entries = http_app.fleet._index.in_order()
     for sort in ("name", "status", "age", "created"):
-        up = select(entries, Wanted(sort=sort), world.clock.now_ms())
-        assert select(entries, Wanted(sort=sort, descending=True), world.clock.now_ms()) == up[::-1]
+        up = select(entries, Wanted(sort=sort), http_app.clock.now_ms())
+        assert select(entries, Wanted(sort=sort, descending=True), http_app.clock.now_ms()) == up[::-1]
 
 
-async def test_explain_uses_the_stored_trace(world: World) -> None:
-    await world.fleet.put(container(1, "web", update="1.1.0"), TRACE)
-    found = world.fleet.explain(ONE, "2030-01-01T00:00:00.000Z")
+async def test_explain_uses_the_stored_trace(http_app: HttpApp) -> None:
+    await http_app.fleet.put(container(1, "web", update="1.1.0"), TRACE)
+    found = http_app.fleet.explain(ONE, "2030-01-01T00:00:00.000Z")
     assert found.next_check_at == "2030-01-01T00:00:00.000Z"
     assert TRACE.steps[0] in found.steps
-    assert identity_key(world.fleet.need(ONE)) == "::local::web"
+    assert identity_key(http_app.fleet.need(ONE)) == "::local::web"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drydock.live.event_stream import PER_SESSION, RING, EventStream, TooManyStreams
-from samples import StillClock
+from kit.clock import ManualClock
 
 
 class Sink:
@@ -30,8 +30,8 @@ class Sink:
         self.closed = True
 
 
-def make(**options: int) -> tuple[StillClock, EventStream]:
-    clock = StillClock()
+def make(**options: int) -> tuple[ManualClock, EventStream]:
+    clock = ManualClock()
     return clock, EventStream(clock, boot_id="boot", **options)
 
 
@@ -49,7 +49,7 @@ def test_a_returning_client_gets_exactly_what_it_missed_or_is_told_to_start_agai
     clock, stream = make()
     for number in range(sent):
         if number == wait_after:
-            clock.advance(301_000)
+            clock.advance(301)
         stream.send("dd:x", {"n": number})
     lost = wait_after if wait_after < sent else 0
     got = replay(stream, f"boot:{seen}")
@@ -71,7 +71,7 @@ def test_the_ring_keeps_five_hundred() -> None:
 def test_resyncs_of_others_are_not_events_that_one_missed() -> None:
     clock, stream = make()
     stream.send("dd:x", {})
-    clock.advance(301_000)
+    clock.advance(301)
     replay(stream, "boot:0")
     assert replay(stream, "boot:1") == []
 
@@ -129,13 +129,13 @@ def test_ten_per_session() -> None:
 
 
 def test_clients_that_are_gone_leave_at_the_sweep() -> None:
-    clock = StillClock()
+    clock = ManualClock()
     stream = EventStream(clock)
     taken, untaken, closed = (stream.join(Sink, "10.0.0.1", None, None).client for _ in range(3))
     taken.taken = closed.taken = True
     stream.sweep()
     assert len(stream) == 3, "they may still be about to start"
-    clock.advance(61_000)
+    clock.advance(61)
     closed.receiver.close()
     stream.sweep()
     assert stream.client_ids() == {taken.id}
@@ -148,7 +148,7 @@ def test_clients_that_are_gone_leave_at_the_sweep() -> None:
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_addresses_in_the_log_are_hashed_unless_asked_for(raw: bool) -> None:
-    first, second = EventStream(StillClock(), log_addresses=raw), EventStream(StillClock(), log_addresses=raw)
+    first, second = EventStream(ManualClock(), log_addresses=raw), EventStream(ManualClock(), log_addresses=raw)
     with structlog.testing.capture_logs() as lines:
         for stream in (first, first, second):
             stream.join(Sink, "10.0.0.1", None, None)

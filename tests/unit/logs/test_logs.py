@@ -27,12 +27,13 @@ from drydock.logs.stream import BacklogDedup, is_precise
 from drydock.logs.viewer import WAITING_LIMIT, Viewer, ViewerTooSlow
 from fakes.hosts import one_host
 from fakes.printing import PrintedLog
-from fakes.talkative import TalkativeEngine, Watched, container, eventually
+from fakes.scripted_engine import ScriptedEngine, Watched, container
+from kit.wait import until
 
 
 class Stage:
     def __init__(self) -> None:
-        self.engine = TalkativeEngine()
+        self.engine = ScriptedEngine()
         self.watched = Watched(container("a"), container("off", status="exited"), container("lost", watcher="gone"))
         self.service = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=0.2)
         self.log = self.prints("a")
@@ -78,11 +79,11 @@ class Client:
 
     async def until(self, *lines: str) -> None:
         with contextlib.suppress(AssertionError):
-            await eventually(lambda: self.lines == list(lines), "lines", 5)
+            await until(lambda: self.lines == list(lines), "lines", 5)
         assert self.lines == list(lines)
 
     async def end(self) -> None:
-        await eventually(lambda: self.ended, "end of the log", 3)
+        await until(lambda: self.ended, "end of the log", 3)
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -320,7 +321,7 @@ async def test_coarse_timestamps_get_a_stream_of_their_own(stage: Stage) -> None
 
 async def test_a_viewer_whose_start_lies_in_the_future_does_not_share(stage: Stage) -> None:
     async with stage.looking(since=4_000_000_000) as client:
-        await eventually(lambda: stage.engine.open["logs:follow"], "own stream")
+        await until(lambda: stage.engine.open["logs:follow"], "own stream")
         assert stage.service.open_streams() == 0
         stage.log.print("now")
         stage.log.finish()
@@ -365,13 +366,13 @@ async def test_a_container_the_engine_does_not_know(stage: Stage) -> None:
 
 async def test_a_stalled_viewer_is_cut_off_and_delays_nobody(stage: Stage) -> None:
     async with stage.service.viewer("a", Selection(tail=0), follow=True) as stalled, stage.looking(tail=0) as client:
-        await eventually(lambda: stage.engine.open["logs:follow"], "stream")
-        await eventually(lambda: stage.engine.calls["inspect"] == 2, "both sit")
+        await until(lambda: stage.engine.open["logs:follow"], "stream")
+        await until(lambda: stage.engine.calls["inspect"] == 2, "both sit")
         for number in range(3 * WAITING_LIMIT // 1000):
             stage.log.print(f"{number} " + "x" * 1000)
             await asyncio.sleep(0)
         total = len(stage.log.entries)
-        await eventually(lambda: len(client.lines) == total, "all lines")
+        await until(lambda: len(client.lines) == total, "all lines")
         assert stalled.cut_off.is_set()
         assert isinstance(stalled.error, ViewerTooSlow)
         assert stalled.waiting_bytes == 0
@@ -382,7 +383,7 @@ async def test_a_long_backlog_waits_for_its_viewer(stage: Stage) -> None:
     for number in range(5000):
         stage.log.print(f"{number} " + "x" * 1000)
     async with stage.service.viewer("a", Selection(tail=5000), follow=False) as viewer:
-        await eventually(lambda: viewer.waiting_bytes, "first portion")
+        await until(lambda: viewer.waiting_bytes, "first portion")
         for _ in range(200):
             await asyncio.sleep(0)
         assert viewer.waiting_bytes < WAITING_LIMIT
@@ -398,7 +399,7 @@ async def test_a_thousand_viewers_leave_nothing_behind(stage: Stage) -> None:
         async with stage.service.viewer("a", Selection(tail=1), follow=True) as viewer:
             if number % 2:
                 await viewer.take()
-    await eventually(lambda: len(asyncio.all_tasks()) == tasks, "tasks gone")
+    await until(lambda: len(asyncio.all_tasks()) == tasks, "tasks gone")
     assert not +stage.engine.open
     assert stage.service.open_streams() == 0
 

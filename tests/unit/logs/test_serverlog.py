@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from drydock.core.scrub import printable, scrub
 from drydock.diagnostics.dump import DebugDump, is_secret, redacted
 from drydock.logs.server_log import KEPT, LogBuffer, Wanted
-from samples import StillClock
+from kit.clock import ManualClock
 
 
 def buffer(level: str = "info") -> LogBuffer:
-    return LogBuffer(StillClock().now_ms, level)
+    return LogBuffer(ManualClock().now_ms, level)
 
 
 def test_entries_have_the_shape_of_the_api() -> None:
@@ -113,7 +113,7 @@ async def test_the_dump_is_pretty_and_redacted() -> None:
     async def section(since: int) -> dict[str, str]:
         return {"DD_METRICS_TOKEN": "canary", "since": str(since)}
 
-    content = await DebugDump(StillClock(), "1", {"environment": section}).build(30)
+    content = await DebugDump(ManualClock(), "1", {"environment": section}).build(30)
     assert content.endswith(b"}\n")
     assert b"canary" not in content
     document = json.loads(content)

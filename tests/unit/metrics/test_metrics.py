@@ -15,7 +15,7 @@ from drydock.metrics.rooms import Usage, of_findings, of_registries
 from drydock.registries.accounting import Metrics as Accounting
 from drydock.stats.aggregator import Tick
 from drydock.stats.snapshot import FleetRow, summarise
-from samples import container
+from kit.containers import container
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -16,8 +16,8 @@ from drydock.notify.channels import pieces
 from drydock.notify.model import DeliveryFailed
 from drydock.notify.request import Request, json_request
 from drydock.notify.sender import Sender, open_sender
-from fakes.clock import FakeClock
 from fakes.hook import Hook, hook
+from kit.clock import SkippingClock
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def endpoint() -> AsyncIterator[Hook]:
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with open_sender("9.9", FakeClock(), timeout_s=0.5, proxy=lambda _: None) as made:
+    async with open_sender("9.9", SkippingClock(), timeout_s=0.5, proxy=lambda _: None) as made:
         yield made
 
 

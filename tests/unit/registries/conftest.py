@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,28 +13,10 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from drydock.registries.service import RegistryOptions, RegistryService, register
+from kit.clock import ImpatientClock
 from lab.images import Pusher
 from lab.proxy import Proxy
 from lab.registry import RegistryServer
-
-
-class FastClock:
-    """Real time plus what was slept: waiting costs nothing."""
-
-    def __init__(self) -> None:
-        self.skipped = 0.0
-        self.slept: list[float] = []
-
-    def now_ms(self) -> int:
-        return int((time.time() + self.skipped) * 1000)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.skipped
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.skipped += seconds
-        await asyncio.sleep(0)
 
 
 class Names(AbstractResolver):
@@ -62,8 +42,8 @@ MakeService = Callable[..., Awaitable[RegistryService]]
 
 
 @pytest.fixture
-def clock() -> FastClock:
-    return FastClock()
+def clock() -> ImpatientClock:
+    return ImpatientClock()
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +77,7 @@ def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
 
 
 @pytest.fixture
-async def make_service(clock: FastClock, trusting: Callable[[], ssl.SSLContext]) -> AsyncIterator[MakeService]:
+async def make_service(clock: ImpatientClock, trusting: Callable[[], ssl.SSLContext]) -> AsyncIterator[MakeService]:
     """`make_service(variables, ports={name: port}, **options)`: a running service that trusts the test authority."""
     async with AsyncExitStack() as stack:
 

@@ -20,11 +20,11 @@ from drydock.events import ContainerChecked
 from drydock.registries.cache import DiskCache
 from drydock.registries.service import Platform, RegistryService, Route
 from drydock.watch.checker import Checker
+from kit.containers import container, image
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer, token_auth
 from lab.tokens import ISSUER, TokenServer
-from samples import container, image
 
 AMD64 = Platform("linux", "amd64")
 HUB = {f"team/hub{number}": ("1", "latest") if number % 4 == 0 else ("1",) for number in range(24)}
@@ -145,7 +145,7 @@ async def test_one_list_per_repository_and_one_head_per_tag(world: World, clock:
     assert len(world.tokens["ghcr"].asked) == 1, "one anonymous token for all"
     assert len(world.tokens["own"].asked) == 1
     world.clear()
-    clock.skipped += 120  # type: ignore[attr-defined]
+    clock.advance(120)
     await check_all(world.service, world.fleet)
     second = world.requests()
     assert second["tags"] == len(repositories)
@@ -171,7 +171,7 @@ async def test_a_changed_tag_costs_three_requests_once(world: World, clock: obje
     await check_all(world.service, world.fleet)
     world.pusher.push_index("team/quay1", "1", created="2026-06-06T06:06:06Z")
     world.clear()
-    clock.skipped += 120  # type: ignore[attr-defined]
+    clock.advance(120)
     route = world.service.route("quay.io", "team/quay1")
     for _ in range(REPLICAS):
         async with world.service.poll() as poll:
@@ -259,7 +259,7 @@ async def test_lists_for_suggestions_may_be_a_day_old(
 ) -> None:
     route = service.route(proxy.host, "demo/app")
     for hours in (0, 1, 12, 25):
-        clock.skipped += hours * 3600  # type: ignore[attr-defined]
+        clock.advance(hours * 3600)
         async with service.poll() as poll:
             assert len((await poll.tags(route, max_age=24 * 3600)).names) == 3
     assert proxy.count() == {"tags": 2}
@@ -290,7 +290,7 @@ async def test_a_floating_tag_costs_one_head_and_its_list_once_a_day(
     checker = Checker(service, NoLedger(), clock)
     fleet = [running(proxy, pushed["demo/app"], "latest", number) for number in range(1, 6)]
     for hours, counted in ((0, {"head": 1, "tags": 1}), (1, {"head": 2, "tags": 1}), (25, {"head": 3, "tags": 2})):
-        clock.skipped += hours * 3600
+        clock.advance(hours * 3600)
         reports = await checker.check(fleet, "cron")
         assert [report.container.error for report in reports] == [None] * len(fleet)
         assert proxy.count() == counted
@@ -307,7 +307,7 @@ async def test_a_list_that_decides_is_always_a_new_one(
         ([floating], "api", 3),
         ([floating], "cron", 3),
     ):
-        clock.skipped += 600
+        clock.advance(600)
         await checker.check(fleet, cause)
         assert proxy.count()["tags"] == lists
 

@@ -16,7 +16,7 @@ from drydock.registries.spec import Pace
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer
 
-from .conftest import FastClock
+from .conftest import ImpatientClock
 
 MakeService = Callable[..., Awaitable[RegistryService]]
 
@@ -70,7 +70,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_429_pauses_as_advised(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: FastClock, form: str
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock, form: str
 ) -> None:
     text, seconds = FORMS[form]
     proxy.faults = [Fault("/tags/list", status=429, times=1, headers={"Retry-After": text})]
@@ -84,7 +84,7 @@ async def test_429_pauses_as_advised(
 
 
 async def test_429_with_a_date_and_with_an_instant(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: FastClock
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
 ) -> None:
     for headers in (
         {"Retry-After": email.utils.formatdate(time.time() + 30, usegmt=True)},
@@ -102,7 +102,7 @@ async def test_a_long_pause_fails_at_once_and_isolates_the_host(
     proxies: Callable[..., Awaitable[Proxy]],
     registry: RegistryServer,
     pushed: Mapping[str, str],
-    clock: FastClock,
+    clock: ImpatientClock,
 ) -> None:
     other = await proxies(registry.url)
     service = await make_service({"DD_REGISTRY_CUSTOM_A_URL": proxy.url, "DD_REGISTRY_CUSTOM_B_URL": other.url})
@@ -117,12 +117,12 @@ async def test_a_long_pause_fails_at_once_and_isolates_the_host(
     assert len(proxy.seen) == 1
     assert 3500 < service.paused()[proxy.host] <= 3600
     assert len(await tags(service, other)) == 3
-    clock.skipped += 3601
+    clock.advance(3601)
     assert len(await tags(service, proxy)) == 3
 
 
 async def test_refill_hints_are_followed_for_half_a_minute(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: FastClock
+    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
 ) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 23.722\xc2\xb5s, allowed: 44000/minute"}]}'
     proxy.faults = [Fault("/tags/list", status=429, body=body, times=9)]
@@ -170,7 +170,7 @@ async def test_concurrency_key(make_service: MakeService, proxy: Proxy, pushed: 
 
 
 async def test_interactive_requests_overtake() -> None:
-    limiter = HostLimiter(FastClock(), Pace(100, 100, 1))
+    limiter = HostLimiter(ImpatientClock(), Pace(100, 100, 1))
     order: list[str] = []
 
     async def take(name: str, lane: int) -> None:
@@ -184,7 +184,7 @@ async def test_interactive_requests_overtake() -> None:
 
 
 async def test_pace_halves_and_recovers() -> None:
-    clock = FastClock()
+    clock = ImpatientClock()
     limiter = HostLimiter(clock, Pace(8, 10, 4))
     limiter.slow_down(1.0)
     assert (limiter.rate, limiter.concurrency) == (4, 1)
@@ -197,7 +197,7 @@ async def test_pace_halves_and_recovers() -> None:
 
 
 async def test_rate_and_burst() -> None:
-    clock = FastClock()
+    clock = ImpatientClock()
     limiter = HostLimiter(clock, Pace(2, 10, 4))
 
     async def take() -> None:
@@ -211,7 +211,7 @@ async def test_rate_and_burst() -> None:
 
 
 async def test_a_long_pause_fails_those_who_wait() -> None:
-    limiter = HostLimiter(FastClock(), Pace(10, 10, 1))
+    limiter = HostLimiter(ImpatientClock(), Pace(10, 10, 1))
 
     async def take() -> None:
         async with limiter.permit(SCHEDULED):
@@ -226,7 +226,7 @@ async def test_a_long_pause_fails_those_who_wait() -> None:
 
 
 async def test_a_cancelled_waiter_keeps_no_permit() -> None:
-    limiter = HostLimiter(FastClock(), Pace(10, 10, 1))
+    limiter = HostLimiter(ImpatientClock(), Pace(10, 10, 1))
 
     async def take() -> None:
         async with limiter.permit(SCHEDULED):

@@ -14,7 +14,7 @@ from drydock.registries.resolver import DnsMode, OrderedResolver
 from drydock.registries.service import RegistryOptions, RegistryService, register
 from lab.proxy import Fault, Proxy
 
-from .conftest import FastClock
+from .conftest import ImpatientClock
 
 
 async def test_every_api_request_is_observed_failed_ones_too(proxy: Proxy, pushed: Mapping[str, str]) -> None:
@@ -22,7 +22,7 @@ async def test_every_api_request_is_observed_failed_ones_too(proxy: Proxy, pushe
     instances, _ = register({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url})
     proxy.faults = [Fault("/tags/list", status=404)]
     service = RegistryService(
-        instances, RegistryOptions(), FastClock(), observer=lambda type_, name, seconds: seen.append((type_, name))
+        instances, RegistryOptions(), ImpatientClock(), observer=lambda type_, name, seconds: seen.append((type_, name))
     )
     async with service, service.poll() as poll:
         route = service.route(proxy.host, "demo/app")
@@ -52,7 +52,7 @@ async def test_announced_questions_count_once(
 def test_components_are_masked_and_problems_are_kept() -> None:
     variables = {"DD_REGISTRY_GHCR_ME_USERNAME": "u", "DD_REGISTRY_GHCR_ME_TOKEN": "ghp", "DD_REGISTRY_ACR_X": ""}
     instances, problems = register(variables)
-    service = RegistryService(instances, RegistryOptions(), FastClock(), problems=problems)
+    service = RegistryService(instances, RegistryOptions(), ImpatientClock(), problems=problems)
     item = next(item for item in service.instances() if item["type"] == "ghcr")
     assert item == {
         "id": "ghcr.me",

@@ -21,8 +21,9 @@ from drydock.release_notes.room import ReleaseNotesService
 from drydock.release_notes.source import mentioned, parse, source_of
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
-from github_server import GitHubServer
-from samples import StillClock, container, image
+from fakes.github_server import GitHubServer
+from kit.clock import ManualClock
+from kit.containers import container, image
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_one_link_in_a_description(text: str, name: str | None) -> None:
 
 class Scene:
     def __init__(self, server: GitHubServer, http: HttpClient, fleet: Fleet) -> None:
-        self.server, self.http, self.fleet, self.clock = server, http, fleet, StillClock()
+        self.server, self.http, self.fleet, self.clock = server, http, fleet, ManualClock()
         self.service = self.build()
 
     def build(
@@ -100,7 +101,7 @@ class Scene:
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     server = await GitHubServer().start()
     store = await open_store(StoreSettings(path=str(tmp_path)))
-    fleet = Fleet(store.containers, store.retention, Bus(), StillClock(), lambda _: ViewContext())
+    fleet = Fleet(store.containers, store.retention, Bus(), ManualClock(), lambda _: ViewContext())
     async with HttpClient() as http:
         yield Scene(server, http, fleet)
     await store.close()
@@ -161,17 +162,17 @@ async def test_hits_are_kept_for_an_hour_and_misses_for_ten_minutes(scene: Scene
         await scene.service.of_update(one)
     asked = len(scene.server.seen)
     scene.server.add("acme/app", "1.1.0")
-    scene.clock.advance(599_000)
+    scene.clock.advance(599)
     with pytest.raises(NotFound):
         await scene.service.of_update(one)
     assert len(scene.server.seen) == asked
-    scene.clock.advance(2_000)
+    scene.clock.advance(2)
     await scene.service.of_update(one)
     asked = len(scene.server.seen)
-    scene.clock.advance(3_599_000)
+    scene.clock.advance(3_599)
     await scene.service.of_update(one)
     assert len(scene.server.seen) == asked
-    scene.clock.advance(2_000)
+    scene.clock.advance(2)
     await scene.service.of_update(one)
     assert len(scene.server.seen) == asked + 1
 

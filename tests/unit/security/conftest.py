@@ -13,7 +13,8 @@ from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.supervisor import Supervisor
-from security_room import Audits, FakeProgram, ManualClock, Room, prints, report
+from kit.clock import SkippingClock
+from kit.security import Audits, FakeProgram, Room, prints, report
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def fake(tmp_path: pathlib.Path) -> Callable[..., FakeProgram]:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def clock() -> SkippingClock:
+    return SkippingClock()
 
 
 @pytest.fixture
 async def room(tmp_path: pathlib.Path, fake: Callable[..., FakeProgram]) -> AsyncIterator[Room]:
-    clock, bus = ManualClock(), Bus()
+    clock, bus = SkippingClock(), Bus()
     store = await open_store(StoreSettings(path=str(tmp_path / "store")))
     fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext())
     async with Supervisor(clock) as supervisor:

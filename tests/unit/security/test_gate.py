@@ -13,8 +13,8 @@ from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.policy.eligibility import EligibilityContext, evaluate
 from drydock.events import SecurityAlert
 from drydock.security.signatures import SignatureSettings
-from samples import container, container_id, image
-from security_room import Room, prints, report
+from kit.containers import container, container_id, image
+from kit.security import Room, prints, report
 
 OLD, NEW = f"sha256:{1:064x}", f"sha256:{2:064x}"
 REFERENCE = "nginx:1.1.0"
@@ -186,7 +186,7 @@ async def test_the_relative_gate(room: Room, current: Any, candidate: Any, allow
     if current is not None:
         room.trivy.write(prints(report(*current)))
         one = await room.security.scan_one(one.id)
-        room.clock.ms += 25 * 3_600_000
+        room.clock.advance(25 * 3_600)
     room.trivy.write(prints(report(*candidate)))
     verdict = await room.gate.check(one, REFERENCE, NEW)
     assert verdict.allowed is allowed

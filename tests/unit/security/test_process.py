@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
-from collections.abc import Callable
 
 import pytest
 
 from drydock.core.errors import ScanFailed, ScannerMissing
 from drydock.security.process import Limits, ProcessTimeout, run
+from kit.wait import until
 
 ENV = {"PATH": os.environ["PATH"]}
 LONG = Limits(seconds=30)
@@ -22,14 +22,6 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def gone(pid: int) -> None:

@@ -185,12 +185,12 @@ async def test_warm_up_once_and_not_again_for_a_quarter_of_an_hour_after_a_failu
     program = fake("trivy", "if '--download-db-only' in argv: sys.exit(1)\nout('{}')")
     trivy = Trivy(options(program), clock)
     for minutes in (0, 10, 10, 0):
-        clock.ms += minutes * 60_000
+        clock.advance(minutes * 60)
         await trivy.scan(TARGET)
     assert len(program.argvs("--download-db-only")) == 2
     program.write("out('{}')")
     for _ in range(3):
-        clock.ms += 16 * 60_000
+        clock.advance(16 * 60)
         await trivy.scan(TARGET)
     assert len(program.argvs("--download-db-only")) == 3
 
@@ -208,7 +208,7 @@ async def test_the_database_is_asked_every_five_minutes(fake: Make, clock: Any) 
     assert await trivy.database() == "2026-01-01T06:00:00Z"
     await trivy.database()
     assert len(program.calls) == 1
-    clock.ms += 301_000
+    clock.advance(301)
     program.write('out(\'{"Version": "0.59.1"}\')')
     assert await trivy.database() is None
 

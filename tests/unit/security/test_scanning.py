@@ -12,8 +12,8 @@ import pytest
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.events import ContainerUpdated, ScanCompleted, ScanCycleCompleted, ScanStarted, SecurityAlert
-from samples import container, container_id, image
-from security_room import Room, prints, report
+from kit.containers import container, container_id, image
+from kit.security import Room, prints, report
 
 
 def digest(number: int) -> str:
@@ -174,7 +174,7 @@ async def test_thirty_containers_of_ten_images_are_ten_runs_and_then_none(room: 
     summary = await bulk(room)
     assert (summary["scannedCount"], summary["scope"], len(room.scans())) == (30, "on-demand-bulk", 10)
     before = {c.id: c.security["scan"]["scannedAt"] for c in room.fleet.all()}
-    room.clock.ms += 1000
+    room.clock.advance(1)
     await bulk(room)
     assert len(room.scans()) == 10
     assert all(c.security["scan"]["scannedAt"] > before[c.id] for c in room.fleet.all())
@@ -239,11 +239,11 @@ async def test_scheduled_scans_keep_a_good_result_over_an_error_for_a_week(room:
     await put(room, sample(1))
     await room.security.scan_scheduled()
     room.trivy.write("if '--scanners' in argv: sys.exit(1)")
-    room.clock.ms += 2 * 86_400_000
+    room.clock.advance(2 * 86_400)
     await room.security.scan_scheduled()
     assert room.fleet.need(container_id(1)).security["scan"]["status"] == "blocked"
     assert room.of(ScanCompleted)[-1].status == "error"
-    room.clock.ms += 6 * 86_400_000
+    room.clock.advance(6 * 86_400)
     await room.security.scan_scheduled()
     assert room.fleet.need(container_id(1)).security["scan"]["status"] == "error"
     assert room.of(SecurityAlert) == []
@@ -264,7 +264,7 @@ async def test_alerts_only_about_something_new_and_of_the_wanted_level(room: Roo
     assert (await bulk(room, level="critical"))["alertCount"] == 0
     assert (await bulk(room))["alertCount"] == 1
     assert (await bulk(room))["alertCount"] == 0
-    room.clock.ms += 25 * 3_600_000
+    room.clock.advance(25 * 3_600)
     room.trivy.write(prints(report("HIGH", "CRITICAL")))
     assert (await bulk(room, level="critical"))["alertCount"] == 1
     said = room.of(SecurityAlert)[-1].summary
@@ -280,7 +280,7 @@ async def test_the_audit_does_not_repeat_itself(room: Room) -> None:
     assert [entry.details for entry in room.audits.entries] == [
         "critical=1, high=0, medium=0, low=1, unknown=0; blocking=1"
     ]
-    room.clock.ms += 301_000
+    room.clock.advance(301)
     await room.security.scan_one(container_id(1))
     assert room.audits.actions == ["security-alert"] * 2
 
@@ -291,7 +291,7 @@ async def test_errors_are_held_back_for_a_quarter_of_an_hour(room: Room) -> None
     await bulk(room)
     await bulk(room)
     assert len(room.scans()) == 1
-    room.clock.ms += 16 * 60_000
+    room.clock.advance(16 * 60)
     await bulk(room)
     assert len(room.scans()) == 2
 
@@ -301,7 +301,7 @@ async def test_a_new_database_means_new_scans(room: Room) -> None:
     await put(room, sample(1))
     for day, runs in (("2026-01-01", 1), ("2026-01-01", 1), ("2026-01-02", 2)):
         room.trivy.write(f"if 'version' in argv: out({facts % day!r}); sys.exit(0)\n" + prints(report()))
-        room.clock.ms += 400_000
+        room.clock.advance(400)
         await bulk(room)
         assert len(room.scans()) == runs
 
@@ -323,7 +323,7 @@ async def test_the_cache_survives_a_restart_and_judges_by_the_policy_of_today(ro
 async def test_results_are_good_for_a_day_without_a_schedule(room: Room) -> None:
     await put(room, sample(1))
     await bulk(room)
-    room.clock.ms += 24 * 3_600_000
+    room.clock.advance(24 * 3_600)
     await bulk(room)
     assert len(room.scans()) == 2
 

@@ -14,8 +14,8 @@ from drydock.security.cache import DAY_MS as ONE_DAY
 from drydock.security.cache import interval_of
 from drydock.security.identifiers import uuid7
 from drydock.security.schedule import ScanSchedule
-from samples import container
-from security_room import Room
+from kit.containers import container
+from kit.security import Room
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ class Until:
 async def test_every_run_within_its_jitter(room: Room) -> None:
     room.build(cron="0 3 * * *", jitter_ms=60_000)
     await room.fleet.put(container(1))
-    start = room.clock.ms
+    start = room.clock.now_ms()
     schedule = ScanSchedule(room.security, Until(room.clock, start + 3 * DAY_MS), Random(1))
     with pytest.raises(asyncio.CancelledError):
         await schedule.run()

@@ -16,10 +16,10 @@ from drydock.registries.artifacts import Artifacts
 from drydock.registries.instances import register
 from drydock.registries.service import RegistryOptions, RegistryService
 from drydock.security.signatures import SignatureSettings
+from kit.containers import container, container_id, image
+from kit.security import FakeProgram, Room, prints, report
 from lab.images import Pusher
 from lab.registry import RegistryServer
-from samples import container, container_id, image
-from security_room import FakeProgram, Room, prints, report
 
 OLD, NEW, OTHER = (f"sha256:{n:064x}" for n in (1, 2, 3))
 REFERENCE = "nginx:1.1.0"

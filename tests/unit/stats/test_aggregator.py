@@ -15,9 +15,9 @@ from drydock.stats.aggregator import Aggregator, Tick
 from drydock.stats.figures import Figures
 from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import FleetRow, row, summarise
-from fakes.hands import HandClock
 from fakes.hosts import one_host
-from fakes.talkative import TalkativeEngine, Watched, container, stats_document
+from fakes.scripted_engine import ScriptedEngine, Watched, container, stats_document
+from kit.clock import NEW_YEAR_MS, ManualClock
 
 
 def fleet_row(name: str, cpu: float = 0.0, usage: int = 0, limit: int = 0, percent: float = 0.0) -> FleetRow:
@@ -64,8 +64,8 @@ def looking(stage: Stage) -> Iterator[Reader[Tick]]:
 
 class Stage:
     def __init__(self) -> None:
-        self.clock = HandClock()
-        self.engine = TalkativeEngine()
+        self.clock = ManualClock(NEW_YEAR_MS)
+        self.engine = ScriptedEngine()
         self.watched = Watched(container("a"), container("b"), container("off", status="exited"))
         self.engine.stats_of = {"a": stats_document(cpu=1.0), "b": stats_document(cpu=0.2)}
         self.fleet = Aggregator(self.watched, one_host(self.engine), self.clock, StatsSettings())
@@ -83,26 +83,26 @@ async def stage() -> AsyncIterator[Stage]:
 
 async def test_nobody_looks_nothing_is_asked(stage: Stage) -> None:
     for _ in range(20):
-        await stage.clock.advance(10)
+        await stage.clock.pass_time(10)
     assert not stage.engine.calls
 
 
 async def test_the_first_read_starts_a_round_and_the_next_ones_ask_nothing(stage: Stage) -> None:
-    await stage.clock.advance(100)
+    await stage.clock.pass_time(100)
     first = await stage.fleet.read()
     assert (first.watched_count, first.timestamp) == (2, "2026-01-01T00:01:40.000Z")
-    await stage.clock.advance(9.9)
+    await stage.clock.pass_time(9.9)
     assert await stage.fleet.read() == first
     assert stage.engine.calls["stats_once"] == 2
 
 
 async def test_rounds_follow_the_interval_and_stop_when_nobody_reads(stage: Stage) -> None:
     await stage.fleet.read()
-    await stage.clock.advance(10)
+    await stage.clock.pass_time(10)
     assert (await stage.fleet.read()).timestamp == "2026-01-01T00:00:10.000Z"
-    await stage.clock.advance(300)
+    await stage.clock.pass_time(300)
     asked = stage.engine.calls["stats_once"]
-    await stage.clock.advance(300)
+    await stage.clock.pass_time(300)
     assert stage.engine.calls["stats_once"] == asked
     assert (await stage.fleet.read()).timestamp == "2026-01-01T00:10:10.000Z"
 
@@ -110,7 +110,7 @@ async def test_rounds_follow_the_interval_and_stop_when_nobody_reads(stage: Stag
 async def test_every_viewer_gets_every_round(stage: Stage) -> None:
     with looking(stage) as one, looking(stage) as two:
         for _ in range(3):
-            await stage.clock.advance(10)
+            await stage.clock.pass_time(10)
             tick = await one.next()
             assert tick is await two.next()
             assert msgspec.json.decode(tick.encoded) == msgspec.to_builtins(tick.summary)
@@ -132,7 +132,7 @@ async def test_the_second_round_measures_from_the_first(stage: Stage) -> None:
         **stats_document(),
         "cpu_stats": {"cpu_usage": {"total_usage": 11_000 + 1_500}, "system_cpu_usage": 24_000, "online_cpus": 2},
     }
-    await stage.clock.advance(10)
+    await stage.clock.pass_time(10)
     assert (await stage.fleet.read()).top_cpu[0].cpu_percent == 150.0
 
 
@@ -149,7 +149,7 @@ async def test_at_most_ten_calls_at_once_and_no_overlapping_rounds(stage: Stage)
         stage.watched.items[f"n{number}"] = container(f"n{number}")
         stage.engine.stats_of[f"n{number}"] = slow
     with looking(stage) as reader:
-        await stage.clock.advance(25)
+        await stage.clock.pass_time(25)
         await reader.next()
         assert (most, stage.engine.calls["stats_once"]) == (10, 12)
         release.set()
@@ -160,7 +160,7 @@ async def test_five_hundred_readers_need_no_task_of_their_own(stage: Stage) -> N
     tasks = len(asyncio.all_tasks())
     readers = [looking(stage) for _ in range(500)]
     places = [each.__enter__() for each in readers]
-    await stage.clock.advance(0)
+    await stage.clock.pass_time(0)
     assert len({id(await place.next()) for place in places}) == 1
     for each in readers:
         each.__exit__(None, None, None)

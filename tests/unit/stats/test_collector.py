@@ -15,9 +15,10 @@ from drydock.stats.room import Stats
 from drydock.stats.settings import StatsSettings
 from drydock.stats.snapshot import Snapshot
 from drydock.supervisor import Supervisor
-from fakes.hands import HandClock, settle
 from fakes.hosts import one_host
-from fakes.talkative import TalkativeEngine, Watched, container, stats_document
+from fakes.scripted_engine import ScriptedEngine, Watched, container, stats_document
+from kit.clock import NEW_YEAR_MS, ManualClock
+from kit.wait import settle
 
 
 @contextmanager
@@ -31,8 +32,8 @@ class Stage:
     """A service over a scripted Engine; every frame put into `frames` arrives at the stream."""
 
     def __init__(self, settings: StatsSettings = StatsSettings()) -> None:  # noqa: B008 - frozen
-        self.clock = HandClock()
-        self.engine = TalkativeEngine()
+        self.clock = ManualClock(NEW_YEAR_MS)
+        self.engine = ScriptedEngine()
         self.frames: asyncio.Queue[Document | Exception | None] = asyncio.Queue()
         self.engine.stats_of["a"] = stats_document()
         self.engine.frames_of["a"] = self._stream
@@ -70,7 +71,7 @@ async def test_first_read_brings_a_snapshot_by_a_single_call(stage: Stage) -> No
 async def test_samples_closer_than_the_interval_are_dropped_and_exactly_the_interval_is_accepted(stage: Stage) -> None:
     first = (await stage.service.read("a")).data
     for step in (9.999, 0.001, 9.0, 0.999):
-        await stage.clock.advance(step)
+        await stage.clock.pass_time(step)
         await stage.frame()
     stamps = [each.timestamp for each in (await stage.service.read("a")).history]
     assert first is not None
@@ -81,7 +82,7 @@ async def test_history_is_a_ring(stage: Stage) -> None:
     await stage.service.read("a")
     with looking(stage):
         for _ in range(70):
-            await stage.clock.advance(10)
+            await stage.clock.pass_time(10)
             await stage.frame()
         history = (await stage.service.read("a")).history
     assert len(history) == 60
@@ -104,12 +105,12 @@ async def test_viewers_share_one_stream_which_ends_with_the_last(stage: Stage) -
 
 async def test_a_read_keeps_collection_alive_for_three_intervals_and_no_longer(stage: Stage) -> None:
     await stage.service.read("a")
-    await stage.clock.advance(29.9)
+    await stage.clock.pass_time(29.9)
     assert stage.engine.open["stats"] == 1
     await stage.service.read("a")
-    await stage.clock.advance(29.9)
+    await stage.clock.pass_time(29.9)
     assert stage.engine.open["stats"] == 1
-    await stage.clock.advance(0.2)
+    await stage.clock.pass_time(0.2)
     assert stage.engine.open["stats"] == 0
     assert stage.service.collecting() == []
 
@@ -125,7 +126,7 @@ async def test_who_comes_while_the_last_leaves_gets_a_working_collector(stage: S
         await settle()
         assert (await reader.next()).container_id == "a"
         assert stage.service.collecting() == ["a"]
-        await stage.clock.advance(10)
+        await stage.clock.pass_time(10)
         await stage.frame()
         assert (await reader.next()).timestamp == "2026-01-01T00:00:10.000Z"
 
@@ -135,13 +136,13 @@ async def test_a_lost_stream_is_opened_again_after_a_growing_pause(stage: Stage)
         await settle()
         for pause, opened in ((1, 2), (2, 3), (4, 4)):
             await stage.frame(EngineError("gone"))
-            await stage.clock.advance(pause - 0.01)
+            await stage.clock.pass_time(pause - 0.01)
             assert stage.engine.calls["stats"] == opened - 1
-            await stage.clock.advance(0.01)
+            await stage.clock.pass_time(0.01)
             assert stage.engine.calls["stats"] == opened
         await stage.frame()
         await stage.frame(end=True)
-        await stage.clock.advance(1)
+        await stage.clock.pass_time(1)
         assert stage.engine.calls["stats"] == 5
 
 
@@ -154,15 +155,15 @@ async def test_an_engine_that_fails_leaves_nothing_instead_of_zeros(stage: Stage
 async def test_an_engine_that_hangs_holds_a_read_for_three_seconds(stage: Stage) -> None:
     stage.engine.stats_of["a"] = asyncio.Event().wait
     reading = asyncio.create_task(stage.service.read("a"))
-    await stage.clock.advance(2.9)
+    await stage.clock.pass_time(2.9)
     assert not reading.done()
-    await stage.clock.advance(0.2)
+    await stage.clock.pass_time(0.2)
     assert (await reading).data is None
 
 
 async def test_frames_of_a_stopped_container_are_no_samples(stage: Stage) -> None:
     await stage.service.read("a")
-    await stage.clock.advance(10)
+    await stage.clock.pass_time(10)
     await stage.frame({"read": "0001-01-01T00:00:00Z"})
     assert len((await stage.service.read("a")).history) == 1
 

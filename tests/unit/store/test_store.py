@@ -23,7 +23,7 @@ from drydock.store.migrations import steps
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.store.tables import metadata
-from samples import container
+from kit.containers import container
 
 TRACE = Trace(steps=[Step(stage="kind", outcome="pass", reason="minor")], checked_at="2026-01-01T00:00:00.000Z")
 

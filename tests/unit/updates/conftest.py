@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from fakes.bench import Bench
+from fakes.update_harness import UpdateHarness
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,5 +17,5 @@ def _quiet() -> None:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def harness() -> UpdateHarness:
+    return UpdateHarness()

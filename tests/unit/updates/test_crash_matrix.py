@@ -15,8 +15,8 @@ import pytest
 
 from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, ImageWanted, Operation
-from fakes.bench import CHECK, NEW, OLD, Bench
 from fakes.engine import Fault
+from fakes.update_harness import CHECK, NEW, OLD, UpdateHarness
 
 Document = dict[str, Any]
 
@@ -28,15 +28,15 @@ class Killed(BaseException):
 class Faults(Fault):
     """Fires once, at point number `k`, in one of the modes."""
 
-    def __init__(self, bench: Bench, k: int = 0, mode: str = "none") -> None:
-        self.bench, self.k, self.mode, self.count = bench, k, mode, 0
+    def __init__(self, harness: UpdateHarness, k: int = 0, mode: str = "none") -> None:
+        self.harness, self.k, self.mode, self.count = harness, k, mode, 0
         self.fired = False
         self.early = False
 
     def install(self) -> None:
-        self.bench.engine.fault = self
-        self.bench.rows.before = self.bench.before_write = lambda: self._enter(disk=True)  # type: ignore[method-assign]
-        self.bench.rows.after = self.bench.after_write = self._leave  # type: ignore[method-assign]
+        self.harness.engine.fault = self
+        self.harness.rows.before = self.harness.before_write = lambda: self._enter(disk=True)  # type: ignore[method-assign]
+        self.harness.rows.after = self.harness.after_write = self._leave  # type: ignore[method-assign]
 
     def before(self, k: int, call: str) -> None:
         self._enter(disk=False)
@@ -47,7 +47,7 @@ class Faults(Fault):
     def _due(self, *modes: str) -> bool:
         if self.fired or self.count != self.k or self.mode not in modes:
             return False
-        self.fired, self.early = True, untouched(self.bench)
+        self.fired, self.early = True, untouched(self.harness)
         return True
 
     def _enter(self, *, disk: bool) -> None:
@@ -63,7 +63,7 @@ class Faults(Fault):
         if self._due("lost-undone"):
             raise EngineUnreachable("no answer")
         if self.mode in ("engine-dies", "both-die") and self._due(self.mode):
-            self.bench.engine.crash()
+            self.harness.engine.crash()
             raise Killed if self.mode == "both-die" else EngineUnreachable("connection reset")
 
     def _leave(self) -> None:
@@ -75,7 +75,7 @@ class Faults(Fault):
 
 MODES = ("kill-before", "kill-after", "fail", "lost-undone", "lost-done", "engine-dies", "both-die")
 
-Setup = Callable[[Bench], Awaitable[list[Operation]]]
+Setup = Callable[[UpdateHarness], Awaitable[list[Operation]]]
 SCENARIOS: dict[str, Setup] = {}
 
 
@@ -84,173 +84,173 @@ def scenario(setup: Setup) -> Setup:
     return setup
 
 
-def images(bench: Bench, behaviour: str = "runs", check: bool = True) -> None:
+def images(harness: UpdateHarness, behaviour: str = "runs", check: bool = True) -> None:
     more = CHECK if check else {}
-    bench.engine.add_image("app:1", {**OLD, **more})
-    bench.engine.add_image("app:2", {**NEW, **more}, behaviour=behaviour, local=False)
+    harness.engine.add_image("app:1", {**OLD, **more})
+    harness.engine.add_image("app:2", {**NEW, **more}, behaviour=behaviour, local=False)
 
 
 ALWAYS = {"RestartPolicy": {"Name": "always"}}
 
 
 @scenario
-async def plain(bench: Bench) -> list[Operation]:
-    images(bench)
-    return [await bench.accept(await bench.container(HostConfig=ALWAYS))]
+async def plain(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    return [await harness.accept(await harness.container(HostConfig=ALWAYS))]
 
 
 @scenario
-async def no_health_check(bench: Bench) -> list[Operation]:
-    images(bench, check=False)
-    return [await bench.accept(await bench.container())]
+async def no_health_check(harness: UpdateHarness) -> list[Operation]:
+    images(harness, check=False)
+    return [await harness.accept(await harness.container())]
 
 
 @scenario
-async def unhealthy(bench: Bench) -> list[Operation]:
-    images(bench, "unhealthy")
-    return [await bench.accept(await bench.container(HostConfig=ALWAYS))]
+async def unhealthy(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "unhealthy")
+    return [await harness.accept(await harness.container(HostConfig=ALWAYS))]
 
 
 @scenario
-async def exits_at_once(bench: Bench) -> list[Operation]:
-    images(bench, "exits", check=False)
-    return [await bench.accept(await bench.container(HostConfig={"RestartPolicy": {"Name": "unless-stopped"}}))]
+async def exits_at_once(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "exits", check=False)
+    return [await harness.accept(await harness.container(HostConfig={"RestartPolicy": {"Name": "unless-stopped"}}))]
 
 
 @scenario
-async def cannot_start(bench: Bench) -> list[Operation]:
-    images(bench, "no-start")
-    return [await bench.accept(await bench.container())]
+async def cannot_start(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "no-start")
+    return [await harness.accept(await harness.container())]
 
 
 @scenario
-async def old_one_cannot_be_started_again(bench: Bench) -> list[Operation]:
-    images(bench, "exits", check=False)
-    container = await bench.container(HostConfig=ALWAYS)
-    bench.engine.stuck.add(container)
-    return [await bench.accept(container)]
+async def old_one_cannot_be_started_again(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "exits", check=False)
+    container = await harness.container(HostConfig=ALWAYS)
+    harness.engine.stuck.add(container)
+    return [await harness.accept(container)]
 
 
 @scenario
-async def host_network(bench: Bench) -> list[Operation]:
-    images(bench)
-    return [await bench.accept(await bench.container(HostConfig={"NetworkMode": "host", **ALWAYS}))]
+async def host_network(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    return [await harness.accept(await harness.container(HostConfig={"NetworkMode": "host", **ALWAYS}))]
 
 
 @scenario
-async def owner_of_a_shared_network(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.engine.add_image("side:1")
-    container = await bench.container(HostConfig=ALWAYS)
-    await bench.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}", **ALWAYS})
-    return [await bench.accept(container)]
+async def owner_of_a_shared_network(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.engine.add_image("side:1")
+    container = await harness.container(HostConfig=ALWAYS)
+    await harness.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}", **ALWAYS})
+    return [await harness.accept(container)]
 
 
 @scenario
-async def owner_of_a_shared_pid_namespace(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.engine.add_image("side:1")
-    container = await bench.container(HostConfig=ALWAYS)
-    await bench.container("side", image="side:1", HostConfig={"PidMode": f"container:{container}", **ALWAYS})
-    return [await bench.accept(container)]
+async def owner_of_a_shared_pid_namespace(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.engine.add_image("side:1")
+    container = await harness.container(HostConfig=ALWAYS)
+    await harness.container("side", image="side:1", HostConfig={"PidMode": f"container:{container}", **ALWAYS})
+    return [await harness.accept(container)]
 
 
 @scenario
-async def sharer_of_a_network(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.engine.add_image("vpn:1")
-    owner = await bench.container("vpn", image="vpn:1", HostConfig=ALWAYS)
-    return [await bench.accept(await bench.container(HostConfig={"NetworkMode": f"container:{owner}", **ALWAYS}))]
+async def sharer_of_a_network(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.engine.add_image("vpn:1")
+    owner = await harness.container("vpn", image="vpn:1", HostConfig=ALWAYS)
+    return [await harness.accept(await harness.container(HostConfig={"NetworkMode": f"container:{owner}", **ALWAYS}))]
 
 
 @scenario
-async def auto_remove(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.may_vanish.add("web")
-    return [await bench.accept(await bench.container(HostConfig={"AutoRemove": True}))]
+async def auto_remove(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.may_vanish.add("web")
+    return [await harness.accept(await harness.container(HostConfig={"AutoRemove": True}))]
 
 
 @scenario
-async def auto_remove_unhealthy(bench: Bench) -> list[Operation]:
-    images(bench, "unhealthy")
-    bench.may_vanish.add("web")
-    return [await bench.accept(await bench.container(HostConfig={"AutoRemove": True}))]
+async def auto_remove_unhealthy(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "unhealthy")
+    harness.may_vanish.add("web")
+    return [await harness.accept(await harness.container(HostConfig={"AutoRemove": True}))]
 
 
 @scenario
-async def stopped(bench: Bench) -> list[Operation]:
-    images(bench)
-    return [await bench.accept(await bench.container(start=False))]
+async def stopped(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    return [await harness.accept(await harness.container(start=False))]
 
 
 @scenario
-async def static_address_on_two_networks(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.engine.add_network("front")
-    bench.engine.add_network("back")
+async def static_address_on_two_networks(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.engine.add_network("front")
+    harness.engine.add_network("back")
     facts = {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "Aliases": ["www"]}
-    container = await bench.container(
+    container = await harness.container(
         start=False,
         HostConfig={"NetworkMode": "front", **ALWAYS},
         NetworkingConfig={"EndpointsConfig": {"front": facts}},
     )
-    await bench.engine.connect_network("back", container, {"Aliases": ["api"]})
-    await bench.engine.start_container(container)
-    return [await bench.accept(container)]
+    await harness.engine.connect_network("back", container, {"Aliases": ["api"]})
+    await harness.engine.start_container(container)
+    return [await harness.accept(container)]
 
 
 @scenario
-async def compose_file(bench: Bench) -> list[Operation]:
-    images(bench)
-    bench.files.texts["compose.yaml"] = "image: app:1"
-    edit = bench.files.edit("compose.yaml", "image: app:2")
-    return [await bench.accept(await bench.container(), edits=[edit])]
+async def compose_file(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    harness.files.texts["compose.yaml"] = "image: app:1"
+    edit = harness.files.edit("compose.yaml", "image: app:2")
+    return [await harness.accept(await harness.container(), edits=[edit])]
 
 
 @scenario
-async def compose_file_of_an_unhealthy_image(bench: Bench) -> list[Operation]:
-    images(bench, "unhealthy")
-    bench.files.texts["compose.yaml"] = "image: app:1"
-    edit = bench.files.edit("compose.yaml", "image: app:2")
-    return [await bench.accept(await bench.container(HostConfig=ALWAYS), edits=[edit])]
+async def compose_file_of_an_unhealthy_image(harness: UpdateHarness) -> list[Operation]:
+    images(harness, "unhealthy")
+    harness.files.texts["compose.yaml"] = "image: app:1"
+    edit = harness.files.edit("compose.yaml", "image: app:2")
+    return [await harness.accept(await harness.container(HostConfig=ALWAYS), edits=[edit])]
 
 
 @scenario
-async def chain_of_three(bench: Bench) -> list[Operation]:
-    images(bench)
-    return [await bench.accept(await bench.container(name, HostConfig=ALWAYS)) for name in ("db", "api", "web")]
+async def chain_of_three(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    return [await harness.accept(await harness.container(name, HostConfig=ALWAYS)) for name in ("db", "api", "web")]
 
 
 @scenario
-async def manual_rollback(bench: Bench) -> list[Operation]:
-    images(bench)
-    old = bench.engine.tags["app:1"]
-    bench.engine._land("app:2", bench.engine.remote["app:2"])
-    container = await bench.container(image="app:2", HostConfig=ALWAYS)
+async def manual_rollback(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    old = harness.engine.tags["app:1"]
+    harness.engine._land("app:2", harness.engine.remote["app:2"])
+    container = await harness.container(image="app:2", HostConfig=ALWAYS)
     wanted = ImageWanted(reference="app:1", image_id=old, sources=["app:1"])
-    return [await bench.accept(container, kind="container-rollback", wanted=wanted)]
+    return [await harness.accept(container, kind="container-rollback", wanted=wanted)]
 
 
 @scenario
-async def manual_rollback_to_a_sick_image(bench: Bench) -> list[Operation]:
-    images(bench)
-    sick = bench.engine.add_image("app:0", {**OLD, **CHECK}, behaviour="unhealthy")
+async def manual_rollback_to_a_sick_image(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    sick = harness.engine.add_image("app:0", {**OLD, **CHECK}, behaviour="unhealthy")
     wanted = ImageWanted(reference="app:0", image_id=sick, sources=["app:0"])
-    return [await bench.accept(await bench.container(), kind="container-rollback", wanted=wanted)]
+    return [await harness.accept(await harness.container(), kind="container-rollback", wanted=wanted)]
 
 
 @scenario
-async def dry_run(bench: Bench) -> list[Operation]:
-    images(bench)
-    return [await bench.accept(await bench.container(), dry_run=True)]
+async def dry_run(harness: UpdateHarness) -> list[Operation]:
+    images(harness)
+    return [await harness.accept(await harness.container(), dry_run=True)]
 
 
 # ── one run ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def go(bench: Bench, rows: list[Operation]) -> None:
+async def go(harness: UpdateHarness, rows: list[Operation]) -> None:
     for row in rows:
-        await bench.worker.run(row)
+        await harness.worker.run(row)
 
 
 async def one(setup: Setup, k: int, mode: str, second: tuple[int, str] | None = None) -> bool:
@@ -258,42 +258,42 @@ async def one(setup: Setup, k: int, mode: str, second: tuple[int, str] | None = 
 
     `second` is another fault, at a point of the recovery that follows.
     """
-    bench = Bench()
-    rows = await setup(bench)
-    before = picture(bench)
-    faults = Faults(bench, k, mode)
+    harness = UpdateHarness()
+    rows = await setup(harness)
+    before = picture(harness)
+    faults = Faults(harness, k, mode)
     faults.install()
     try:
-        await go(bench, rows)
+        await go(harness, rows)
     except Killed:
-        bench.restart()
+        harness.restart()
     faults.k = -1
     if not faults.fired and faults.count < k:
         return False
-    bench.clock.forward(1)
-    bench.restart()
+    harness.clock.advance(1)
+    harness.restart()
     where = f"{setup.__name__}, point {k}, {mode}"
     if second is not None:
         where += f", then in recovery point {second[0]}, {second[1]}"
-        again = Faults(bench, *second)
+        again = Faults(harness, *second)
         again.install()
         try:
-            await bench.recover_all()
+            await harness.recover_all()
         except Killed:
-            bench.restart()
+            harness.restart()
         again.k = -1
-    await bench.recover_all()
-    check(bench, before, where, down=mode in ("engine-dies", "both-die") and faults.early)
-    settled = deepcopy(bench.engine.containers)
-    bench.restart()
-    await bench.recover_all()
-    assert bench.engine.containers == settled, f"{where}: a second recovery changed something"
+    await harness.recover_all()
+    check(harness, before, where, down=mode in ("engine-dies", "both-die") and faults.early)
+    settled = deepcopy(harness.engine.containers)
+    harness.restart()
+    await harness.recover_all()
+    assert harness.engine.containers == settled, f"{where}: a second recovery changed something"
     return True
 
 
-def picture(bench: Bench) -> dict[str, Document]:
+def picture(harness: UpdateHarness) -> dict[str, Document]:
     """What must be the same afterwards, for each container."""
-    return {c["Name"][1:]: lasting(c) for c in bench.engine.containers.values()}
+    return {c["Name"][1:]: lasting(c) for c in harness.engine.containers.values()}
 
 
 def lasting(container: Document) -> Document:
@@ -316,16 +316,16 @@ def lasting(container: Document) -> Document:
     }
 
 
-def untouched(bench: Bench) -> bool:
+def untouched(harness: UpdateHarness) -> bool:
     """Whether the daemon died before the update had looked at its container: then only Docker's own policy counts."""
-    return any(row.temp_name is None for row in bench.rows.all())
+    return any(row.temp_name is None for row in harness.rows.all())
 
 
-def check(bench: Bench, before: dict[str, Document], where: str, *, down: bool) -> None:
-    now = {c["Name"][1:]: c for c in bench.engine.containers.values()}
+def check(harness: UpdateHarness, before: dict[str, Document], where: str, *, down: bool) -> None:
+    now = {c["Name"][1:]: c for c in harness.engine.containers.values()}
     if down and set(now) < set(before):
         return  # an AutoRemove container died with the daemon, before anything was begun
-    assert bench.broken == [], where
+    assert harness.broken == [], where
     assert set(now) == set(before), where
     for name, container in now.items():
         restart = container["HostConfig"]["RestartPolicy"]["Name"]
@@ -333,16 +333,16 @@ def check(bench: Bench, before: dict[str, Document], where: str, *, down: bool) 
         running = container["State"]["Running"]
         assert running == before[name]["running"] or (down and restart != "always"), f"{where}: {name} is not as it was"
         for volume in before[name]["volumes"]:
-            assert volume in bench.engine.volumes, f"{where}: the volume of {name} is gone"
-    for row in bench.rows.all():
-        truthful(bench, row, where)
+            assert volume in harness.engine.volumes, f"{where}: the volume of {name} is gone"
+    for row in harness.rows.all():
+        truthful(harness, row, where)
 
 
-def truthful(bench: Bench, row: Operation, where: str) -> None:
+def truthful(harness: UpdateHarness, row: Operation, where: str) -> None:
     assert not row.active, where
     assert row.phase != "rollback-failed", f"{where}: {row.last_error}"
     assert not row.dependents_due, where
-    container = bench.engine.by_name(row.container_name)
+    container = harness.engine.by_name(row.container_name)
     assert container is not None, where
     installed = container["Config"]["Labels"].get(OPERATION_LABEL) == row.id
     changed = row.status == "succeeded" and row.phase != "dryrun" and row.recovery != "nothing-to-do"
@@ -350,8 +350,8 @@ def truthful(bench: Bench, row: Operation, where: str) -> None:
     if row.source != "dependent":
         assert installed == (changed or manual), f"{where}: {row.status} is not what runs"
     for edit in row.edits:
-        text = bench.files.texts[edit.path]
-        told = any(action == "compose-sync-failed" for action, _ in bench.around.notices)
+        text = harness.files.texts[edit.path]
+        told = any(action == "compose-sync-failed" for action, _ in harness.around.notices)
         wanted = edit.after if row.status == "succeeded" else edit.before
         assert text == wanted or told, f"{where}: the file says {text}"
 

@@ -21,7 +21,7 @@ from drydock.updates.self_update import process
 from drydock.updates.self_update.helper import Access, Order, check_host, document, order_for, read_order, user_for
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs, secret_digest, signs
 from drydock.updates.self_update.status import read_report
-from fakes.bench import Bench
+from fakes.update_harness import UpdateHarness
 
 A, B = "a" * 64, "b" * 64
 ROOT = "/var/lib/docker/containers"
@@ -61,13 +61,13 @@ def test_mounts_tell_more() -> None:
     assert (found.upper, "/store" in found.mount_points) == ("/var/lib/docker/overlay2/me/diff", True)
 
 
-def own(bench: Bench, found: Signs, route: Route = Route(socket="/var/run/docker.sock")) -> OwnContainer:  # noqa: B008
+def own(harness: UpdateHarness, found: Signs, route: Route = Route(socket="/var/run/docker.sock")) -> OwnContainer:  # noqa: B008
     async def nobody(_: Operation) -> None:
         """No browsers."""
 
     return OwnContainer(
         found,
-        lambda *_: bench.engine,
+        lambda *_: harness.engine,
         {"local": route},
         announce=nobody,
         finalize_url="http://127.0.0.1:1/",
@@ -75,59 +75,59 @@ def own(bench: Bench, found: Signs, route: Route = Route(socket="/var/run/docker
     )
 
 
-async def test_only_the_engine_that_knows_the_container_makes_it_ours(bench: Bench) -> None:
-    bench.engine.add_image("app:1")
-    web = await bench.container()
-    assert await own(bench, Signs(ids=(A,))).container_id(bench.engine) is None
-    assert await own(bench, Signs(ids=(A, web))).container_id(bench.engine) == web
+async def test_only_the_engine_that_knows_the_container_makes_it_ours(harness: UpdateHarness) -> None:
+    harness.engine.add_image("app:1")
+    web = await harness.container()
+    assert await own(harness, Signs(ids=(A,))).container_id(harness.engine) is None
+    assert await own(harness, Signs(ids=(A, web))).container_id(harness.engine) == web
 
 
 @pytest.mark.parametrize("hostname", ["web", "not-there", ""])
-async def test_a_name_is_no_proof(bench: Bench, hostname: str) -> None:
-    bench.engine.add_image("app:1")
-    await bench.container(Hostname=hostname)
-    assert await own(bench, Signs(hostname=hostname)).container_id(bench.engine) is None
+async def test_a_name_is_no_proof(harness: UpdateHarness, hostname: str) -> None:
+    harness.engine.add_image("app:1")
+    await harness.container(Hostname=hostname)
+    assert await own(harness, Signs(hostname=hostname)).container_id(harness.engine) is None
 
 
-async def test_a_host_name_that_is_the_beginning_of_an_id_is_one(bench: Bench) -> None:
-    bench.engine.add_image("app:1")
-    web = await bench.container()
-    assert await own(bench, Signs(hostname=web[:12])).container_id(bench.engine) == web
+async def test_a_host_name_that_is_the_beginning_of_an_id_is_one(harness: UpdateHarness) -> None:
+    harness.engine.add_image("app:1")
+    web = await harness.container()
+    assert await own(harness, Signs(hostname=web[:12])).container_id(harness.engine) == web
 
 
-async def test_a_lodger_is_told_from_the_container_whose_network_it_shares(bench: Bench) -> None:
+async def test_a_lodger_is_told_from_the_container_whose_network_it_shares(harness: UpdateHarness) -> None:
     """Docker mounts the owner's /etc/hosts into everybody who shares its network."""
-    bench.engine.add_image("app:1")
-    bench.engine.add_image("vpn:1")
-    vpn = await bench.container("vpn", image="vpn:1")
-    mine = await bench.container(HostConfig={"NetworkMode": f"container:{vpn}", "Binds": ["store:/store"]})
+    harness.engine.add_image("app:1")
+    harness.engine.add_image("vpn:1")
+    vpn = await harness.container("vpn", image="vpn:1")
+    mine = await harness.container(HostConfig={"NetworkMode": f"container:{vpn}", "Binds": ["store:/store"]})
     lodger = Signs(ids=(vpn,), mount_points=frozenset({"/", "/store", "/etc/hosts"}))
-    assert await own(bench, lodger).container_id(bench.engine) == mine
-    bench.engine.containers[vpn]["GraphDriver"] = {"Data": {"UpperDir": "/vpn"}}
-    bench.engine.containers[mine]["GraphDriver"] = {"Data": {"UpperDir": "/mine"}}
+    assert await own(harness, lodger).container_id(harness.engine) == mine
+    harness.engine.containers[vpn]["GraphDriver"] = {"Data": {"UpperDir": "/vpn"}}
+    harness.engine.containers[mine]["GraphDriver"] = {"Data": {"UpperDir": "/mine"}}
     by_root = Signs(ids=(vpn,), mount_points=frozenset({"/store"}), upper="/vpn")
-    assert await own(bench, by_root).container_id(bench.engine) == vpn
+    assert await own(harness, by_root).container_id(harness.engine) == vpn
 
 
-async def test_an_engine_that_does_not_answer_is_asked_again(bench: Bench) -> None:
-    bench.engine.add_image("app:1")
-    web = await bench.container()
-    asked = own(bench, Signs(ids=(web,)))
-    inspect, bench.engine.inspect_container = bench.engine.inspect_container, unreachable  # type: ignore[method-assign]
+async def test_an_engine_that_does_not_answer_is_asked_again(harness: UpdateHarness) -> None:
+    harness.engine.add_image("app:1")
+    web = await harness.container()
+    asked = own(harness, Signs(ids=(web,)))
+    inspect, harness.engine.inspect_container = harness.engine.inspect_container, unreachable  # type: ignore[method-assign]
     await asked.learn("local")
-    bench.engine.inspect_container = inspect  # type: ignore[method-assign]
+    harness.engine.inspect_container = inspect  # type: ignore[method-assign]
     with pytest.raises(StepFailed, match="does not run in a container"):
-        await own(bench, Signs()).helper(await operation(bench, web), bench.engine, {})
-    assert await asked.container_id(bench.engine) == web
+        await own(harness, Signs()).helper(await operation(harness, web), harness.engine, {})
+    assert await asked.container_id(harness.engine) == web
 
 
 async def unreachable(_: str) -> Any:
     raise EngineUnreachable
 
 
-async def operation(bench: Bench, container: str, **more: Any) -> Operation:
-    bench.engine.add_image("app:2", local=False)
-    return await bench.accept(container, kind="self-update", by_helper=True, old_container_id=container, **more)
+async def operation(harness: UpdateHarness, container: str, **more: Any) -> Operation:
+    harness.engine.add_image("app:2", local=False)
+    return await harness.accept(container, kind="self-update", by_helper=True, old_container_id=container, **more)
 
 
 @pytest.mark.parametrize(
@@ -139,25 +139,25 @@ async def operation(bench: Bench, container: str, **more: Any) -> Operation:
         ("/sockets:/run", "/sockets/docker.sock"),
     ],
 )
-async def test_the_helper_gets_the_socket_of_the_host(bench: Bench, bind: str, source: str) -> None:
-    bench.engine.add_image("app:1", {"Volumes": {"/store": {}}, "User": "drydock"})
+async def test_the_helper_gets_the_socket_of_the_host(harness: UpdateHarness, bind: str, source: str) -> None:
+    harness.engine.add_image("app:1", {"Volumes": {"/store": {}}, "User": "drydock"})
     host = {"Binds": [bind], "GroupAdd": ["998"], "SecurityOpt": ["label=disable"]}
-    web = await bench.container(User="drydock", HostConfig=host)
-    made = await own(bench, Signs(ids=(web,))).helper(await operation(bench, web), bench.engine, {})
+    web = await harness.container(User="drydock", HostConfig=host)
+    made = await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.engine, {})
     mounts = {mount["Target"]: mount for mount in made.document["HostConfig"]["Mounts"]}
     assert mounts["/var/run/docker.sock"]["Source"] == source
     assert mounts["/store"] == {"Type": "tmpfs", "Target": "/store"}, "no volume is left behind"
     assert made.document["HostConfig"]["GroupAdd"] == ["998"]
     assert made.document["HostConfig"]["SecurityOpt"] == ["label=disable"]
     assert made.document["User"] == "drydock", "who may open the socket now may open it then"
-    assert made.document["Image"] == bench.engine.containers[web]["Image"], "what runs now is known to be good"
+    assert made.document["Image"] == harness.engine.containers[web]["Image"], "what runs now is known to be good"
 
 
-async def test_without_the_socket_there_is_no_helper(bench: Bench) -> None:
-    bench.engine.add_image("app:1")
-    web = await bench.container(HostConfig={"Binds": ["/data:/data"]})
+async def test_without_the_socket_there_is_no_helper(harness: UpdateHarness) -> None:
+    harness.engine.add_image("app:1")
+    web = await harness.container(HostConfig={"Binds": ["/data:/data"]})
     with pytest.raises(StepFailed, match="mount the Docker socket"):
-        await own(bench, Signs(ids=(web,))).helper(await operation(bench, web), bench.engine, {})
+        await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.engine, {})
 
 
 def test_an_order_survives_the_environment() -> None:
@@ -199,7 +199,7 @@ def test_who_opens_the_socket(user: str, same: bool, expected: str) -> None:
     assert user_for({"Config": {"User": user}}, same_image=same) == expected
 
 
-def test_the_row_in_the_helper_knows_how_the_old_one_was(bench: Bench) -> None:
+def test_the_row_in_the_helper_knows_how_the_old_one_was(harness: UpdateHarness) -> None:
     row = Operation(
         id="op",
         container_id=A,

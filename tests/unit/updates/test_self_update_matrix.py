@@ -17,9 +17,9 @@ import structlog
 from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.core.operation import OPERATION_LABEL
-from fakes.bench import CHECK
 from fakes.engine import Fault
-from fakes.machine import Killed, Machine
+from fakes.self_update_host import Killed, SelfUpdateHost
+from fakes.update_harness import CHECK
 
 Document = dict[str, Any]
 
@@ -36,7 +36,7 @@ MODES = ("kill-before", "kill-after", "fail", "lost-undone", "lost-done", "helpe
 class Faults(Fault):
     """Fires at points of the whole machine: number → mode."""
 
-    def __init__(self, machine: Machine, points: dict[int, str]) -> None:
+    def __init__(self, machine: SelfUpdateHost, points: dict[int, str]) -> None:
         self.machine, self.points, self.count, self.fired = machine, dict(points), 0, 0
         machine.engine.fault = self
         machine.rows.before = lambda: self._enter(disk=True)  # type: ignore[method-assign]
@@ -84,7 +84,7 @@ class Faults(Fault):
         self.machine.engine.on_change()
 
 
-def images(machine: Machine, behaviour: str, *, check: bool = True) -> None:
+def images(machine: SelfUpdateHost, behaviour: str, *, check: bool = True) -> None:
     more = CHECK if check else {}
     machine.engine.add_image("dd:1", {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/store": {}}, **more})
     new = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/store": {}}, **more}
@@ -102,8 +102,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 }
 
 
-async def prepare(facts: dict[str, Any]) -> Machine:
-    machine = Machine()
+async def prepare(facts: dict[str, Any]) -> SelfUpdateHost:
+    machine = SelfUpdateHost()
     images(machine, facts["behaviour"], check=facts.get("check", True))
     machine.finalize_url = facts.get("finalize_url", "")
     machine.engine.exec_codes["drydock self-update-finalize"] = facts.get("exec", 0)
@@ -139,7 +139,7 @@ def lasting(container: Document) -> Document:
     return {"host": host, "volumes": volumes, "running": True}
 
 
-def check(machine: Machine, before: Document, where: str, *, daemon: bool) -> None:
+def check(machine: SelfUpdateHost, before: Document, where: str, *, daemon: bool) -> None:
     broken = set(machine.broken)
     if daemon:  # both may be revived; the lock of the store lets one of them work (see docs)
         broken -= {"old and new of drydock run together"}
@@ -157,7 +157,7 @@ def check(machine: Machine, before: Document, where: str, *, daemon: bool) -> No
     assert machine.holder is not None, f"{where}: the manager does not work"
 
 
-async def again(machine: Machine, where: str) -> None:
+async def again(machine: SelfUpdateHost, where: str) -> None:
     """A restart of Drydock changes nothing any more."""
     container = machine.engine.by_name("drydock")
     assert container is not None
@@ -167,7 +167,7 @@ async def again(machine: Machine, where: str) -> None:
     assert (machine.rows.all(), stripped(machine)) == (rows, settled), f"{where}: a second start changed something"
 
 
-def stripped(machine: Machine) -> dict[str, Any]:
+def stripped(machine: SelfUpdateHost) -> dict[str, Any]:
     found = deepcopy(machine.engine.containers)
     for container in found.values():
         for field in ("State", "RestartCount", "_started_ms"):
@@ -206,7 +206,7 @@ def test_drydock_survives_two_faults(name: str, capsys: pytest.CaptureFixture[st
         print(f"\nself-update matrix, two faults: {name}: {runs} runs")
 
 
-async def ended(name: str) -> Machine:
+async def ended(name: str) -> SelfUpdateHost:
     machine = await prepare(SCENARIOS[name])
     assert await machine.until_settled()
     await machine.shut_down()

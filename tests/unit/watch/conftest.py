@@ -28,7 +28,8 @@ from drydock.watch.record import Context
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
-from fakes.timeline import Timeline
+from kit.clock import ManualClock
+from kit.wait import settle
 
 Document = dict[str, Any]
 
@@ -152,7 +153,7 @@ class Place:
     """A watcher with everything around it."""
 
     host: Host
-    clock: Timeline
+    clock: ManualClock
     fleet: Fleet
     bus: Bus
     events: list[Event]
@@ -176,7 +177,7 @@ class Place:
         """Start the schedule and the rescans, as `ScheduledWatcher.start` does."""
         for job in (self.one.run_schedule, self.one.run_rescans):
             self.tasks.append(asyncio.ensure_future(job()))
-        await self.clock.settle()
+        await settle()
 
     async def stop(self) -> None:
         for task in self.tasks:
@@ -195,7 +196,7 @@ async def make_place() -> AsyncIterator[Any]:
     services: list[RegistryService] = []
 
     async def make(*, at: int | None = None, like: Place | None = None, **settings: Any) -> Place:
-        clock = Timeline(at) if at is not None else like.clock if like else Timeline()
+        clock = ManualClock(at) if at is not None else like.clock if like else ManualClock()
         instances, problems = register({})
         registries = RegistryService(instances, RegistryOptions(), clock, problems=problems)
         services.append(await registries.__aenter__())
@@ -210,7 +211,9 @@ async def make_place() -> AsyncIterator[Any]:
         await service.__aexit__()
 
 
-async def build(clock: Timeline, registries: RegistryService, like: Place | None, settings: WatcherSettings) -> Place:
+async def build(
+    clock: ManualClock, registries: RegistryService, like: Place | None, settings: WatcherSettings
+) -> Place:
     bus = Bus()
     events: list[Event] = []
     publish = bus.publish

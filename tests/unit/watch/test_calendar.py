@@ -71,9 +71,9 @@ async def test_ticks_scan_after_their_jitter(make_place: Any) -> None:
     place = await make_place(at=ms("2026-01-15 00:10:00"), cron="0 * * * *", jitter=30_000)
     place.host.add("a" * 64, "web")
     await place.schedule()
-    await place.clock.run(1)
+    await place.clock.pass_time(1)
     assert place.host.calls["list"] == 1, "the first scan comes a second after the start"
-    await place.clock.run(50 * 60 + 30)
+    await place.clock.pass_time(50 * 60 + 30)
     assert place.host.calls["list"] == 2
     jitter = next(seconds for seconds in place.clock.slept if 0 < seconds < 30 and seconds != 1.0)
     ran = from_iso(metadata(place.one)["lastRunAt"])
@@ -84,16 +84,16 @@ async def test_17_4_12_a_closed_window_queues_one_scan(make_place: Any) -> None:
     place = await make_place(at=ms("2026-01-15 00:10:00"), cron="0 * * * *", jitter=0, maintenance_window="* 2-3 * * *")
     place.memory["watcher.local.lastRunAt"] = str(ms("2026-01-15 00:05:00"))
     await place.schedule()
-    await place.clock.run(60)
+    await place.clock.pass_time(60)
     place.host.calls.clear()
-    await place.clock.run(51 * 60)
+    await place.clock.pass_time(51 * 60)
     assert place.host.calls.total() == 0, "the tick at 01:00 asks the Engine nothing"
     assert [event.host.watcher for event in place.published(ScanPutOff)] == ["local"], "told once"
     assert configuration(place.one)["maintenancewindowqueued"] is True
     assert configuration(place.one)["maintenancewindowopen"] is False
     assert configuration(place.one)["maintenancenextwindow"] == "2026-01-15T02:00:00.000Z"
     assert metadata(place.one)["nextRunAt"] == "2026-01-15T02:00:00.000Z"
-    await place.clock.run(59 * 60 + 30)
+    await place.clock.pass_time(59 * 60 + 30)
     assert place.host.calls["list"] == 1, "exactly one scan when it opens"
     assert configuration(place.one)["maintenancewindowqueued"] is False
 
@@ -102,11 +102,11 @@ async def test_b12_a_fresh_start_outside_the_window_shows_the_containers(make_pl
     place = await make_place(at=ms("2026-01-15 12:00:00"), maintenance_window="* 2 * * *")
     place.host.add("a" * 64, "web")
     await place.schedule()
-    await place.clock.run(5)
+    await place.clock.pass_time(5)
     assert place.names() == ["web"]
     assert place.fleet.trace("a" * 64) is None, "nothing was checked"
     assert place.one.queued
-    await place.clock.run(14 * 3600 + 60)
+    await place.clock.pass_time(14 * 3600 + 60)
     assert place.fleet.trace("a" * 64) is not None, "checked when the window opened"
 
 
@@ -120,10 +120,10 @@ async def test_api_scans_ignore_the_window(make_place: Any) -> None:
 async def test_an_event_outside_the_window_keeps_the_picture_and_queues(make_place: Any) -> None:
     place = await make_place(at=ms("2026-01-15 12:00:00"), maintenance_window="* 2 * * *", discovery_settle_ms=0)
     await place.schedule()
-    await place.clock.run(5)
+    await place.clock.pass_time(5)
     place.host.add("a" * 64, "web")
     place.one.rescan.signal()
-    await place.clock.run(6)
+    await place.clock.pass_time(6)
     assert place.names() == ["web"]
     assert place.fleet.trace("a" * 64) is None
     assert place.one.queued
@@ -133,15 +133,15 @@ async def test_a_restart_before_the_next_tick_keeps_results(make_place: Any) -> 
     first = await make_place(at=ms("2026-01-15 00:10:00"))
     first.host.add("a" * 64, "web")
     await first.schedule()
-    await first.clock.run(2)
+    await first.clock.pass_time(2)
     checked = first.fleet.trace("a" * 64).checked_at
     await first.stop()
-    await first.clock.run(600)
+    await first.clock.pass_time(600)
     second = await make_place(like=first, discovery_settle_ms=0)
     assert second.names() == ["web"], "the last picture is there at once"
     second.host.add("b" * 64, "new")
     await second.schedule()
-    await second.clock.run(2)
+    await second.clock.pass_time(2)
     assert second.fleet.trace("a" * 64).checked_at == checked, "not checked again before its time"
     assert second.fleet.trace("b" * 64) is not None, "what is new is"
     assert metadata(second.one)["nextRunAt"] == "2026-01-15T06:00:00.000Z"
@@ -152,10 +152,10 @@ async def test_watchatstart_false_checks_only_what_was_never_checked(make_place:
     first.host.add("a" * 64, "web")
     await first.watcher.scan("api")
     checked = first.fleet.trace("a" * 64).checked_at
-    await first.clock.run(24 * 3600)
+    await first.clock.pass_time(24 * 3600)
     second = await make_place(like=first, watch_at_start=False)
     await second.schedule()
-    await second.clock.run(2)
+    await second.clock.pass_time(2)
     assert second.fleet.trace("a" * 64).checked_at == checked
 
 
@@ -164,13 +164,13 @@ async def test_without_an_engine_at_the_start_the_owed_scan_is_made_up(make_plac
     place.host.add("a" * 64, "web")
     place.host.down = True
     await place.schedule()
-    await place.clock.run(2)
+    await place.clock.pass_time(2)
     assert metadata(place.one)["status"] == "unreachable"
     assert metadata(place.one)["error"] == "the daemon is down"
     assert metadata(place.one)["lastRunAt"] == "2026-01-15T00:10:01.000Z", "a failed scan is a scan"
     assert "watcher.local.lastRunAt" not in place.memory, "but a restart makes it up"
     place.host.down = False
-    await place.clock.run(61)
+    await place.clock.pass_time(61)
     assert metadata(place.one)["status"] == "connected"
     assert place.fleet.trace("a" * 64) is not None
 

@@ -21,7 +21,7 @@ from drydock.registries.listing import TagList
 from drydock.watch.checker import CRASHED, LONG_LIST, Checker, Pass
 from drydock.watch.notices import Notices
 from drydock.watch.service import WatchFailed
-from samples import container
+from kit.containers import container
 
 A, B = "a" * 64, "b" * 64
 
@@ -129,7 +129,7 @@ async def test_17_4_14_the_gate_is_told_once_when_the_policy_opens_it(make_place
     await ledger.checked([(first, Trace())], clock.now_ms())
     since = place.get(base.name).maturity_gate_pending_since
     assert since == place.get(base.name).update_detected_at
-    await clock.run(3 * 86_400)
+    await clock.pass_time(3 * 86_400)
     second = msgspec.structs.replace(base, result=Result(tag="1.2.0"))
     await ledger.checked([(second, Trace())], clock.now_ms())
     assert place.get(base.name).maturity_gate_pending_since > since, "another candidate starts again"
@@ -149,10 +149,10 @@ async def test_the_gate_opens_with_time(make_place: Any) -> None:
     aged = UpdatePolicy(maturity_mode="mature", maturity_min_age_days=2)
     held = container(update_policy_overrides=aged, update="1.1.0")
     await place.fleet.put(held)
-    await place.clock.run(2 * DAY_MS / 1000 - 1)
+    await place.clock.pass_time(2 * DAY_MS / 1000 - 1)
     await place.watcher.ledger.sweep()
     assert place.published(MaturityCleared) == []
-    await place.clock.run(1)
+    await place.clock.pass_time(1)
     await place.watcher.ledger.sweep()
     assert [event.min_age_days for event in place.published(MaturityCleared)] == [2]
 

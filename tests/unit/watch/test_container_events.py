@@ -48,7 +48,7 @@ async def test_others_ask_for_an_enumeration(place: Any, event: dict[str, Any]) 
     import asyncio
 
     task = asyncio.ensure_future(waiting)
-    await place.clock.run(5)
+    await place.clock.pass_time(5)
     assert task.done()
 
 

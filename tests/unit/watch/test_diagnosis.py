@@ -8,6 +8,7 @@ from typing import Any
 from drydock.core.secret import Secret
 from drydock.docker.events import EventListener
 from drydock.watch import diagnosis
+from kit.wait import settle
 
 A, B = "a" * 64, "b" * 64
 
@@ -54,10 +55,10 @@ async def test_a_lost_stream_and_its_next_attempt(make_place: Any) -> None:
     listener = EventListener(place.host, place.one.events.handle, place.clock, on_reconnect=lambda: None)
     place.one.listener = listener
     task = asyncio.create_task(listener.run())
-    await place.clock.settle()
+    await settle()
     (found,) = diagnosis.subscriptions([place.one])
     assert (found["reconnectScheduled"], found["reconnectAttempt"], found["reconnectDelayMs"]) == (True, 1, 1000)
-    await place.clock.run(1)
+    await place.clock.pass_time(1)
     (found,) = diagnosis.subscriptions([place.one])
     assert (found["reconnectAttempt"], found["reconnectDelayMs"], found["streamActive"]) == (2, 2000, False)
     task.cancel()

@@ -45,11 +45,11 @@ async def test_17_4_01_new_containers_settle(make_place: Any) -> None:
     assert place.names() == ["known"], "the first scan of an empty store holds nothing back"
     place.host.add(B, "new")
     await place.watcher.scan("cron")
-    await place.clock.run(29)
+    await place.clock.pass_time(29)
     await place.watcher.scan("api")
     assert place.names() == ["known"], "API scans obey the same rule"
     place.host.containers[B]["Names"] = ["/renamed"]
-    await place.clock.run(1)
+    await place.clock.pass_time(1)
     await place.watcher.scan("cron")
     assert place.names() == ["known", "renamed"]
 
@@ -61,10 +61,10 @@ async def test_17_4_01_a_passing_container_is_never_registered(make_place: Any) 
     place.host.add(B, "passing")
     await place.watcher.scan("cron")
     del place.host.containers[B]
-    await place.clock.run(20)
+    await place.clock.pass_time(20)
     await place.watcher.scan("cron")
     place.host.add(B, "back")
-    await place.clock.run(20)
+    await place.clock.pass_time(20)
     await place.watcher.scan("cron")
     assert place.names() == ["known"], "it was forgotten meanwhile"
 
@@ -82,12 +82,12 @@ async def test_a_held_container_is_looked_at_when_it_has_settled(make_place: Any
     place = await make_place()
     place.host.add(A, "known")
     await place.schedule()
-    await place.clock.run(2)
+    await place.clock.pass_time(2)
     place.host.add(B, "new")
     place.one.rescan.signal()
-    await place.clock.run(6)
+    await place.clock.pass_time(6)
     assert place.names() == ["known"]
-    await place.clock.run(31)
+    await place.clock.pass_time(31)
     assert place.names() == ["known", "new"]
     assert place.fleet.trace(B) is not None
 
@@ -120,7 +120,7 @@ async def test_17_4_09_a_dead_daemon_leaves_everything_as_it_is(make_place: Any)
     await place.watcher.scan("cron")
     before = place.get("web")
     place.host.down = True
-    await place.clock.run(5)
+    await place.clock.pass_time(5)
     assert await place.watcher.scan("cron") == ()
     assert place.get("web") == before
     assert place.watcher.last_run_ms == place.clock.now_ms()

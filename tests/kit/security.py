@@ -19,6 +19,7 @@ from drydock.security.service import SecurityService
 from drydock.security.settings import Policy, ScanSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
+from kit.clock import SkippingClock
 
 PROGRAM = """#!{python}
 import json, os, pathlib, sys, time
@@ -61,22 +62,6 @@ class FakeProgram:
         return [call["argv"] for call in self.calls if word in call["argv"]]
 
 
-class ManualClock:
-    """Time that stands still until a test moves it; sleeping moves it."""
-
-    def __init__(self) -> None:
-        self.ms = 1_772_442_900_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
-
-    async def sleep(self, seconds: float) -> None:
-        self.ms += int(seconds * 1000)
-
-
 class Audits:
     """Remembers audit entries."""
 
@@ -99,7 +84,7 @@ class Room:
     fleet: Fleet
     store: Store
     bus: Bus
-    clock: ManualClock
+    clock: SkippingClock
     supervisor: Supervisor
     audits: Audits
     folder: pathlib.Path

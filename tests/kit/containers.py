@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -17,31 +16,6 @@ from drydock.core.model import (
     ImageTag,
     Result,
 )
-
-
-class StillClock:
-    """A clock that stands until it is moved. `sleep` ends when the time has been moved far enough."""
-
-    def __init__(self, now_ms: int = 1_772_000_000_000) -> None:
-        self._now_ms = now_ms
-        self._moved = asyncio.Event()
-
-    def now_ms(self) -> int:
-        return self._now_ms
-
-    def monotonic(self) -> float:
-        return self._now_ms / 1000
-
-    def advance(self, ms: int) -> None:
-        """Move the time forward (or back) by `ms`."""
-        self._now_ms += ms
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def sleep(self, seconds: float) -> None:
-        end = self._now_ms + seconds * 1000
-        while self._now_ms < end:
-            await self._moved.wait()
 
 
 def container_id(number: int) -> str:

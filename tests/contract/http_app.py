@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from drydock.api.application import build
 from drydock.api.services import Component, Services
@@ -25,7 +23,8 @@ from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
-from samples import StillClock
+from kit.clock import ManualClock
+from kit.http_server import http_server
 
 
 @dataclass
@@ -101,10 +100,10 @@ class Door:
 
 
 @dataclass
-class World:
+class HttpApp:
     """What a test has in hand."""
 
-    clock: StillClock
+    clock: ManualClock
     store: Store
     fleet: Fleet
     bus: Bus
@@ -132,9 +131,9 @@ class World:
         return [row["name"] for row in answer.json()["data"]]
 
 
-async def build_world(folder: Path, **settings: Any) -> World:
+async def build_app(folder: Path, **settings: Any) -> HttpApp:
     """Everything but the server."""
-    clock, bus, context = StillClock(), Bus(), {"maturity_threshold_days": 7}
+    clock, bus, context = ManualClock(), Bus(), {"maturity_threshold_days": 7}
     store = await open_store(StoreSettings(path=str(folder / "store")))
     fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: context_of(context))
     await fleet.load()
@@ -157,7 +156,7 @@ async def build_world(folder: Path, **settings: Any) -> World:
         publish(event)
 
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order
-    return World(clock, store, fleet, bus, watchers, services, events, context)
+    return HttpApp(clock, store, fleet, bus, watchers, services, events, context)
 
 
 def context_of(facts: dict[str, Any]) -> ViewContext:
@@ -169,33 +168,13 @@ def context_of(facts: dict[str, Any]) -> ViewContext:
 
 
 @asynccontextmanager
-async def serve(folder: Path, **settings: Any) -> AsyncIterator[World]:
-    """A world behind a real HTTP server on a free port of loopback."""
-    world = await build_world(folder, **settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build(world.services),
-            host="127.0.0.1",
-            port=0,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=3,
-        )
-    )
-    task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(20):
-        while not server.started:  # noqa: ASYNC110  # the server offers no event for it
-            await asyncio.sleep(0.005)
-    world.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    world.api = httpx.AsyncClient(base_url=f"{world.url}/api/v1")
-    try:
-        yield world
-    finally:
-        await world.api.aclose()
-        world.services.streams.close()
-        server.should_exit = True
-        await task
-        await world.store.close()
+async def serve_app(folder: Path, **settings: Any) -> AsyncIterator[HttpApp]:
+    """An application behind a real HTTP server on a free port of loopback."""
+    made = await build_app(folder, **settings)
+    async with http_server(build(made.services), made.services.streams) as made.url:
+        made.api = httpx.AsyncClient(base_url=f"{made.url}/api/v1")
+        try:
+            yield made
+        finally:
+            await made.api.aclose()
+    await made.store.close()

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import requests
 
-from contract.served import PASSWORD, user
-from contract.whole import Whole, whole
+from contract.full_product import FullProduct, full_product
+from contract.product import PASSWORD, user
 from drydock.auth.sessions import SignIn
-from drydock.clock import SystemClock
 from drydock.core.model import Container
 from fuzz.known import GOOD
+from kit.clock import ShiftedClock
 
 T = TypeVar("T")
 SCOPES = {"admin": "admin", "viewer": "read"}
@@ -30,19 +30,6 @@ COMPONENTS = {"watchers": ("docker", "local"), "registries": ("custom", "lab"), 
 PATIENCE_S = 60
 
 
-class HurriedClock(SystemClock):
-    """The system's clock, and what was skipped: budgets of a minute renew while the cases run."""
-
-    def __init__(self) -> None:
-        self.skipped = 0.0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + int(self.skipped * 1000)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.skipped
-
-
 class Running:
     """The product behind a URL; `ask` runs a coroutine where it lives."""
 
@@ -51,11 +38,11 @@ class Running:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._numbers = itertools.count(1)
-        self.clock = HurriedClock()
+        self.clock = ShiftedClock()
         self.http = requests.Session()
         self.http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # each case says who it is
         self.cookie = ""
-        self.whole: Whole
+        self.whole: FullProduct
         self.url = ""
 
     def __enter__(self) -> Running:
@@ -77,7 +64,7 @@ class Running:
         for name, token in KEYS.items():
             environ[f"DD_AUTH_APIKEY_{name.upper()}_HASH"] = hashlib.sha256(token.encode()).hexdigest()
             environ[f"DD_AUTH_APIKEY_{name.upper()}_SCOPES"] = SCOPES[name]
-        async with whole(self._folder, clock=self.clock, **environ) as self.whole:
+        async with full_product(self._folder, clock=self.clock, **environ) as self.whole:
             self.url = self.whole.server.url
             await self.whole.container("stats")  # a name that is a route's word too
             await self._past()
@@ -181,7 +168,7 @@ class Running:
 
     def settle(self) -> None:
         """Between two cases: time passes, and what a case took away comes back."""
-        self.clock.skipped += 10.0
+        self.clock.advance(10)
         if len(self.whole.ids()) < 3 or len(self.whole.ids()) > 12:
             self.ask(self._tidy())
 

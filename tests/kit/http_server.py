@@ -9,15 +9,17 @@ from typing import Any, cast
 
 import uvicorn
 
-from drydock.api.asgi import App
 from drydock.api.streams import Streams
 
-PATIENCE_S = 20
+from .wait import until
 
 
 @asynccontextmanager
-async def serving(app: App, streams: Streams) -> AsyncIterator[str]:
-    """Serve until the end of the block; gives the address. Open streams are ended first, as the product does."""
+async def http_server(app: Any, streams: Streams, **options: Any) -> AsyncIterator[str]:
+    """Serve until the end of the block; gives the address. Open streams are ended first, as the product does.
+
+    `options` are those of `uvicorn.Config`.
+    """
     config = uvicorn.Config(
         cast(Any, app),
         host="127.0.0.1",
@@ -29,17 +31,16 @@ async def serving(app: App, streams: Streams) -> AsyncIterator[str]:
         proxy_headers=False,
         timeout_graceful_shutdown=3,
         ws="websockets-sansio",
+        **options,
     )
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(PATIENCE_S):
-        while not server.started:
-            if task.done():
-                task.result()
-            await asyncio.sleep(0.005)
+    running = asyncio.create_task(server.serve())
+    await until(lambda: server.started or running.done(), "the HTTP server")
+    if running.done():
+        running.result()  # raises what kept it from starting
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         streams.close()
         server.should_exit = True
-        await task
+        await running

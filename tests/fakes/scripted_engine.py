@@ -6,7 +6,6 @@ Engine that can change containers is `fakes/engine.py`.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
@@ -79,7 +78,7 @@ class Watched:
 Answer = Document | Exception | Callable[[], Awaitable[Document]]
 
 
-class TalkativeEngine:
+class ScriptedEngine:
     """Answers from `stats_of`, `frames_of`, `logs_of`, `listed`; counts calls in `calls` and open ones in `open`."""
 
     def __init__(self) -> None:
@@ -140,7 +139,7 @@ class TalkativeEngine:
 class _Call:
     """One call: counted when it begins, open until it ends, however it ends."""
 
-    def __init__(self, engine: TalkativeEngine, name: str) -> None:
+    def __init__(self, engine: ScriptedEngine, name: str) -> None:
         self._engine, self._name = engine, name
 
     async def __aenter__(self) -> None:
@@ -149,12 +148,3 @@ class _Call:
 
     async def __aexit__(self, *_: object) -> None:
         self._engine.open[self._name] -= 1
-
-
-async def eventually(condition: Callable[[], object], what: str, seconds: float = 5.0) -> None:
-    """Wait until `condition` holds; fail with `what` after `seconds`."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        await asyncio.sleep(0.005)

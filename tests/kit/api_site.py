@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import aiohttp
-import uvicorn
 
 from drydock.api.application import NO_EXTENSION, Extension, build
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Access, AnonymousAccess, Caller, Connection
 from drydock.clock import Clock, SystemClock
+
+from .http_server import http_server
 
 
 class HeaderAccess:
@@ -70,32 +70,14 @@ class Site:
 
 
 @asynccontextmanager
-async def served(services: Services, extension: Extension = NO_EXTENSION) -> AsyncIterator[Site]:
+async def serve_site(services: Services, extension: Extension = NO_EXTENSION) -> AsyncIterator[Site]:
     """Serve until the end of the block; open streams are ended first, as the product does."""
-    config = uvicorn.Config(
-        cast(Any, build(services, extension)),
-        host="127.0.0.1",
-        port=0,
-        log_level="critical",
-        lifespan="off",
-        ws="websockets-sansio",
-    )
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        if running.done():
-            running.result()
-        await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    async with http_server(build(services, extension), services.streams) as url:
+        connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
+            connector=connector, auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
         ) as client:
-            yield Site(f"http://127.0.0.1:{port}", client, services)
-    finally:
-        services.streams.close()
-        server.should_exit = True
-        await running
+            yield Site(url, client, services)
 
 
 async def frames(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, str]]:

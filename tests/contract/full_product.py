@@ -15,14 +15,14 @@ from typing import Any
 
 import msgspec
 
-from contract.served import Served, served
+from contract.product import Product, serve_product
 from drydock.clock import Clock, SystemClock
 from drydock.core.model import HostKey, Result
 from drydock.watch.service import ScheduledWatcher
 from fakes.engine import FakeEngine
 from fakes.engine_server import engine_server
 from fakes.registry_server import TAGS, registry_server
-from security_room import FakeProgram, report
+from kit.security import FakeProgram, report
 
 NAMES = ("web", "db", "cache")
 SBOM = json.dumps({"spdxVersion": "SPDX-2.3", "packages": []})
@@ -36,10 +36,10 @@ open(place, 'w').write(text) if place else out(text)
 
 
 @dataclass
-class Whole:
+class FullProduct:
     """The running product and what is around it. `host` is the registry's."""
 
-    server: Served
+    server: Product
     engine: FakeEngine
     host: str
     scanner: FakeProgram
@@ -71,9 +71,9 @@ class Whole:
 
 
 @asynccontextmanager
-async def whole(
+async def full_product(
     folder: Path, *, login: tuple[str, str] | None = None, clock: Clock | None = None, **environ: str
-) -> AsyncIterator[Whole]:
+) -> AsyncIterator[FullProduct]:
     """Start it with three containers; the registry wants `login`."""
     async with AsyncExitStack() as stack:
         clock = clock or SystemClock()
@@ -104,8 +104,8 @@ async def whole(
             ),
             **environ,
         }
-        server = await stack.enter_async_context(served(folder, clock, **variables))
-        made = Whole(server, engine, host, scanner)
+        server = await stack.enter_async_context(serve_product(folder, clock, **variables))
+        made = FullProduct(server, engine, host, scanner)
         for name in NAMES:
             await made.container(name)
         yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from argon2.low_level import Type, hash_secret
 
 from drydock.api.http_protocol import BoundedProtocol
@@ -19,7 +17,8 @@ from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 from drydock.core.model import Container
 from drydock.logs.server_log import LogBuffer
-from samples import StillClock
+from kit.clock import ManualClock
+from kit.http_server import http_server
 
 PASSWORD = "correct: horse"
 HASH = hash_secret(PASSWORD.encode(), b"a salt of tests!", 2, 19_456, 1, 32, Type.ID).decode()
@@ -34,7 +33,7 @@ def user(name: str, *, role: str | None = None, hash: str = HASH) -> dict[str, s
 
 
 @dataclass
-class Served:
+class Product:
     """A running server and everything behind it."""
 
     url: str
@@ -75,37 +74,22 @@ class Served:
 
 
 @asynccontextmanager
-async def served(
+async def serve_product(
     folder: Path, clock: Any = None, *, protocol: type[BoundedProtocol] = BoundedProtocol, **environ: str
-) -> AsyncIterator[Served]:
+) -> AsyncIterator[Product]:
     """Start the application with these variables; nothing is watched."""
     variables = {"DD_STORE_PATH": str(folder / "store"), "DD_LOCAL_WATCHER": "false", **environ}
     loaded = load(variables, SCHEMA)
     assert loaded.settings is not None, [str(problem) for problem in loaded.problems]
-    clock = clock or StillClock()
+    clock = clock or ManualClock()
     buffer = LogBuffer(clock.now_ms, "info")
-    async with app.run(loaded.settings, variables, clock, buffer) as application:
-        config = uvicorn.Config(
-            application.http,
-            host="127.0.0.1",
-            port=0,
-            http=protocol,
-            log_level="critical",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=3,
-            ws="websockets-sansio",
-        )
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  uvicorn offers no event
-            await asyncio.sleep(0.005)
-        made = Served(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", application, clock)
+    async with (
+        app.run(loaded.settings, variables, clock, buffer) as application,
+        http_server(application.http, application.services.streams, http=protocol) as url,
+    ):
+        made = Product(url, application, clock)
         try:
             yield made
         finally:
             for client in made.clients:
                 await client.aclose()
-            application.services.streams.close()
-            server.should_exit = True
-            await task

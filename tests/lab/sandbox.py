@@ -1,33 +1,33 @@
-"""A box: network, mount and process namespaces of its own, gone with whoever started it.
+"""A sandbox: network, mount and process namespaces of its own, gone with whoever started it.
 
-Tests and product run inside one box, so an Engine, registries and the product share a loopback that nobody else sees.
-Everything inside dies when the box's first process dies, and that one dies with the launcher, even by SIGKILL. Needs
-root; `python -m tests.lab.box COMMAND…` runs a command inside and passes its exit status on. What runs inside is not
+Tests and product run inside one sandbox, so an Engine, registries and the product share a loopback that nobody else sees.
+Everything inside dies when the sandbox's first process dies, and that one dies with the launcher, even by SIGKILL. Needs
+root; `python -m lab.sandbox COMMAND…` runs a command inside and passes its exit status on. What runs inside is not
 the business of this module.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+
+from kit.wait import eventually
 
 T = TypeVar("T")
 
-INSIDE = "DRYDOCK_BOX"
-"""Set inside a box: process id of its launcher, as seen from outside."""
+INSIDE = "DRYDOCK_SANDBOX"
+"""Set inside a sandbox: process id of its launcher, as seen from outside."""
 
 HOME = pathlib.Path("/run/lab")
-"""Private folder inside a box, on a tmpfs that disappears with it. Short: a socket path may have 107 bytes."""
+"""Private folder inside a sandbox, on a tmpfs that disappears with it. Short: a socket path may have 107 bytes."""
 
 _UNSHARE = [
     "setpriv",
@@ -54,8 +54,8 @@ _BOOT = (
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Box:
-    """One box; with no command it idles until `stop`. Start it from the main thread: the death signal follows the thread."""
+class Sandbox:
+    """One sandbox; with no command it idles until `stop`. Start it from the main thread: the death signal follows the thread."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Box:
         self._env = {**os.environ, **(env or {}), INSIDE: _owner()}
         self._pass_fds = pass_fds
 
-    def start(self) -> Box:
+    def start(self) -> Sandbox:
         """Make the namespaces and start the command as the child of a small init."""
         argv = [*_UNSHARE, "sh", "-c", _BOOT, "sh", *self._command]
         self.outer = subprocess.Popen(argv, env=self._env, pass_fds=self._pass_fds)
-        self.init = eventually(lambda: child_of(self.outer.pid, b"docker-init"), "the box", process=self.outer)
+        self.init = eventually(lambda: child_of(self.outer.pid, b"docker-init"), "the sandbox", process=self.outer)
         return self
 
     def popen(self, *argv: object, **options: Any) -> subprocess.Popen[bytes]:
@@ -81,7 +81,7 @@ class Box:
         return subprocess.Popen(enter, stdin=subprocess.DEVNULL, **options)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the box's command."""
+        """Send a signal to the sandbox's command."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init, number)
 
@@ -102,39 +102,21 @@ def child_of(pid: int, name: bytes) -> int | None:
     return next((int(kid) for kid in kids if name in pathlib.Path(f"/proc/{kid}/cmdline").read_bytes()), None)
 
 
-def eventually(
-    check: Callable[[], T | None],
-    what: str,
-    seconds: float = 20.0,
-    process: subprocess.Popen[bytes] | None = None,
-) -> T:
-    """Repeat `check` until it gives something true. Fails at the deadline, or at once when `process` has ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if found := check():
-                return found
-        if process is not None and process.poll() is not None:
-            raise RuntimeError(f"{what}: ended with status {process.returncode}")
-        time.sleep(0.02)
-    raise TimeoutError(f"{what}: not ready after {seconds} s")
-
-
 def possible() -> str | None:
-    """None where a box can be made, else what is missing."""
+    """None where a sandbox can be made, else what is missing."""
     if os.geteuid() != 0:
-        return "a box of its own needs root"
+        return "a sandbox of its own needs root"
     missing = [tool for tool in ("unshare", "setpriv", "nsenter", "ip", "docker-init") if shutil.which(tool) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
 def inside() -> bool:
-    """Whether this process runs in a box."""
+    """Whether this process runs in a sandbox."""
     return INSIDE in os.environ
 
 
 def _owner() -> str:
-    # A box in a box belongs to the launcher of the outer one: only that number means something outside.
+    # A sandbox in a sandbox belongs to the launcher of the outer one: only that number means something outside.
     return os.environ.get(INSIDE) or str(os.getpid())
 
 
@@ -144,7 +126,7 @@ def cgroup_name(part: str) -> str:
 
 
 def sweep() -> None:
-    """Remove the empty control groups of boxes that are gone: the only thing a box leaves. Does nothing inside of one."""
+    """Remove the empty control groups of sandboxes that are gone: the only thing a sandbox leaves. Does nothing inside of one."""
     if inside():
         return
     groups = pathlib.Path("/sys/fs/cgroup")
@@ -163,13 +145,13 @@ def _remove_empty(top: pathlib.Path) -> None:
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()) -> int:
-    """Run `command` in a box; TERM, INT and HUP reach it; its exit status is returned. `pass_fds` stay open inside."""
+    """Run `command` in a sandbox; TERM, INT and HUP reach it; its exit status is returned. `pass_fds` stay open inside."""
     sweep()
-    box = Box(command, env=env, pass_fds=pass_fds).start()
+    sandbox = Sandbox(command, env=env, pass_fds=pass_fds).start()
     for number in _FORWARDED:
-        signal.signal(number, lambda received, _: box.signal(received))
+        signal.signal(number, lambda received, _: sandbox.signal(received))
     try:
-        return box.wait()
+        return sandbox.wait()
     finally:
         sweep()
 

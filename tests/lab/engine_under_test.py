@@ -26,7 +26,7 @@ PODMAN: Mapping[str, str] = {
 
 
 @dataclass
-class Bench:
+class EngineUnderTest:
     """One implementation under test.
 
     `publish(repository, tag, **push options)` puts an image into its registry and gives the reference; `provide` lets
@@ -70,8 +70,8 @@ class Bench:
             self.drop_network(name)
 
 
-def _real(lab: str, differences: Mapping[str, str]) -> Callable[[pytest.FixtureRequest], Bench]:
-    def make(request: pytest.FixtureRequest) -> Bench:
+def _real(lab: str, differences: Mapping[str, str]) -> Callable[[pytest.FixtureRequest], EngineUnderTest]:
+    def make(request: pytest.FixtureRequest) -> EngineUnderTest:
         server, images = request.getfixturevalue(lab), request.getfixturevalue("images")
 
         def publish(repository: str, tag: str, **options: Any) -> str:
@@ -84,7 +84,7 @@ def _real(lab: str, differences: Mapping[str, str]) -> Callable[[pytest.FixtureR
             return reference
 
         client = connect(resolve(from_docker_host({"DOCKER_HOST": server.host})))
-        return Bench(
+        return EngineUnderTest(
             kind=server.kind,
             engine=client,
             provide=provide,
@@ -104,7 +104,7 @@ def _network(name: str, subnet: str) -> Document:
 MEMORY: Mapping[str, str] = {"programs": "nothing runs inside of a container in memory"}
 
 
-def _memory(request: pytest.FixtureRequest) -> Bench:
+def _memory(request: pytest.FixtureRequest) -> EngineUnderTest:
     del request
     engine: Any = import_module("fakes.engine").FakeEngine(SystemClock())  # named as the suites see it
 
@@ -113,7 +113,7 @@ def _memory(request: pytest.FixtureRequest) -> Bench:
         engine.add_image(reference, options.get("config"), local=local)
         return reference
 
-    return Bench(
+    return EngineUnderTest(
         kind="memory",
         engine=engine,
         provide=lambda repository, tag="1.0.0", **options: add(repository, tag, local=True, **options),
@@ -124,7 +124,7 @@ def _memory(request: pytest.FixtureRequest) -> Bench:
     )
 
 
-MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Bench]] = {
+MEMBERS: dict[str, Callable[[pytest.FixtureRequest], EngineUnderTest]] = {
     "memory": _memory,
     "docker": _real("docker", DOCKER),
     "podman": _real("podman", PODMAN),

@@ -8,8 +8,6 @@ the next sleeper when nobody has anything to do.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 from collections.abc import Coroutine
 from typing import Any
 
@@ -23,8 +21,9 @@ from drydock.updates.self_update.handover import INTERRUPTED
 from drydock.updates.self_update.helper import Access, Helper, document, order_for, read_order
 from drydock.updates.self_update.identity import secret_digest
 from drydock.updates.worker import Worker
+from kit.clock import ManualClock
 
-from .bench import Bench
+from .update_harness import UpdateHarness
 
 Document = dict[str, Any]
 BOOT_S = 1.0
@@ -34,49 +33,10 @@ class Killed(BaseException):
     """The program got SIGKILL."""
 
 
-class SimulatedClock:
-    """Sleepers wake in order; time jumps to the next one when the loop has nothing else to do (`run`)."""
-
-    def __init__(self) -> None:
-        self._now = 1_760_000_000.0
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
-
-    def now_ms(self) -> int:
-        return int(self._now * 1000)
-
-    def monotonic(self) -> float:
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + max(seconds, 0), next(self._numbers), waiting))
-        await waiting
-
-    async def settle(self) -> None:
-        """Let everybody go on who can."""
-        ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
-        await asyncio.sleep(0)
-        while ready:  # noqa: ASYNC110  # there is no event for it
-            await asyncio.sleep(0)
-
-    async def step(self) -> bool:
-        """Wake the next sleeper; False when there is none."""
-        await self.settle()
-        while self._sleepers:
-            at, _, waiting = heapq.heappop(self._sleepers)
-            if not waiting.done():
-                self._now = max(self._now, at)
-                waiting.set_result(None)
-                await self.settle()
-                return True
-        return False
-
-
 class Own:
     """`OwnSide` of a manager in a container of this machine."""
 
-    def __init__(self, machine: Machine, container: str) -> None:
+    def __init__(self, machine: SelfUpdateHost, container: str) -> None:
         self._machine = machine
         self._container = container
 
@@ -94,7 +54,7 @@ class Own:
         self._machine.announced.append(operation.id)
 
 
-class Machine(Bench):
+class SelfUpdateHost(UpdateHarness):
     """One host with its Engine, one store, and the programs in its containers."""
 
     def __init__(self) -> None:
@@ -104,7 +64,7 @@ class Machine(Bench):
         self.finalize_url = ""
         self.refused_locks = 0
         super().__init__()
-        self.clock = self.engine.clock = SimulatedClock()  # type: ignore[assignment]  # a clock all the same
+        self.clock = self.engine.clock = ManualClock()  # type: ignore[assignment]  # a clock all the same
         self.watching = True
         self.ended: list[str] = []
 
@@ -206,7 +166,7 @@ class Machine(Bench):
         limit = self.clock.monotonic() + seconds
         quiet = None
         while self.clock.monotonic() < limit:
-            if not await self.clock.step():  # type: ignore[attr-defined]  # see `__init__`
+            if not await self.clock.step():
                 return self._settled()
             quiet = (quiet or self.clock.monotonic()) if self._settled() else None
             if quiet is not None and self.clock.monotonic() - quiet > 30:

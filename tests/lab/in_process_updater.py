@@ -10,11 +10,11 @@ from drydock.updates.journal import Journal, Rows
 from drydock.updates.worker import Worker
 
 from . import updater
-from .bench import Bench
+from .engine_under_test import EngineUnderTest
 from .images import SERVE
 
 
-class Manager:
+class InProcessUpdater:
     """Updates containers of one Engine; `rows` keep its journal."""
 
     def __init__(self, engine: Any, rows: Rows) -> None:
@@ -29,11 +29,11 @@ class Manager:
         return await self.worker.run(row)
 
 
-def pair(bench: Bench, name: str, old: Any = None, new: Any = None) -> tuple[str, str]:
+def pair(under_test: EngineUnderTest, name: str, old: Any = None, new: Any = None) -> tuple[str, str]:
     """Two tags of one repository: the first on the host, the second in the registry."""
     base = {"Cmd": SERVE, "Env": ["PATH=/bin", "VERSION=1"]}
-    first = bench.provide(name, "1.0.0", config={**base, **(old or {})})
-    second = bench.publish(
+    first = under_test.provide(name, "1.0.0", config={**base, **(old or {})})
+    second = under_test.publish(
         name, "2.0.0", config={**base, "Env": ["PATH=/bin", "VERSION=2"], **(new or {})}, created="2026-02-02T00:00:00Z"
     )
     return first, second

@@ -1,4 +1,4 @@
-"""The test bench of updates: fake Engine, rows, clock and surroundings, and a process that can die and start again."""
+"""The test harness of updates: fake Engine, rows, clock and surroundings, and a process that can die and start again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from drydock.updates.executor import OnPhase
 from drydock.updates.journal import Journal
 from drydock.updates.options import PlanOptions
 from drydock.updates.worker import Worker
+from kit.clock import SkippingClock
 
-from .clock import FakeClock
 from .engine import FakeEngine
 from .rows import MemoryRows
 
@@ -48,8 +48,8 @@ class Files:
 class Around:
     """Surroundings that let everything pass and remember what they were told."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, harness: UpdateHarness) -> None:
+        self.harness = harness
         self.notices: list[tuple[str, str]] = []
         self.refusal: DrydockError | None = None
 
@@ -74,22 +74,22 @@ class Around:
 
     async def write_file(self, edit: FileEdit) -> None:
         try:
-            self.bench.before_write()
+            self.harness.before_write()
         except OSError as error:
             raise StepFailed(f"{edit.path} could not be written: {error}") from error
-        if sha(self.bench.files.texts[edit.path]) == edit.sha_before:
-            self.bench.files.texts[edit.path] = edit.after
-        self.bench.after_write()
+        if sha(self.harness.files.texts[edit.path]) == edit.sha_before:
+            self.harness.files.texts[edit.path] = edit.after
+        self.harness.after_write()
 
     def notice(self, operation: Operation, action: str, text: str) -> None:
         self.notices.append((action, text))
 
 
-class Bench:
+class UpdateHarness:
     """One host, one store, and a manager process that `restart` replaces."""
 
     def __init__(self, **engine: Any) -> None:
-        self.clock = FakeClock()
+        self.clock = SkippingClock()
         self.engine = FakeEngine(self.clock, **engine)
         self.rows = MemoryRows()
         self.files = Files()
