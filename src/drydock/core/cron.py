@@ -65,28 +65,24 @@ class Cron:
     def next_after(self, instant_ms: int, zone: ZoneInfo) -> int | None:
         """The first match strictly after `instant_ms`, in epoch ms; None if there is none within eight years."""
         start = datetime.fromtimestamp(instant_ms / 1000, zone)
-        expression = " ".join(_spell(values, *limits) for values, limits in zip(self.fields, LIMITS, strict=True))
+        spelled = []
+        for values, (low, high) in zip(self.fields, LIMITS, strict=True):
+            everything = set(range(low, min(high, 6 if high == 7 else high) + 1))
+            spelled.append("*" if values >= everything else ",".join(map(str, sorted(values))))
         walk = croniter(
-            expression, start, day_or=False, second_at_beginning=True, max_years_between_matches=SEARCH_YEARS
+            " ".join(spelled), start, day_or=False, second_at_beginning=True, max_years_between_matches=SEARCH_YEARS
         )
         for _ in range(500):
             found: datetime = walk.get_next(datetime)
-            if self._really_matches(found.astimezone(zone)):
+            local = found.astimezone(zone)
+            # The library moves wall times that a DST gap swallows; those do not match.
+            if local.second in self.fields[0] and self.with_any_second().matches_minute(local):
                 return int(found.timestamp()) * 1000
         return None
-
-    def _really_matches(self, local: datetime) -> bool:
-        """False for the wall times that a DST gap swallows and the library moves elsewhere."""
-        return local.second in self.fields[0] and self.with_any_second().matches_minute(local)
 
     def with_any_second(self) -> Cron:
         """The same schedule with every second allowed."""
         return Cron(self.text, (frozenset(range(60)), *self.fields[1:]), six_fields=True)
-
-
-def _spell(values: frozenset[int], low: int, high: int) -> str:
-    everything = set(range(low, min(high, 6 if high == 7 else high) + 1))
-    return "*" if values >= everything else ",".join(map(str, sorted(values)))
 
 
 @lru_cache(maxsize=128)
@@ -98,7 +94,8 @@ def parse_cron(text: str) -> Cron:
     six = len(parts) == 6
     padded = parts if six else ["0", *parts]
     fields = tuple(_field(index, part) for index, part in enumerate(padded))
-    _reject_impossible_date(fields[3], fields[4])
+    if all(min(fields[3]) > LONGEST_MONTH.get(month, 31) for month in fields[4]):
+        raise CronError("day of month: no month of this schedule has such a day")
     return Cron(text.strip(), fields, six)
 
 
@@ -106,15 +103,11 @@ def _field(index: int, text: str) -> frozenset[int]:
     low, high = LIMITS[index]
     values: set[int] = set()
     for item in text.split(","):
-        values |= _item(index, _digits(index, item), low, high)
+        spelled = item.lower()
+        for name, digit in NAMES[index].items():
+            spelled = re.sub(rf"\b{name}\b", digit, spelled)
+        values |= _item(index, "*" + spelled[1:] if spelled.startswith("?") else spelled, low, high)
     return frozenset(value % 7 for value in values) if index == 5 else frozenset(values)
-
-
-def _digits(index: int, item: str) -> str:
-    lowered = item.lower()
-    for name, digit in NAMES[index].items():
-        lowered = re.sub(rf"\b{name}\b", digit, lowered)
-    return "*" + lowered[1:] if lowered.startswith("?") else lowered
 
 
 def _item(index: int, item: str, low: int, high: int) -> set[int]:
@@ -132,11 +125,6 @@ def _item(index: int, item: str, low: int, high: int) -> set[int]:
     if last < first:
         raise CronError(f"{FIELDS[index]}: the range {item!r} is reversed")
     return set(range(first, last + 1, step))
-
-
-def _reject_impossible_date(days: frozenset[int], months: frozenset[int]) -> None:
-    if all(min(days) > LONGEST_MONTH.get(month, 31) for month in months):
-        raise CronError("day of month: no month of this schedule has such a day")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ never a deadlock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -44,46 +44,35 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 def graph(containers: Iterable[Container]) -> Graph:
     """The dependencies of these containers among each other."""
     nodes = {container.id: container for container in sorted(containers, key=lambda one: one.id)}
-    places = _places(nodes.values())
+    places: defaultdict[tuple[str, ...], list[Container]] = defaultdict(list)
+    for container in nodes.values():
+        places["name", container.watcher, container.name].append(container)
+        project, service = container.labels.get(PROJECT), container.labels.get(SERVICE)
+        if project and service:
+            places["service", project, service].append(container)
     edges: list[Edge] = []
     unresolved: list[tuple[str, str]] = []
     cross_host: list[tuple[str, str]] = []
     for container in nodes.values():
+        compose = container.depends_on_source == "compose"
+        place = ("service", container.labels.get(PROJECT, "")) if compose else ("name", container.watcher)
         for name in dict.fromkeys(container.depends_on or []):
-            found = places.get(_place(container, name), [])
+            found = places.get((*place, name), [])
             here = [one for one in found if one.agent == container.agent]
             if not found:
                 unresolved.append((container.id, name))
             elif not here:
                 cross_host.append((container.id, found[0].id))
             elif here[0].id != container.id:
-                edges.append(_edge(container, here[0]))
+                edges.append(
+                    Edge(
+                        from_id=container.id,
+                        to_id=here[0].id,
+                        action=container.depends_on_action or "update",
+                        source=container.depends_on_source or "label",
+                    )
+                )
     return Graph(nodes=nodes, edges=edges, unresolved=unresolved, cross_host=cross_host)
-
-
-def _places(containers: Iterable[Container]) -> dict[tuple[str, ...], list[Container]]:
-    found: defaultdict[tuple[str, ...], list[Container]] = defaultdict(list)
-    for container in containers:
-        found["name", container.watcher, container.name].append(container)
-        project, service = container.labels.get(PROJECT), container.labels.get(SERVICE)
-        if project and service:
-            found["service", project, service].append(container)
-    return found
-
-
-def _place(container: Container, name: str) -> tuple[str, ...]:
-    if container.depends_on_source == "compose":
-        return "service", container.labels.get(PROJECT, ""), name
-    return "name", container.watcher, name
-
-
-def _edge(container: Container, target: Container) -> Edge:
-    return Edge(
-        from_id=container.id,
-        to_id=target.id,
-        action=container.depends_on_action or "update",
-        source=container.depends_on_source or "label",
-    )
 
 
 def component(whole: Graph, root: str) -> set[str]:
@@ -140,47 +129,35 @@ def _sorted(whole: Graph, ids: Iterable[str]) -> list[str]:
 
 
 def _components(needs: Mapping[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components, dependencies first (Tarjan, with a stack of its own)."""
+    """Strongly connected components, dependencies first (Tarjan, with an explicit stack)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
+    work: list[tuple[str, Iterator[str]]] = []
     found: list[list[str]] = []
+
+    def enter(one: str) -> None:
+        order[one] = low[one] = len(order)
+        stack.append(one)
+        work.append((one, iter(sorted(needs[one]))))
+
     for root in sorted(needs):
-        if root not in order:
-            _visit(root, needs, order, low, stack, found)
+        if root in order:
+            continue
+        enter(root)
+        while work:
+            one, rest = work[-1]
+            following = next(rest, None)
+            if following is None:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[one])
+                if low[one] == order[one]:
+                    position = stack.index(one)
+                    found.append(stack[position:])
+                    del stack[position:]
+            elif following not in order:
+                enter(following)
+            elif following in stack:
+                low[one] = min(low[one], order[following])
     return found
-
-
-def _visit(
-    root: str,
-    needs: Mapping[str, set[str]],
-    order: dict[str, int],
-    low: dict[str, int],
-    stack: list[str],
-    found: list[list[str]],
-) -> None:
-    order[root] = low[root] = len(order)
-    stack.append(root)
-    work = [(root, iter(sorted(needs[root])))]
-    while work:
-        one, rest = work[-1]
-        following = next(rest, None)
-        if following is None:
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[one])
-            if low[one] == order[one]:
-                found.append(_pop_until(stack, one))
-        elif following not in order:
-            order[following] = low[following] = len(order)
-            stack.append(following)
-            work.append((following, iter(sorted(needs[following]))))
-        elif following in stack:
-            low[one] = min(low[one], order[following])
-
-
-def _pop_until(stack: list[str], one: str) -> list[str]:
-    position = stack.index(one)
-    group = stack[position:]
-    del stack[position:]
-    return group

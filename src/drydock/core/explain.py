@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from drydock.core import labels
-from drydock.core.model import Blocker, Container, ContainerView, DeclarativePolicy, UpdatePolicy
+from drydock.core.model import Blocker, Container, ContainerView, DeclarativePolicy
 from drydock.core.policy import maturity
 from drydock.core.policy.layers import FIELD_OF_WIRE, effective
 from drydock.core.policy.suppression import suppressed_by
@@ -58,7 +58,15 @@ def explain(
         next_check_at=next_check_at,
         verdict=verdict,
         summary=_summary(verdict, container, stored, view, now_ms),
-        steps=[_discovery(container), *stored.steps, *_derived(container, view, now_ms)],
+        steps=[
+            _discovery(container),
+            *stored.steps,
+            _kind(container, view),
+            _policy(container, now_ms),
+            *([_maturity(container, now_ms)] if has_raw_update(container) else []),
+            *_eligibility(view),
+            _action(view),
+        ],
         requests={
             use.host: HostUse(requests=use.requests, cached=use.cached, quota_left=use.quota_left)
             for use in stored.requests
@@ -80,7 +88,10 @@ def image_text(container: Container) -> str:
 
 def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -> Verdict:
     """One word. A check that failed as a whole is `unknown`, whatever an earlier one found (explain.md)."""
-    if container.error is not None and _rejected(trace):
+    steps = trace.steps if trace is not None else []
+    # The last check ended before the tags could be decided.
+    rejected = trace is None or any(step.stage == "registry" and step.outcome == "fail" for step in steps)
+    if container.error is not None and rejected:
         return "unknown"
     if view.update_available:
         return "update-available"
@@ -90,22 +101,14 @@ def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -
         return "unknown"
     if container.result is not None and container.result.update_insight is not None:
         return "newer-exists"
-    return "up-to-date" if trace is not None and _compared(trace) else "not-checked"
+    return "up-to-date" if any(map(_compares, steps)) else "not-checked"
 
 
-def _rejected(trace: Trace | None) -> bool:
-    """Whether the last check ended before the tags could be decided."""
-    return trace is None or any(step.stage == "registry" and step.outcome == "fail" for step in trace.steps)
-
-
-def _compared(trace: Trace) -> bool:
+def _compares(step: Step) -> bool:
     """Whether anything was really compared: tags inside a family, or a digest."""
-    for step in trace.steps:
-        if step.stage == "digest" and step.outcome in ("pass", "stop"):
-            return True
-        if step.stage == "tags" and (step.details or {}).get("rule") in _COMPARING:
-            return True
-    return False
+    if step.stage == "digest":
+        return step.outcome in ("pass", "stop")
+    return step.stage == "tags" and (step.details or {}).get("rule") in _COMPARING
 
 
 _COMPARING = (
@@ -119,34 +122,38 @@ _COMPARING = (
 
 
 def _summary(verdict: Verdict, container: Container, trace: Trace, view: ContainerView, now_ms: int) -> str:
+    tag, result = container.image.tag.value, container.result
+    failure = container.error.message if container.error else None
+    stale = f" The latest check failed, so this is from an earlier one: {failure}" if failure else ""
     if verdict == "update-available":
-        return f"{_newer(view)}{_what_happens(view)}{_stale(container)}"
+        return f"{_newer(view)}{_what_happens(view)}{stale}"
     if verdict == "suppressed":
-        return f"{_newer(view)}, but it is held back: {_held_back(container, view, now_ms)}{_stale(container)}"
+        cause = suppressed_by(container, now_ms)
+        blockers = view.update_eligibility.blockers if view.update_eligibility else []
+        found = next((blocker for blocker in blockers if blocker.reason == cause), None)
+        held = _blocker_text(found) if found else f"{cause or 'the update policy'}."
+        return f"{_newer(view)}, but it is held back: {held}{stale}"
     if verdict == "unknown":
-        return f"The last check failed: {_failure(container)}{_earlier(container, view)}"
+        earlier = f". An earlier check found: {_newer(view)}" if has_raw_update(container) else ""
+        return f"The last check failed: {failure or 'no reason was recorded; check again'}{earlier}"
     if verdict == "newer-exists":
-        return _insight(container, trace)
+        insight = result.update_insight if result else None
+        if insight is None:
+            return "A newer version exists."
+        pinned = any((step.details or {}).get("rule") == rules.PINNED_TAG for step in trace.steps)
+        kind, remedy = ("pinned", "dd.tag.include or ") if pinned else ("floating", "")
+        return (
+            f"{insight.tag} is newer ({insight.kind}), but {tag} is a {kind} tag: "
+            f"set {remedy}dd.tag.family=loose to follow it."
+        )
+    reason = result.no_update_reason if result else None
+    compared = [step for step in trace.steps if step.stage in ("tags", "digest")]
     if verdict == "up-to-date":
-        reason = container.result.no_update_reason if container.result else None
-        return reason or f"{container.image.tag.value} is up to date: {_why_up_to_date(trace)}"
-    return _why_not_checked(container, trace)
-
-
-def _failure(container: Container) -> str:
-    return container.error.message if container.error else "no reason was recorded; check again"
-
-
-def _earlier(container: Container, view: ContainerView) -> str:
-    return f". An earlier check found: {_newer(view)}" if has_raw_update(container) else ""
-
-
-def _stale(container: Container) -> str:
-    return (
-        f" The latest check failed, so this is from an earlier one: {container.error.message}"
-        if container.error
-        else ""
-    )
+        why = "; ".join(step.reason.rstrip(".") for step in compared if step.outcome != "skip")
+        return reason or f"{tag} is up to date: {why}."
+    if trace.checked_at is None:
+        return "Not checked yet: the next check will compare it with its registry."
+    return f"Nothing could be compared: {reason or '; '.join(step.reason.rstrip('.') for step in compared)}."
 
 
 _RELATIONS = {
@@ -184,38 +191,6 @@ def _blocker_text(blocker: Blocker) -> str:
     return f"{blocker.message}. {blocker.action_hint}." if blocker.action_hint else f"{blocker.message}."
 
 
-def _held_back(container: Container, view: ContainerView, now_ms: int) -> str:
-    reason = suppressed_by(container, now_ms)
-    blockers = view.update_eligibility.blockers if view.update_eligibility else []
-    found = next((blocker for blocker in blockers if blocker.reason == reason), None)
-    return _blocker_text(found) if found else f"{reason or 'the update policy'}."
-
-
-def _insight(container: Container, trace: Trace) -> str:
-    insight = container.result.update_insight if container.result else None
-    if insight is None:
-        return "A newer version exists."
-    tag = container.image.tag.value
-    pinned = any((step.details or {}).get("rule") == rules.PINNED_TAG for step in trace.steps)
-    remedy = "dd.tag.include or dd.tag.family=loose" if pinned else "dd.tag.family=loose"
-    return f"{insight.tag} is newer ({insight.kind}), but {tag} is a {'pinned' if pinned else 'floating'} tag: set {remedy} to follow it."
-
-
-def _why_up_to_date(trace: Trace) -> str:
-    reasons = [
-        step.reason.rstrip(".") for step in trace.steps if step.stage in ("tags", "digest") and step.outcome != "skip"
-    ]
-    return "; ".join(reasons) + "."
-
-
-def _why_not_checked(container: Container, trace: Trace) -> str:
-    if trace.checked_at is None:
-        return "Not checked yet: the next check will compare it with its registry."
-    reason = container.result.no_update_reason if container.result else None
-    skipped = [step.reason.rstrip(".") for step in trace.steps if step.stage in ("tags", "digest")]
-    return f"Nothing could be compared: {reason or '; '.join(skipped)}."
-
-
 def _discovery(container: Container) -> Step:
     own = container.labels.get(labels.WATCH, "").strip()
     why = f"the label {labels.WATCH}={own}" if own else "its default (WATCHBYDEFAULT)"
@@ -225,15 +200,6 @@ def _discovery(container: Container) -> Step:
         reason=f"Watched by {container.watcher} because of {why}",
         details={"watcher": container.watcher, **({"agent": container.agent} if container.agent else {})},
     )
-
-
-def _derived(container: Container, view: ContainerView, now_ms: int) -> Iterator[Step]:
-    yield _kind(container, view)
-    yield _policy(container, now_ms)
-    if has_raw_update(container):
-        yield _maturity(container, now_ms)
-    yield from _eligibility(view)
-    yield _action(view)
 
 
 def _kind(container: Container, view: ContainerView) -> Step:
@@ -251,27 +217,21 @@ def _kind(container: Container, view: ContainerView) -> Step:
 
 
 def _policy(container: Container, now_ms: int) -> Step:
-    found = effective(container)
-    reason = suppressed_by(container, now_ms) if has_raw_update(container) else None
-    text = _layers_text(found.policy, dict(found.sources))
-    if reason is not None:
-        return Step(stage="policy", outcome="stop", reason=f"Held back ({reason}): {text}", details=_layers(container))
-    if not found.sources:
-        return Step(stage="policy", outcome="pass", reason="No update policy is set")
-    return Step(stage="policy", outcome="pass", reason=f"The policy lets it pass: {text}", details=_layers(container))
-
-
-def _layers(container: Container) -> dict[str, object]:
     """Each layer's own values, highest first, and which layer every field comes from."""
+    found = effective(container)
+    text = ", ".join(
+        f"{wire}={getattr(found.policy, FIELD_OF_WIRE[wire])} from {source}" for wire, source in found.sources.items()
+    )
+    reason = suppressed_by(container, now_ms) if has_raw_update(container) else None
+    if reason is None and not found.sources:
+        return Step(stage="policy", outcome="pass", reason="No update policy is set")
     declared = container.update_policy_declarative or DeclarativePolicy()
     layers = {"override": container.update_policy_overrides, "label": declared.label, "env": declared.env}
     values = {name: msgspec.to_builtins(layer) for name, layer in layers.items() if layer is not None}
-    return {**values, "sources": dict(effective(container).sources)}
-
-
-def _layers_text(policy: UpdatePolicy, sources: dict[str, str]) -> str:
-    values = (f"{wire}={getattr(policy, FIELD_OF_WIRE[wire])} from {source}" for wire, source in sources.items())
-    return ", ".join(values)
+    details = {**values, "sources": dict(found.sources)}
+    if reason is not None:
+        return Step(stage="policy", outcome="stop", reason=f"Held back ({reason}): {text}", details=details)
+    return Step(stage="policy", outcome="pass", reason=f"The policy lets it pass: {text}", details=details)
 
 
 def _maturity(container: Container, now_ms: int) -> Step:
@@ -311,15 +271,12 @@ def _action(view: ContainerView) -> Step:
         )
     name = policy.trigger_id
     outcome: Outcome = "stop" if policy.state == "blocked" else "pass"
-    text = {
-        "auto": f"{name} installs the update by itself",
-        "manual": f"{name} installs the update when a person asks for it",
-        "blocked": _blocked_text(name, policy.reason),
-    }[policy.state]
+    if policy.state == "auto":
+        text = f"{name} installs the update by itself"
+    elif policy.state == "manual":
+        text = f"{name} installs the update when a person asks for it"
+    elif policy.reason == "excluded":
+        text = f"dd.action.exclude keeps {name} away from this container"
+    else:
+        text = f"{name} does not act by itself: dd.action.include does not name it"
     return Step(stage="action", outcome=outcome, reason=text, details={"triggerId": name, "state": policy.state})
-
-
-def _blocked_text(name: str | None, reason: str | None) -> str:
-    if reason == "excluded":
-        return f"dd.action.exclude keeps {name} away from this container"
-    return f"{name} does not act by itself: dd.action.include does not name it"

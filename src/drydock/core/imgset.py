@@ -34,15 +34,13 @@ def best_match(sets: Iterable[ImageSet], image: Reference) -> ImageSet | None:
 
     Of equally specific ones a set that names the registry wins, then the alphabetically first name.
     """
-    ranked = [(-length, item) for item in sets if (length := specificity(item.image, image))]
-    return min(ranked, key=lambda entry: (entry[0], not _has_domain(entry[1].image), entry[1].name), default=(0, None))[
-        1
-    ]
-
-
-def _has_domain(pattern: str) -> bool:
-    wanted = try_parse(pattern.lower())
-    return wanted is not None and wanted.domain is not None
+    best, ranked = None, (0, True, "")
+    for item in sets:
+        wanted = try_parse(item.image.lower())
+        rank = (-specificity(item.image, image), wanted is None or wanted.domain is None, item.name)
+        if rank < ranked and rank[0] < 0:
+            best, ranked = item, rank
+    return best
 
 
 def specificity(pattern: str, image: Reference) -> int:
@@ -55,12 +53,8 @@ def specificity(pattern: str, image: Reference) -> int:
     if wanted is None:
         text = pattern.strip().lower()
         return len(text) if text in image.candidates() else 0
-    if not _matches(wanted, image):
-        return 0
-    return max(map(len, wanted.candidates()))
-
-
-def _matches(wanted: Reference, image: Reference) -> bool:
     if wanted.domain is not None:
-        return same_repository(wanted, image)
-    return not set(wanted.candidates()).isdisjoint(image.candidates())
+        same = same_repository(wanted, image)
+    else:
+        same = not set(wanted.candidates()).isdisjoint(image.candidates())
+    return max(map(len, wanted.candidates())) if same else 0

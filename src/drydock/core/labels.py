@@ -134,14 +134,10 @@ class Reader:
             return value
         old = "wud." + key.removeprefix("dd.")
         value = self.labels.get(old, "").strip() if key.startswith("dd.") else ""
-        if value:
-            self._legacy(old, key)
-        return value or None
-
-    def _legacy(self, old: str, key: str) -> None:
-        if old not in self.legacy:
+        if value and old not in self.legacy:
             self.legacy.append(old)
             self.warnings.append(f"Label {old} is a legacy name: use {key}")
+        return value or None
 
     def switch(self, key: str) -> bool | None:
         """`true` in any case is True, any other non-blank text False, absent None."""
@@ -169,19 +165,23 @@ def read(labels: Mapping[str, str], imgset: ImageSet | None, defaults: WatcherDe
     reader = Reader(labels)
     preset = imgset or ImageSet(name="", image="")
     reader.switch(WATCH)  # counts the legacy name, if that is the one in use
+    family_text = reader.text(TAG_FAMILY) or preset.tag_family or defaults.tag_family
+    family, understood = family_of(family_text)
+    if not understood:
+        reader.warnings.append(f"{TAG_FAMILY}={family_text!r} is neither strict nor loose; strict is used")
+    pin_info = _first_set(reader.strict_bool(TAG_PIN_INFO), preset.tag_pin_info, defaults.tag_pin_info)
+    lookup = reader.text(REGISTRY_LOOKUP_IMAGE) or reader.text(REGISTRY_LOOKUP_URL) or preset.registry_lookup_image
     return LabelSettings(
         watched=is_watched(labels, defaults),
         include_tags=reader.text(TAG_INCLUDE) or preset.tag_include,
         exclude_tags=reader.text(TAG_EXCLUDE) or preset.tag_exclude,
         transform_tags=reader.text(TAG_TRANSFORM) or preset.tag_transform,
-        tag_family=_family(reader, preset, defaults),
-        tag_pin_info=_first(reader.strict_bool(TAG_PIN_INFO), preset.tag_pin_info, defaults.tag_pin_info, True),
-        watch_digest=_optional(reader.switch(WATCH_DIGEST), preset.watch_digest),
+        tag_family=family,
+        tag_pin_info=True if pin_info is None else pin_info,
+        watch_digest=_first_set(reader.switch(WATCH_DIGEST), preset.watch_digest),
         inspect_tag_path=reader.text(INSPECT_TAG_PATH) or preset.inspect_tag_path,
         inspect_version_only=bool(reader.switch(INSPECT_TAG_VERSION_ONLY)),
-        lookup_image=reader.text(REGISTRY_LOOKUP_IMAGE)
-        or reader.text(REGISTRY_LOOKUP_URL)
-        or preset.registry_lookup_image,
+        lookup_image=lookup,
         link_template=reader.text(LINK_TEMPLATE) or preset.link_template,
         display_name=reader.text(DISPLAY_NAME) or preset.display_name,
         display_icon=reader.text(DISPLAY_ICON) or preset.display_icon or DEFAULT_ICON,
@@ -200,20 +200,8 @@ def is_watched(labels: Mapping[str, str], defaults: WatcherDefaults) -> bool:
     return defaults.watch_by_default if watch is None else watch
 
 
-def _first(*values: bool | None) -> bool:
-    return next(value for value in values if value is not None)
-
-
-def _optional(*values: bool | None) -> bool | None:
+def _first_set(*values: bool | None) -> bool | None:
     return next((value for value in values if value is not None), None)
-
-
-def _family(reader: Reader, preset: ImageSet, defaults: WatcherDefaults) -> Family:
-    text = reader.text(TAG_FAMILY) or preset.tag_family or defaults.tag_family
-    family, understood = family_of(text)
-    if not understood:
-        reader.warnings.append(f"{TAG_FAMILY}={text!r} is neither strict nor loose; strict is used")
-    return family
 
 
 def _triggers(reader: Reader, preset: ImageSet) -> dict[str, str | None]:
@@ -274,32 +262,22 @@ def declarative_policy(reader: Reader, defaults: WatcherDefaults) -> Declarative
         maturity_mode=defaults.maturity_mode,
         maturity_min_age_days=defaults.maturity_min_age_days,
     )
+    mode_text, days_text = reader.text(MATURITY_MODE), reader.text(MATURITY_MIN_AGE_DAYS)
+    modes: dict[str, MaturityMode] = {"all": "all", "mature": "mature"}
+    mode = modes.get((mode_text or "").lower())
+    if mode_text is not None and mode is None:
+        reader.warnings.append(f"{MATURITY_MODE}={mode_text!r} is neither all nor mature; ignored")
+    days = positive_int(days_text, 0)
+    usable = 1 <= days <= 365
+    if days_text is not None and not usable:
+        reader.warnings.append(f"{MATURITY_MIN_AGE_DAYS}={days_text!r} is no whole number from 1 to 365; ignored")
     label = UpdatePolicy(
         skip_tags=csv(reader.text(SKIP_TAGS)) or None,
         skip_digests=csv(reader.text(SKIP_DIGESTS)) or None,
-        maturity_mode=_mode(reader),
-        maturity_min_age_days=_days(reader),
+        maturity_mode=mode,
+        maturity_min_age_days=days if usable else None,
     )
     empty = UpdatePolicy()
     if env == empty and label == empty:
         return None
     return DeclarativePolicy(env=None if env == empty else env, label=None if label == empty else label)
-
-
-def _mode(reader: Reader) -> MaturityMode | None:
-    text = reader.text(MATURITY_MODE)
-    known: dict[str, MaturityMode] = {"all": "all", "mature": "mature"}
-    mode = known.get((text or "").lower())
-    if text is not None and mode is None:
-        reader.warnings.append(f"{MATURITY_MODE}={text!r} is neither all nor mature; ignored")
-    return mode
-
-
-def _days(reader: Reader) -> int | None:
-    text = reader.text(MATURITY_MIN_AGE_DAYS)
-    days = positive_int(text, 0)
-    if 1 <= days <= 365:
-        return days
-    if text is not None:
-        reader.warnings.append(f"{MATURITY_MIN_AGE_DAYS}={text!r} is no whole number from 1 to 365; ignored")
-    return None

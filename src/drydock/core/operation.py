@@ -231,10 +231,14 @@ def advance(operation: Operation, now_ms: int, **changes: Any) -> Operation:
     status = changes.get("status", operation.status)
     phase = changes.get("phase", operation.phase)
     if not operation.active:
-        return _on_terminal(operation, status, phase, changes)
+        if status in ACTIVE and (status, phase) != (operation.status, operation.phase):
+            raise InvalidTransition(f"Operation {operation.id} is already {operation.status}")
+        allowed = {name: value for name, value in changes.items() if name in _AFTERWARDS}
+        return msgspec.structs.replace(operation, **allowed)
     if phase not in PHASES_OF[status]:
         raise InvalidTransition(f"Phase {phase} does not belong to status {status}")
-    if status == "in-progress" and _backwards(operation.phase, phase):
+    anywhere = operation.phase == "queued" or phase.startswith("rollback-")
+    if status == "in-progress" and not anywhere and PHASES.index(phase) < PHASES.index(operation.phase):
         raise InvalidTransition(f"Phase {phase} cannot follow {operation.phase}")
     if (status, phase) != (operation.status, operation.phase):
         changes["updated_at"] = max(now_ms, operation.updated_at + 1)
@@ -262,19 +266,6 @@ _AFTERWARDS = frozenset(
     },
 )
 """What may still change on a terminal row: notes for later work, never its status, phase or texts."""
-
-
-def _on_terminal(operation: Operation, status: str, phase: str, changes: dict[str, Any]) -> Operation:
-    if status in ACTIVE and (status, phase) != (operation.status, operation.phase):
-        raise InvalidTransition(f"Operation {operation.id} is already {operation.status}")
-    allowed = {name: value for name, value in changes.items() if name in _AFTERWARDS}
-    return msgspec.structs.replace(operation, **allowed)
-
-
-def _backwards(current: str, wanted: str) -> bool:
-    if current == "queued" or wanted.startswith("rollback-"):
-        return False
-    return PHASES.index(wanted) < PHASES.index(current)
 
 
 def requeued(operation: Operation, now_ms: int) -> Operation:

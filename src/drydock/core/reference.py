@@ -97,7 +97,11 @@ def parse(text: str) -> Reference:
     name, at, digest = text.strip().partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _invalid(text, "the digest after '@' must look like sha256:<64 hex digits>")
-    domain, rest = _split_domain(name)
+    domain, rest = None, name
+    first, slash, after = name.partition("/")
+    # A host is told from a path by a dot, a port, upper case, or its name.
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        domain, rest = first.lower(), after
     path, colon, tag = rest.partition(":")
     if colon and not _TAG.fullmatch(tag):
         raise _invalid(text, "the tag must be 1 to 128 of A-Z a-z 0-9 _ . -")
@@ -122,14 +126,6 @@ def _invalid(text: str, why: str) -> InvalidReference:
     )
 
 
-def _split_domain(name: str) -> tuple[str | None, str]:
-    first, slash, rest = name.partition("/")
-    if not slash:
-        return None, name
-    is_host = "." in first or ":" in first or first == "localhost" or first != first.lower()
-    return (first.lower(), rest) if is_host else (None, name)
-
-
 def canonical_host(host: str) -> str:
     """Bare lower-case `host[:port]`: no scheme, path or default port; all names of Docker Hub become `docker.io`."""
     scheme, separator, rest = host.strip().lower().partition("://")
@@ -151,10 +147,5 @@ def own_digests(image: Reference, repo_digests: Iterable[str]) -> list[str]:
     """
     pairs = [entry.partition("@")[::2] for entry in repo_digests]
     usable = [(repository, digest) for repository, digest in pairs if repository and digest]
-    own = [digest for repository, digest in usable if _names(repository, image)]
+    own = [digest for name, digest in usable if (found := try_parse(name)) and same_repository(found, image)]
     return list(dict.fromkeys(own or [digest for _, digest in usable]))
-
-
-def _names(repository: str, image: Reference) -> bool:
-    reference = try_parse(repository)
-    return reference is not None and same_repository(reference, image)

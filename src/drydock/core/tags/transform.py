@@ -38,12 +38,12 @@ class Transform:
         if match is None:
             return tag
         groups: tuple[str | None, ...] = (match[0], *match.groups())
-        return _GROUP.sub(lambda found: _group(groups, found[1]), self._replacement)
 
+        def group(found: re.Match[str]) -> str:
+            index = int(found[1]) if len(found[1]) < 5 else len(groups)
+            return (groups[index] or "") if index < len(groups) else ""
 
-def _group(groups: tuple[str | None, ...], number: str) -> str:
-    index = int(number) if len(number) < 5 else len(groups)
-    return (groups[index] or "") if index < len(groups) else ""
+        return _GROUP.sub(group, self._replacement)
 
 
 IDENTITY = Transform()
