@@ -19,6 +19,10 @@ from drydock.core.model import Container, HostKey
 log = structlog.get_logger("events")
 
 
+ScanCause = Literal["cron", "start", "event", "api", "cli"]
+"""What set off a check."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Root of all events."""
 
@@ -55,7 +59,7 @@ class ChecksFinished(Event, frozen=True, kw_only=True):
 
     host: HostKey
     reports: tuple[ContainerChecked, ...]
-    cause: Literal["cron", "start", "event", "api", "cli"]
+    cause: ScanCause
 
 
 class HostScanned(Event, frozen=True, kw_only=True):

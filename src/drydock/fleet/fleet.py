@@ -18,7 +18,6 @@ from drydock.cooperative import Turns
 from drydock.core.errors import NotFound
 from drydock.core.explain import Explanation, explain
 from drydock.core.model import Container, ContainerView, HostKey, UpdatePolicy, audit_key, identity_key
-from drydock.core.policy.lifecycle import stamp
 from drydock.core.temporary import is_temporary
 from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
@@ -34,6 +33,7 @@ from drydock.fleet.retention import Records as RetentionRecords
 from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_overrides
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
+from drydock.fleet.update_clocks import stamp
 from drydock.fleet.write_queue import Change, Job, Merge, Record, Waiting
 
 log = structlog.get_logger("fleet")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from drydock.clock import Clock
+from drydock.core.policy.automation import UpdateMode
 from drydock.core.times import to_iso
 from drydock.store.documents import Documents
 
 SETTINGS = "settings"
 PREFERENCES = "ui-preferences"
 API_VERSION = 1
-
-UpdateMode = Literal["notify", "manual", "auto"]
 
 
 class InstanceSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

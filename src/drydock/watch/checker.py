@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -17,12 +17,11 @@ from drydock.core.model import CheckError, Container, Result
 from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
-from drydock.events import ContainerChecked
+from drydock.events import ContainerChecked, ScanCause
 from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
 
 log = structlog.get_logger("watcher")
 
-Cause = Literal["cron", "start", "event", "api", "cli"]
 CRASHED = "check-crashed"
 """`error.code` of a container whose check failed by a fault of our own."""
 SUGGESTIONS_S = 86_400.0
@@ -101,7 +100,7 @@ class Checker:
         self._ledger = ledger
         self._clock = clock
 
-    async def check(self, containers: Sequence[Container], cause: Cause) -> tuple[ContainerChecked, ...]:
+    async def check(self, containers: Sequence[Container], cause: ScanCause) -> tuple[ContainerChecked, ...]:
         """Check, store and report every container; one that fails carries its error. Never raises for a registry.
 
         A check that somebody asked for takes no answer that arrived before it was asked for.

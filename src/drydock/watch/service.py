@@ -17,14 +17,14 @@ from drydock.core.model import Container, HostKey, audit_key
 from drydock.core.times import to_iso
 from drydock.docker.api import Document
 from drydock.docker.events import EventListener
-from drydock.events import ScanPutOff, UpdateApplied
+from drydock.events import ScanCause, ScanPutOff, UpdateApplied
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import CRASHED
 from drydock.watch.events import EventHandler
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import Timetable
-from drydock.watch.watcher import Cause, Reports, Watcher
+from drydock.watch.watcher import Reports, Watcher
 
 log = structlog.get_logger("watcher")
 
@@ -77,7 +77,7 @@ class ScheduledWatcher:
             )
             supervisor.start(f"{name}:events", self.listener.run)
 
-    async def scan(self, cause: Cause) -> Reports:
+    async def scan(self, cause: ScanCause) -> Reports:
         """A full scan. One that reached the Engine is remembered, so that a restart does not repeat it."""
         reports = await self.watcher.scan(cause)
         self._owed = not self.watcher.host.state.connected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 import structlog
@@ -12,7 +11,7 @@ import structlog
 from drydock.core.errors import EngineError, EngineNotFound, NotFound
 from drydock.core.model import Container, HostKey
 from drydock.docker.api import Document
-from drydock.events import ChecksFinished, ContainerChecked, HostScanned
+from drydock.events import ChecksFinished, ContainerChecked, HostScanned, ScanCause
 from drydock.hosts.host import Host
 from drydock.watch.checker import Checker
 from drydock.watch.debounce import Debounce
@@ -22,7 +21,6 @@ from drydock.watch.prune import prune, prune_same_source
 
 log = structlog.get_logger("watcher")
 
-Cause = Literal["cron", "start", "event", "api"]
 Reports = tuple[ContainerChecked, ...]
 
 
@@ -75,7 +73,7 @@ class Watcher:
 
     # full scans
 
-    async def scan(self, cause: Cause) -> Reports:
+    async def scan(self, cause: ScanCause) -> Reports:
         """Enumerate and check everything. One scan at a time: whoever asks during one joins it (§14)."""
         if self._scanning is None or self._scanning.done():
             self._scanning = asyncio.create_task(self._scan(cause), name=f"{self.id}:scan")
@@ -91,7 +89,7 @@ class Watcher:
         """A registry webhook had this container checked: the next scheduled scan skips it once (§5.1)."""
         self._marked_fresh.add(id)
 
-    async def _scan(self, cause: Cause) -> Reports:
+    async def _scan(self, cause: ScanCause) -> Reports:
         async with self._lock:
             began = self._clock.monotonic()
             reports: Reports = ()
@@ -157,7 +155,7 @@ class Watcher:
             self.last_run_ms = self._clock.now_ms() if reports else self.last_run_ms
             return reports
 
-    async def check_one(self, container: Container, cause: Cause = "api") -> Container:
+    async def check_one(self, container: Container, cause: ScanCause = "api") -> Container:
         """Refresh one container from the Engine and check it now.
 
         Raises NotFound when it is gone from the host (it leaves the fleet), EngineError when the Engine fails.
@@ -195,7 +193,7 @@ class Watcher:
         await self.fleet.remove(old.id, replacement_expected=True)
         return self.fleet.need(new_id)
 
-    async def _check(self, containers: Sequence[Container], cause: Cause, *, batch: bool = True) -> Reports:
+    async def _check(self, containers: Sequence[Container], cause: ScanCause, *, batch: bool = True) -> Reports:
         if not containers:
             return ()
         reports = await self._checker.check(containers, cause)

@@ -13,10 +13,10 @@ from drydock.core.model import Container, DeclarativePolicy, Result, UpdateKind,
 from drydock.core.policy import maturity
 from drydock.core.policy.actions import ACTIONS, apply
 from drydock.core.policy.layers import effective
-from drydock.core.policy.lifecycle import stamp
 from drydock.core.policy.suppression import is_available, suppressed_by
 from drydock.core.policy.thresholds import THRESHOLDS, match_reference, parse_references, reaches
 from drydock.core.times import DAY_MS, to_iso
+from drydock.fleet.update_clocks import stamp
 from unit.core.build import NOW, container, updatable
 
 LABELLED = DeclarativePolicy(

@@ -1,1 +1,1 @@
-"""Update policy: layers, maturity, suppression, the policy actions, lifecycle stamps, thresholds, eligibility. Pure."""
+"""Update policy: layers, maturity, suppression, the policy actions, thresholds, eligibility. Pure."""

@@ -10,6 +10,9 @@ import msgspec
 from drydock.core.model import ActionPolicy, Container, UpdateKind
 from drydock.core.policy.thresholds import TriggerReference, match_reference, parse_references
 
+UpdateMode = Literal["notify", "manual", "auto"]
+"""The update mode of the server: only `auto` lets an action update by itself (updates.md §2.4)."""
+
 AutoMode = Literal["all", "oninclude", "onauto", "none"]
 UPDATE_TYPES = ("docker", "dockercompose")
 

@@ -12,8 +12,6 @@ from drydock.core.update import candidate_identity, has_raw_update
 
 _STAMPS = ("update_detected_at", "first_seen_at", "maturity_gate_pending_since")
 
-__all__ = ["candidate_identity", "stamp"]
-
 
 def stamp(previous: Container | None, incoming: Container, now_ms: int, *, whole: bool = False) -> Container:
     """The incoming record with `updateDetectedAt`, `firstSeenAt` and `maturityGatePendingSince` as they must be.
