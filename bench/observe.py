@@ -186,8 +186,8 @@ def _serve(port: int) -> None:
 
     from drydock.api.application import build
     from drydock.api.services import Services
-    from drydock.api.settings import ServerSettings
     from drydock.auth.caller import AnonymousAccess
+    from kit.configured import configured
 
     clock, watched, absent = SystemClock(), Watched(CONTAINERS), cast(Any, None)
     engine: Any = TalkingEngine(10_000, 20, 0.2)
@@ -198,7 +198,7 @@ def _serve(port: int) -> None:
             await stats.start()
             services = Services(
                 clock=clock,
-                settings=ServerSettings(),
+                settings=configured(),
                 access=AnonymousAccess(),
                 fleet=cast(Any, watched),
                 watching=absent,

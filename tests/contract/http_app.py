@@ -12,7 +12,7 @@ import httpx
 
 from drydock.api.application import build
 from drydock.api.services import Component, Services
-from drydock.api.settings import ServerSettings
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess, Caller, Connection
 from drydock.core.errors import DrydockError, NotFound
@@ -24,6 +24,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from kit.clock import ManualClock
+from kit.configured import configured
 from kit.http_server import http_server
 
 
@@ -140,7 +141,7 @@ async def build_app(folder: Path, **settings: Any) -> HttpApp:
     watchers = Watchers(fleet)
     services = Services(
         clock=clock,
-        settings=ServerSettings(version="9.9.9", **settings),
+        settings=configured(PublicSettings(version_shown="9.9.9"), ServerSettings(**settings)),
         access=AnonymousAccess(),
         fleet=fleet,
         watching=watchers,

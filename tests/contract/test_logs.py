@@ -7,7 +7,6 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -23,6 +22,7 @@ from fakes.printing import PrintedLog
 from fakes.scripted_engine import ScriptedEngine, Watched, container
 from kit.api_site import HeaderAccess, Site, serve_site, services
 from kit.clock import NEW_YEAR_MS, ManualClock
+from kit.configured import configured
 from kit.wait import until
 
 ID, EXITED, NOBODY = "a" * 64, "e" * 64, "0" * 64
@@ -316,7 +316,7 @@ async def test_only_a_session_cookie_opens_the_stream() -> None:
 async def test_upgrade_budget() -> None:
     scene, clock = Scene(), ManualClock(NEW_YEAR_MS)
     access = HeaderAccess(ann=ALL_SCOPES, bob=ALL_SCOPES)
-    settings = replace(ServerSettings(), identity_keying=True)
+    settings = configured(ServerSettings(identity_keying=True))
     made = services(fleet=scene.watched, logs=scene.logs, access=access, clock=clock, settings=settings)
 
     async def attempt(name: str) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from contract.http_app import Registries, Watchers
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
-from drydock.api.settings import ServerSettings
+from drydock.api.settings import PublicSettings
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.core.model import Result
@@ -44,6 +44,7 @@ from drydock.watch.record import Context
 from drydock.watch.watcher import Watcher
 from fakes.engine import FakeEngine
 from kit.clock import SkippingClock
+from kit.configured import configured
 from kit.http_server import http_server
 from kit.wait import until
 
@@ -194,7 +195,7 @@ async def serve(
         await updates.start()
         services = Services(
             clock=clock,
-            settings=ServerSettings(version="9.9.9"),
+            settings=configured(PublicSettings(version_shown="9.9.9")),
             access=AnonymousAccess(),
             fleet=fleet,
             watching=Watchers(fleet),

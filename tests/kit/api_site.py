@@ -10,9 +10,10 @@ import aiohttp
 
 from drydock.api.application import NO_EXTENSION, Extension, build
 from drydock.api.services import Services
-from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Access, AnonymousAccess, Caller, Connection
 from drydock.clock import Clock, SystemClock
+from drydock.config.load import Settings
+from kit.configured import configured
 
 from .http_server import http_server
 
@@ -35,13 +36,13 @@ class HeaderAccess:
 
 
 def services(
-    *, clock: Clock | None = None, access: Access | None = None, settings: ServerSettings | None = None, **rooms: Any
+    *, clock: Clock | None = None, access: Access | None = None, settings: Settings | None = None, **rooms: Any
 ) -> Services:
     """Services of which only the given rooms exist."""
     absent = cast(Any, None)
     return Services(
         clock=clock or SystemClock(),
-        settings=settings or ServerSettings(),
+        settings=settings or configured(),
         access=access or AnonymousAccess(),
         **{"fleet": absent, "watching": absent, "registries": absent, "audit": absent, **rooms},
     )

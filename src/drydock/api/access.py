@@ -15,6 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 from drydock.api.limits import FixedWindow
 from drydock.api.network import check_same_origin, check_websocket_origin, client_address, refuse_cross_site
 from drydock.api.services import Services
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.caller import Caller, Connection
 from drydock.core.audit import Requester
 from drydock.core.errors import ConfirmationRequired, DrydockError, Forbidden, NotFound, TooManyRequests, Unauthorized
@@ -115,10 +116,10 @@ def _check_origin(connection: Connection, services: Services, caller: Caller) ->
     Anonymous mode needs no cookie, so any page that a person visits could act: what a browser calls cross-site is refused
     there, unless it comes from the configured CORS origin.
     """
-    settings = services.settings
-    if caller.kind == "anonymous" and settings.cors_origin not in ("*", connection.headers.get("origin", "")):
+    allowed = services.settings[ServerSettings].allowed_origin
+    if caller.kind == "anonymous" and allowed not in ("*", connection.headers.get("origin", "")):
         refuse_cross_site(connection.scope)
-    check_same_origin(connection.scope, services.proxies, settings.public_url)
+    check_same_origin(connection.scope, services.proxies, services.settings[PublicSettings].public_url)
 
 
 def admit_scope(caller: Caller, scope: str) -> None:
@@ -137,7 +138,7 @@ def limit_key(connection: Connection, caller: Caller | None = None) -> str:
     """The key of a client in a limiter: its address, or its login with `DD_SERVER_RATELIMIT_IDENTITYKEYING`."""
     services = services_of(connection)
     caller = caller or connection.scope["state"].get("caller")
-    if services.settings.identity_keying and caller is not None and caller.signed_in:
+    if services.settings[ServerSettings].identity_keying and caller is not None and caller.signed_in:
         if caller.kind == "key":
             return f"key:{caller.key}"
         return f"session:{caller.session_id}" if caller.session_id else f"user:{caller.name}"

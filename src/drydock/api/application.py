@@ -20,6 +20,7 @@ from drydock.api.middleware import Edge, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
+from drydock.api.settings import PublicSettings
 from drydock.lean import without
 
 SCOPES = frozenset({"read", "watch", "update", "admin", "public"})
@@ -61,7 +62,7 @@ def build(services: Services, extension: Extension = NO_EXTENSION) -> App:
 def litestar_app(services: Services, extension: Extension = NO_EXTENSION) -> Litestar:
     """The framework's part, without the middleware; tests read its route table."""
     state = {"services": services, "limiters": {}, **extension.state}
-    return _framework(services.settings.version, state, extension.routes)
+    return _framework(services.settings[PublicSettings].version, state, extension.routes)
 
 
 def schema(version: str, more: tuple[ControllerRouterHandler, ...] = ()) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
 from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
 from drydock.api.services import Services
+from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Connection
 from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unauthorized
 
@@ -46,8 +47,9 @@ class Edge:
     def __init__(self, app: App, services: Services) -> None:
         self.app = app
         self.services = services
-        self.security = headers.security(services.settings)
-        self.outer = FixedWindow(services.clock, services.settings.rate_limit_max, WINDOW_S)
+        self.server = services.settings[ServerSettings]
+        self.security = headers.security(self.server)
+        self.outer = FixedWindow(services.clock, self.server.rate_limit_max, WINDOW_S)
         self.signing_in = FixedWindow(services.clock, SIGN_IN_MAX, WINDOW_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +96,7 @@ class Edge:
 
     async def _client_key(self, scope: Any) -> str:
         """The address; with identity keying the login, which must be looked at before anything is counted then."""
-        if not self.services.settings.identity_keying:
+        if not self.server.identity_keying:
             return Services.address_key(client_address(scope, self.services.proxies))
         connection: Connection = ASGIConnection(scope)
         try:
@@ -207,7 +209,7 @@ class Answer:
         return bool(self.key) and admitted and status < 400 and self.scope["method"] == "GET"
 
     def _compressible(self, found: list[headers.Header]) -> bool:
-        settings = self.edge.services.settings
+        settings = self.edge.server
         if not settings.compression or not headers.offers_gzip(header(self.scope, b"accept-encoding")):
             return False
         given = dict(found)
@@ -222,18 +224,17 @@ class Answer:
     def preflight(self) -> bool:
         """A CORS preflight that we answer here."""
         asked = header(self.scope, b"access-control-request-method")
-        return bool(self.edge.services.settings.cors_origin and asked and self.scope["method"] == "OPTIONS")
+        return bool(self.edge.server.allowed_origin and asked and self.scope["method"] == "OPTIONS")
 
     def preflight_headers(self) -> list[headers.Header]:
         """What a preflight is told: the configured methods, and the headers it asked for."""
-        methods = self.edge.services.settings.cors_methods.encode()
+        methods = self.edge.server.cors_methods.encode()
         wanted = (header(self.scope, b"access-control-request-headers") or "").encode("latin-1")
         found = [(b"access-control-allow-methods", methods), (b"access-control-allow-headers", wanted)]
         return self._complete(204, [*found, (b"content-length", b"0")])
 
     def _origin(self) -> list[headers.Header]:
-        settings = self.edge.services.settings
-        allowed = settings.cors_origin
+        allowed = self.edge.server.allowed_origin
         if not allowed or header(self.scope, b"origin") is None:
             return [(b"cross-origin-resource-policy", b"same-origin")]
         found = [

@@ -18,10 +18,10 @@ from drydock.api.streams import Streams
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Access
 from drydock.clock import Clock
+from drydock.config.load import Settings
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.errors import Unavailable
 from drydock.core.model import Container
-from drydock.core.secret import Secret
 from drydock.fleet.fleet import Fleet
 from drydock.icons.room import Icons
 from drydock.live.acknowledgements import Acknowledgements
@@ -170,7 +170,7 @@ class Services:
     """Everything a request may need. Rooms that are switched off stay None."""
 
     clock: Clock
-    settings: ServerSettings
+    settings: Settings
     access: Access
     fleet: Fleet
     watching: Watching
@@ -188,7 +188,6 @@ class Services:
     acks: Acknowledgements | None = None
     log: LogBuffer | None = None
     metrics: Metrics | None = None
-    metrics_token: Secret | None = None
     preferences: Preferences | None = None
     icons: Icons | None = None
     dump: Callable[[int], Awaitable[bytes]] | None = None
@@ -210,7 +209,7 @@ class Services:
 
     @cached_property
     def proxies(self) -> Proxies:
-        return Proxies(self.settings.trust_proxy)
+        return Proxies(self.settings[ServerSettings].trust_proxy)
 
     @staticmethod
     def address_key(address: str) -> str:

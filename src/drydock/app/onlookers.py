@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from drydock.api.services import Services
+from drydock.api.settings import PublicSettings
 from drydock.app.dump import dump_sections
 from drydock.app.sign_in import authentication
 from drydock.audit import Audit
@@ -22,7 +23,7 @@ from drydock.live.settings import StreamSettings
 from drydock.metrics.catalogue import Metrics
 from drydock.metrics.families import Computed
 from drydock.metrics.process import LoopLag
-from drydock.metrics.settings import MetricsAccessSettings, MetricsSettings
+from drydock.metrics.settings import MetricsSettings
 from drydock.preferences.service import Preferences
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
@@ -42,7 +43,7 @@ async def observe(
 ) -> None:
     """Sign-in, audit, metrics and the event stream: everything that stands at the door or looks on."""
     clock, fleet = services.clock, services.fleet
-    metrics = Metrics(lambda: map(msgspec.to_builtins, fleet.views()), services.settings.version)
+    metrics = Metrics(lambda: map(msgspec.to_builtins, fleet.views()), settings[PublicSettings].version)
     trail = Audit(store.audit, bus, clock, lambda action: metrics.audit_entries.inc(action=action))
     services.audit = trail
     EventAudit(trail, clock).subscribe(bus)
@@ -58,11 +59,10 @@ async def observe(
         lag = LoopLag(clock)
         metrics.registry.add(lag.gauge, Computed("drydock_event_stream_clients", CLIENTS, lambda: [((), len(stream))]))
         supervisor.start("metrics:loop-lag", lag.run)
-    services.metrics_token = settings[MetricsAccessSettings].metrics_token
     report = AuthReport(trail, metrics)
     door = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
     services.auth = services.access = door
     services.dump = DebugDump(
-        clock, services.settings.version, dump_sections(services, settings, watching, store, supervisor)
+        clock, settings[PublicSettings].version, dump_sections(services, settings, watching, store, supervisor)
     ).build
     supervisor.start("audit:prune", trail.run)

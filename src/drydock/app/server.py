@@ -11,12 +11,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from drydock import __version__
 from drydock.api import application as api
 from drydock.api.asgi import App
-from drydock.api.sections import PublicSettings, ServerSettings
 from drydock.api.services import Component, LegacyInputs, Services
-from drydock.api.settings import ServerSettings as HttpSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.metrics import count_rooms
 from drydock.app.onlookers import observe
@@ -44,11 +41,9 @@ from drydock.http.client import HttpClient
 from drydock.icons import room as icons_room
 from drydock.icons.room import Icons
 from drydock.kernel import Kernel
-from drydock.live.settings import StreamSettings
 from drydock.logs import room as logs_room
 from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
-from drydock.metrics.settings import MetricsAccessSettings
 from drydock.registries.service import RegistryService
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
@@ -240,37 +235,6 @@ class RegistryComponents:
         return [Component(**item) for item in self._registries.instances()]
 
 
-def http_settings(settings: Settings) -> HttpSettings:
-    """The HTTP server's part of the settings."""
-    server, public = settings[ServerSettings], settings[PublicSettings]
-    return HttpSettings(
-        version=public.version or __version__,
-        enabled=server.enabled,
-        host=server.host,
-        port=server.port,
-        name=server.name,
-        public_url=public.public_url,
-        tls=server.tls_enabled,
-        cors_origin=server.cors_origin if server.cors_enabled else None,
-        cors_methods=server.cors_methods,
-        compression=server.compression_enabled,
-        compression_threshold=server.compression_threshold,
-        ui=server.ui_enabled,
-        container_actions=server.feature_containeractions,
-        delete=server.feature_delete,
-        cookie_samesite=server.cookie_samesite,
-        trust_proxy=server.trustproxy,
-        max_sessions=server.session_maxconcurrentsessions,
-        rate_limit_max=server.ratelimit_max,
-        identity_keying=server.ratelimit_identitykeying,
-        metrics_auth=settings[MetricsAccessSettings].metrics_auth,
-        metrics_token_configured=settings[MetricsAccessSettings].metrics_token is not None,
-        sse_max_clients=settings[StreamSettings].sse_max_clients,
-        store_path=settings[StoreSettings].path,
-        store_file=settings[StoreSettings].file,
-    )
-
-
 def build_services(
     settings: Settings,
     clock: Clock,
@@ -284,7 +248,7 @@ def build_services(
     """What the routes call."""
     return Services(
         clock=clock,
-        settings=http_settings(settings),
+        settings=settings,
         access=AnonymousAccess(),
         fleet=fleet,
         watching=WatchingApi(watching),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drydock.api.sections import PublicSettings, ServerSettings
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.settings import (
     AnonymousSettings,
     ApiKeySettings,

@@ -10,7 +10,7 @@ import aiohttp
 import structlog
 
 from drydock.api.network import Proxies, bucket, client_address
-from drydock.api.sections import PublicSettings, ServerSettings
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Connection
 from drydock.auth.cookies import Signer
@@ -48,12 +48,12 @@ async def authentication(
         clock,
         SessionRecords(store.database, Session),
         Signer(await session_secrets(settings, store)),
-        settings[ServerSettings].session_maxconcurrentsessions,
+        settings[ServerSettings].max_sessions,
     )
     keeper = LockoutKeeper(lockout_file(settings, store), clock, lockout_settings(settings))
     keys = ApiKeys(clock, KeyRecords(store.database, ApiKey), providers.keys)
     await keys.load()
-    proxies = Proxies(settings[ServerSettings].trustproxy)
+    proxies = Proxies(settings[ServerSettings].trust_proxy)
 
     def address_of(connection: Connection) -> str:
         return client_address(connection.scope, proxies)
@@ -118,7 +118,7 @@ def _tell(made: Authentication, providers: Providers, settings: Settings) -> Non
         log.warning("auth.anonymous", advice="everybody who reaches this server may do everything")
     elif settings[AnonymousSettings].anonymous_auth_confirm:
         log.warning("auth.anonymous_ignored", reason="a sign-in provider is configured")
-    if settings[ServerSettings].trustproxy is True:
+    if settings[ServerSettings].trust_proxy is True:
         log.warning("auth.every_proxy_trusted", reason="clients can choose their address; name your proxies instead")
 
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from drydock.api.sections import ServerSettings
 from drydock.api.services import Services
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.config.load import Settings
 from drydock.core.errors import Unavailable
 from drydock.events import Bus
@@ -54,7 +54,7 @@ async def build_notifications(
     clock, found = services.clock, families(settings)
     sender = await stack.enter_async_context(
         open_sender(
-            services.settings.version,
+            settings[PublicSettings].version,
             clock,
             timeout_s=settings[HttpSettings].timeout_s,
             proxy=Proxies.of(environ).for_url,

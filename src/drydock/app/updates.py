@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from drydock.api.sections import ServerSettings
 from drydock.api.services import Services
+from drydock.api.settings import ServerSettings
 from drydock.app.scanning import UpdateGate
 from drydock.app.triggers import families
 from drydock.config.load import Settings
@@ -79,7 +79,7 @@ def update_settings(settings: Settings) -> UpdateSettings:
         retention_days=updates.operation_retention_days,
         max_entries=updates.operation_max_entries,
         labels_strict=settings[LabelSettings].action_labels_strict,
-        actions_enabled=settings[ServerSettings].feature_containeractions,
+        actions_enabled=settings[ServerSettings].container_actions,
         hooks_enabled=hooks.enabled,
         hooks_allowed=hooks.allowed_commands,
     )
@@ -95,7 +95,7 @@ def own_container(
         if acks is not None:
             await acks.announce(operation.id, requires_ack=True)
 
-    scheme = "https" if server.tls_enabled else "http"
+    scheme = "https" if server.tls else "http"
     return OwnContainer(
         own_signs(),
         hosts.engine_for,

@@ -17,7 +17,7 @@ import uvloop
 
 from drydock import log_setup
 from drydock.api.http_protocol import BoundedProtocol
-from drydock.api.sections import ServerSettings
+from drydock.api.settings import ServerSettings
 from drydock.app import server as app
 from drydock.app.settings import SCHEMA
 from drydock.cli.config import report
@@ -63,7 +63,7 @@ async def _serve(settings: Settings, buffer: LogBuffer) -> None:
         if listener is None:
             await _until_signal()
             return
-        log.info("server.listening", address=_address(listener), tls=settings[ServerSettings].tls_enabled)
+        log.info("server.listening", address=_address(listener), tls=settings[ServerSettings].tls)
         server = _Server(_uvicorn(settings, application), application)
         await server.serve(sockets=[listener])
     log.info("server.stopped")
@@ -88,8 +88,8 @@ def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
-        ssl_keyfile=server.tls_key if server.tls_enabled else None,
-        ssl_certfile=server.tls_cert if server.tls_enabled else None,
+        ssl_keyfile=server.tls_key if server.tls else None,
+        ssl_certfile=server.tls_cert if server.tls else None,
     )
 
 

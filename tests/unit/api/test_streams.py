@@ -17,7 +17,7 @@ from litestar.response import Stream
 
 from contract.http_app import Door, HttpApp, build_app
 from drydock.api.access import READ, limited
-from drydock.api.application import build
+from drydock.api.application import Extension, build
 from drydock.api.request import ApiRequest
 from drydock.api.streams import Channel, Streams, frame, pump, serve_socket, sse
 from drydock.core.errors import NotFound
@@ -58,7 +58,7 @@ async def socket(socket: WebSocket[Any, Any, Any]) -> None:
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[HttpApp]:
     http_app = await build_app(folder)
-    app = build(http_app.services, [Router("/api/v1", route_handlers=[stream, socket])])
+    app = build(http_app.services, Extension((Router("/api/v1", route_handlers=[stream, socket]),)))
     async with http_server(app, http_app.services.streams) as http_app.url:
         yield http_app
     await http_app.store.close()
@@ -194,7 +194,7 @@ def test_a_route_that_says_nothing_is_refused(tmp_path: Path) -> None:
     async def attempt() -> None:
         http_app = await build_app(tmp_path)
         try:
-            build(http_app.services, [careless])
+            build(http_app.services, Extension((careless,)))
         finally:
             await http_app.store.close()
 

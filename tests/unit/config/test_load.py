@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drydock.api.sections import ServerSettings
+from drydock.api.settings import ServerSettings
 from drydock.app.settings import SCHEMA
 from drydock.config.load import Settings, load
 from drydock.config.reference import reference
@@ -139,7 +139,7 @@ def test_yaml_is_a_second_source(tmp_path: Path) -> None:
     file = tmp_path / "drydock.yml"
     file.write_text("server:\n  port: 3001\n  ui_enabled: false\nwatcher:\n  nas:\n    host: nas.lan\n")
     found = settings(DD_CONFIG_FILE=str(file), DD_SERVER_PORT="3002")
-    assert (found[ServerSettings].port, found[ServerSettings].ui_enabled, found.all(WatcherSettings)[0].host) == (
+    assert (found[ServerSettings].port, found[ServerSettings].ui, found.all(WatcherSettings)[0].host) == (
         3002,
         False,
         "nas.lan",

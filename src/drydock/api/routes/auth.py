@@ -17,6 +17,7 @@ from drydock.api.access import PUBLIC, READ, limited
 from drydock.api.network import check_same_origin, header, origin_of, own_origin
 from drydock.api.openapi import FLAG, TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.authentication import ANONYMOUS_NAME, Provider, SignedIn, Visit
 from drydock.auth.caller import Connection
 from drydock.auth.cookies import read_cookie, set_cookie
@@ -74,7 +75,7 @@ async def same_site(connection: Connection, handler: BaseRouteHandler) -> None:
     services = connection.app.state.services
     if header(connection.scope, b"sec-fetch-site") == "cross-site":
         raise Forbidden("CSRF validation failed")
-    check_same_origin(connection.scope, services.proxies, services.settings.public_url)
+    check_same_origin(connection.scope, services.proxies, services.settings[PublicSettings].public_url)
 
 
 @get(STATUS_PATHS, opt=PUBLIC, security=[{}], responses=problems(_200=document(Status, "Ways to sign in")))
@@ -119,7 +120,9 @@ async def user(request: ApiRequest) -> Response[User]:
 async def logout(request: ApiRequest) -> Response[LoggedOut]:
     """Sign out: the session ends, its cookie is taken back."""
     url = await request.services.door.logout(visit(request))
-    gone = set_cookie("", same_site=request.services.settings.cookie_samesite, secure=is_secure(request), max_age_s=0)
+    gone = set_cookie(
+        "", same_site=request.services.settings[ServerSettings].cookie_samesite, secure=is_secure(request), max_age_s=0
+    )
     return Response(LoggedOut(url), headers={"Set-Cookie": gone})
 
 
@@ -190,7 +193,7 @@ def is_secure(request: ApiRequest) -> bool:
     """Whether the browser talks TLS, to us or to a trusted proxy."""
     services = request.services
     origin = own_origin(request.scope, services.proxies)
-    return services.settings.tls or (origin is not None and origin[0] == "https")
+    return services.settings[ServerSettings].tls or (origin is not None and origin[0] == "https")
 
 
 def _cookie(request: ApiRequest, done: SignedIn) -> dict[str, str]:
@@ -200,7 +203,7 @@ def _cookie(request: ApiRequest, done: SignedIn) -> dict[str, str]:
     return {
         "Set-Cookie": set_cookie(
             done.cookie,
-            same_site=request.services.settings.cookie_samesite,
+            same_site=request.services.settings[ServerSettings].cookie_samesite,
             secure=is_secure(request),
             max_age_s=REMEMBERED_MS // 1000 if done.remember else None,
         )
@@ -208,7 +211,7 @@ def _cookie(request: ApiRequest, done: SignedIn) -> dict[str, str]:
 
 
 def _home(request: ApiRequest) -> str:
-    public = origin_of(request.services.settings.public_url or "")
+    public = origin_of(request.services.settings[PublicSettings].public_url or "")
     if public is None:
         return "/"
     scheme, host, port = public

@@ -23,6 +23,7 @@ from drydock.api.openapi import (
     reads,
 )
 from drydock.api.request import ApiRequest
+from drydock.api.settings import ServerSettings
 from drydock.core.errors import DrydockError, Forbidden
 from drydock.core.explain import Explanation
 from drydock.core.model import Container, ContainerView, EnvEntry
@@ -148,7 +149,7 @@ def _policy_details(operation: str, container: Container) -> str:
 async def remove(request: ApiRequest, container_id: FromPath[str]) -> None:
     """Forget this container. It keeps running, and the next watch may find it again."""
     services = request.services
-    if not services.settings.delete:
+    if not services.settings[ServerSettings].delete:
         raise Forbidden("Container deletion is disabled", hint="Set DD_SERVER_FEATURE_DELETE=true to allow it.")
     container = services.fleet.need(container_id)
     if container.agent is not None:

@@ -12,6 +12,7 @@ from drydock.api.openapi import problems
 from drydock.api.request import ApiRequest
 from drydock.core.errors import Unauthorized
 from drydock.core.secret import Secret
+from drydock.metrics.settings import MetricsAccessSettings
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -33,10 +34,10 @@ async def metrics(request: ApiRequest) -> Response[bytes]:
 
 async def _admit(request: ApiRequest) -> None:
     """The token when one is set, else the API's credentials, else everybody."""
-    services = request.services
-    if services.metrics_token is not None:
-        await _check_token(request, header(request.scope, b"authorization") or "", services.metrics_token)
-    elif services.settings.metrics_auth:
+    access = request.services.settings[MetricsAccessSettings]
+    if access.metrics_token is not None:
+        await _check_token(request, header(request.scope, b"authorization") or "", access.metrics_token)
+    elif access.metrics_auth:
         caller = await caller_now(request)
         if caller is None:
             raise Unauthorized()

@@ -14,8 +14,11 @@ from drydock.api.network import PROXY_ADVICE
 from drydock.api.openapi import complete, document, problems
 from drydock.api.request import ApiRequest
 from drydock.api.services import CurlOverride, LegacyInputs, Services
-from drydock.api.settings import ServerSettings
+from drydock.api.settings import PublicSettings, ServerSettings
+from drydock.config.load import Settings
 from drydock.fleet.counters import ContainerCounts, SecurityCounts
+from drydock.metrics.settings import MetricsAccessSettings
+from drydock.store.settings import StoreSettings
 
 
 class App(msgspec.Struct):
@@ -28,7 +31,7 @@ class App(msgspec.Struct):
 @get("/app", opt=READ, tags=["System"], responses=problems(_200=document(App, "Name and version")))
 async def app(request: ApiRequest) -> App:
     """Name and version of the product."""
-    return App("drydock", request.services.settings.version)
+    return App("drydock", request.services.settings[PublicSettings].version)
 
 
 @get("/server", opt=READ, tags=["System"], responses=problems())
@@ -49,24 +52,25 @@ async def _curl(services: Services) -> CurlOverride:
     return await services.curl_healthcheck() if services.curl_healthcheck else CurlOverride(detected=False)
 
 
-def _configuration(settings: ServerSettings) -> dict[str, Any]:
+def _configuration(settings: Settings) -> dict[str, Any]:
+    server, metrics = settings[ServerSettings], settings[MetricsAccessSettings]
     return {
-        "enabled": settings.enabled,
-        "port": settings.port,
+        "enabled": server.enabled,
+        "port": server.port,
         "cors": {
-            "enabled": settings.cors_origin is not None,
-            "methods": settings.cors_methods,
-            **({"origin": settings.cors_origin} if settings.cors_origin else {}),
+            "enabled": server.allowed_origin is not None,
+            "methods": server.cors_methods,
+            **({"origin": server.allowed_origin} if server.allowed_origin else {}),
         },
-        "compression": {"enabled": settings.compression, "threshold": settings.compression_threshold},
-        "ui": {"enabled": settings.ui},
-        "feature": {"delete": settings.delete, "containeractions": settings.container_actions},
-        "cookie": {"samesite": settings.cookie_samesite},
-        "trustproxy": settings.trust_proxy,
-        "session": {"maxconcurrentsessions": settings.max_sessions},
-        "tls": {"enabled": settings.tls},
-        "webhook": {"enabled": settings.webhooks},
-        "metrics": {"auth": settings.metrics_auth, "tokenConfigured": settings.metrics_token_configured},
+        "compression": {"enabled": server.compression, "threshold": server.compression_threshold},
+        "ui": {"enabled": server.ui},
+        "feature": {"delete": server.delete, "containeractions": server.container_actions},
+        "cookie": {"samesite": server.cookie_samesite},
+        "trustproxy": server.trust_proxy,
+        "session": {"maxconcurrentsessions": server.max_sessions},
+        "tls": {"enabled": server.tls},
+        "webhook": {"enabled": False},
+        "metrics": {"auth": metrics.metrics_auth, "tokenConfigured": metrics.metrics_token is not None},
     }
 
 
@@ -133,8 +137,8 @@ def _updates(services: Services) -> UpdateCounts:
 @get("/store", opt=READ, tags=["System"], responses=problems())
 async def store(request: ApiRequest) -> dict[str, dict[str, str]]:
     """Where the records are kept."""
-    settings = request.services.settings
-    return {"configuration": {"path": settings.store_path, "file": settings.store_file}}
+    settings = request.services.settings[StoreSettings]
+    return {"configuration": {"path": settings.path, "file": settings.file}}
 
 
 @get("/openapi.json", opt=PUBLIC, tags=["Docs"], security=[{}], media_type=JSON_TYPE)

@@ -1,0 +1,16 @@
+"""Settings as a test wants them: the sections it gives, and every other one with its defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drydock.app.settings import SCHEMA
+from drydock.config.load import Settings
+from drydock.config.source import Source
+
+
+def configured(*given: Any) -> Settings:
+    """The settings of a process that is configured with these sections and without components."""
+    sections = {cls: cls() for cls in SCHEMA.sections} | {type(section): section for section in given}
+    families = {family.member: () for family in SCHEMA.families if family.member is not None}
+    return Settings(sections, families, Source({}))
