@@ -14,7 +14,6 @@ import msgspec
 from bench.report import Figure
 from drydock.clock import SystemClock
 from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag
-from drydock.core.view import ViewContext
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.security.alerts import Alerts
@@ -108,7 +107,7 @@ class Scene:
 
     def __init__(self, store: Store, findings: int, interval_ms: int = DAY_MS) -> None:
         self.scanner, bus = Still(findings), Bus()
-        self.fleet = Fleet(store.containers, store.retention, bus, CLOCK, lambda _: ViewContext())
+        self.fleet = Fleet(store.containers, store.retention, bus, CLOCK)
         cache = DigestCache(store.scans, CLOCK, capacity=500, interval_ms=interval_ms)
         inspector = Inspector(self.scanner, self.scanner, cache, CLOCK, policy=Policy())
         self._runner = Runner(self.fleet, inspector, Alerts(bus, store.scan_alerts, CLOCK), bus, CLOCK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from drydock.auth.caller import AnonymousAccess, Caller, Connection
 from drydock.core.errors import DrydockError, NotFound
 from drydock.core.model import Container
 from drydock.core.policy.eligibility import EligibilityContext
-from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
@@ -119,6 +119,10 @@ class HttpApp:
         """Put containers into the fleet."""
         await self.fleet.put_many([(container, None) for container in containers])
 
+    def mature_after(self, days: int) -> None:
+        """Set `DD_UI_MATURITY_THRESHOLD_DAYS`."""
+        self.fleet.settings = dataclasses.replace(self.fleet.settings, maturity_threshold_days=days)
+
     async def ids(self, path: str = "/containers") -> list[str]:
         """The ids of a list answer."""
         answer = await self.api.get(path)
@@ -134,9 +138,11 @@ class HttpApp:
 
 async def build_app(folder: Path, **settings: Any) -> HttpApp:
     """Everything but the server."""
-    clock, bus, context = ManualClock(), Bus(), {"maturity_threshold_days": 7}
+    clock, bus = ManualClock(), Bus()
     store = await open_store(StoreSettings(path=str(folder / "store")))
-    fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: context_of(context))
+    fleet = Fleet(store.containers, store.retention, bus, clock)
+    context: dict[str, Any] = {"eligibility": EligibilityContext()}
+    fleet.derive_with(lambda _: (context["eligibility"], None))
     await fleet.load()
     watchers = Watchers(fleet)
     services = Services(
@@ -158,14 +164,6 @@ async def build_app(folder: Path, **settings: Any) -> HttpApp:
 
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order
     return HttpApp(clock, store, fleet, bus, watchers, services, events, context)
-
-
-def context_of(facts: dict[str, Any]) -> ViewContext:
-    """A view's context from plain facts."""
-    return ViewContext(
-        maturity_threshold_days=facts["maturity_threshold_days"],
-        eligibility=facts.get("eligibility", EligibilityContext()),
-    )
 
 
 @asynccontextmanager

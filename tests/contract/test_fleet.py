@@ -58,7 +58,7 @@ async def test_summary_counts(http_app: HttpApp) -> None:
 @pytest.mark.rows("C-066", "C-067", "C-302")
 @pytest.mark.parametrize("threshold", [1, 7, 14])
 async def test_summary_windows(http_app: HttpApp, threshold: int) -> None:
-    http_app.context["maturity_threshold_days"] = threshold
+    http_app.mature_after(threshold)
     hot = [HOUR_MS, DAY_MS - MINUTE]
     mature = [DAY_MS, 6 * DAY_MS, 7 * DAY_MS]
     await http_app.seed(*(aged(http_app, n, age) for n, age in enumerate([*hot, *mature, 7 * DAY_MS + MINUTE], 1)))

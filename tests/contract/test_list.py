@@ -297,7 +297,7 @@ async def test_maturity_lines(http_app: HttpApp, age: int, level: str) -> None:
     [(3, 4, "mature"), (3, 2, "hot"), (1, 1, "mature"), (400, 20, "hot"), (60, 31, "established")],
 )
 async def test_threshold(http_app: HttpApp, threshold: int, days: int, level: str) -> None:
-    http_app.context["maturity_threshold_days"] = threshold
+    http_app.mature_after(threshold)
     await http_app.seed(aged(http_app, 1, days), container(2))
     assert await http_app.ids(f"/containers?maturity={level}") == [container_id(1)]
 

@@ -18,7 +18,6 @@ from drydock.api.settings import PublicSettings
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.core.model import Result
-from drydock.core.view import ViewContext
 from drydock.docker.api import PullAuth
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
@@ -162,7 +161,7 @@ async def serve(
         supervisor = await stack.enter_async_context(Supervisor(clock))
         bus, events, gate, metrics = Bus(), list[Event](), Gate(), Metrics(list)
         _note(bus, events)
-        fleet = Fleet(store.containers, store.retention, bus, clock, lambda one: _context(updates, one))
+        fleet = Fleet(store.containers, store.retention, bus, clock)
         watched = LocalHost(WatcherSettings(name="local", watch_all=True, discovery_settle_ms=0), engine, clock)
         context = Context(watched.key, (), watched.settings, lambda *_: "hub.public")
         discovery = Discovery(watched, context, clock)
@@ -191,6 +190,7 @@ async def serve(
             own=own(acks),
         )
         updates = build_updates(ports, UpdateSettings(**settings), actions)
+        fleet.derive_with(lambda one: (updates.service.eligibility(one), updates.service.active_operation(one)))
         await fleet.load()
         await updates.start()
         services = Services(
@@ -218,12 +218,6 @@ def _note(bus: Bus, events: list[Event]) -> None:
         publish(event)
 
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order
-
-
-def _context(updates: Updates, container: Any) -> ViewContext:
-    return ViewContext(
-        eligibility=updates.service.eligibility(container), operation=updates.service.active_operation(container)
-    )
 
 
 async def _look(watcher: Watcher) -> None:

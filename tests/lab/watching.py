@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 from drydock.core.model import Container
-from drydock.core.view import ViewContext
 from drydock.docker.api import Engine
 from drydock.docker.connect import connect, resolve
 from drydock.docker.events import EventListener
@@ -177,7 +176,7 @@ async def watch_harness(
         counting = CountingEngine(client)
         events: list[Event] = []
         bus = _Noting(events)
-        fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext(maturity_threshold_days=7))
+        fleet = Fleet(store.containers, store.retention, bus, clock)
         await fleet.load()
         host = LocalHost(settings, counting, clock)
         discovery = Discovery(host, context_of(host, registries), clock)

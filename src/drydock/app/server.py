@@ -21,7 +21,7 @@ from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
 from drydock.app.shared import build_registries
 from drydock.app.triggers import build_notifications
-from drydock.app.updates import FleetContext, build_updates, own_signs
+from drydock.app.updates import build_updates, own_signs
 from drydock.audit import Audit
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
@@ -33,7 +33,7 @@ from drydock.config.load import Settings
 from drydock.core.secret import Secret
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
-from drydock.fleet.settings import FleetSettings, MaturitySettings
+from drydock.fleet.settings import FleetSettings
 from drydock.hosts.host import Hosts
 from drydock.hosts.local import local_hosts
 from drydock.hosts.settings import WatcherSettings
@@ -93,8 +93,7 @@ async def run(
         registries = await stack.enter_async_context(
             build_registries(settings, environ, clock, cache=Path(settings[StoreSettings].path) / REGISTRY_CACHE)
         )
-        context = FleetContext(settings[MaturitySettings].threshold_days)
-        fleet = build_fleet(settings, store, bus, clock, context)
+        fleet = Fleet(store.containers, store.retention, bus, clock, settings[FleetSettings])
         await fleet.load()
         legacy = _legacy(settings)
         kernel = Kernel(clock, bus, supervisor, store, fleet, Audit(store.audit, bus, clock))
@@ -130,7 +129,6 @@ async def run(
             store,
             room.gate,
             gate_facts(settings),
-            context,
             bus,
             supervisor,
         )
@@ -193,11 +191,6 @@ def _machine_zone() -> ZoneInfo:
         return ZoneInfo("UTC")
     with file.open("rb") as handle:
         return ZoneInfo.from_file(handle, key="localtime")
-
-
-def build_fleet(settings: Settings, store: Store, bus: Bus, clock: Clock, context: FleetContext) -> Fleet:
-    """The fleet over the store."""
-    return Fleet(store.containers, store.retention, bus, clock, context, settings[FleetSettings])
 
 
 class WatchingApi:

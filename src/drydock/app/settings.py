@@ -15,7 +15,7 @@ from drydock.compat.settings import CompatSettings
 from drydock.config import kinds
 from drydock.config.load import Family, Schema
 from drydock.config.schema import option, section
-from drydock.fleet.settings import FleetSettings, MaturitySettings
+from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WATCHERS, ImageSetSettings, LocalWatcherSettings, WatcherSettings
 from drydock.http.settings import HttpSettings
 from drydock.icons.settings import IconSettings
@@ -64,7 +64,6 @@ SCHEMA = Schema(
         ContainerMetricsSettings,
         StatsSettings,
         FleetSettings,
-        MaturitySettings,
         WatchingSettings,
         LocalWatcherSettings,
         RegistriesSettings,

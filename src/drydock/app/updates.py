@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from drydock.config.load import Settings
 from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
 from drydock.core.reference import parse
-from drydock.core.view import ViewContext
 from drydock.docker.api import Engine, PullAuth
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
 from drydock.events import Bus, ChecksFinished, MaturityCleared
+from drydock.fleet.fleet import UpdateFacts
 from drydock.hosts.host import Host, Hosts
 from drydock.hosts.local import full_engine
 from drydock.hosts.settings import WatcherSettings
@@ -45,26 +45,6 @@ from drydock.watch.service import WatchService
 log = structlog.get_logger("app")
 
 FINALIZE_PATH = "/api/v1/internal/self-update/finalize"
-
-
-class FleetContext:
-    """What a container's view needs from outside its record; `updates` joins when that room exists."""
-
-    def __init__(self, maturity_threshold_days: int) -> None:
-        self._threshold = maturity_threshold_days
-        self.updates: Updates | None = None
-        self.window_open: Callable[[Container], bool | None] = lambda _container: None
-
-    def __call__(self, container: Container) -> ViewContext:
-        if self.updates is None:
-            return ViewContext(maturity_threshold_days=self._threshold)
-        service = self.updates.service
-        eligibility = msgspec.structs.replace(service.eligibility(container), window_open=self.window_open(container))
-        return ViewContext(
-            maturity_threshold_days=self._threshold,
-            eligibility=eligibility,
-            operation=service.active_operation(container),
-        )
 
 
 def update_settings(settings: Settings) -> UpdateSettings:
@@ -180,11 +160,10 @@ def build_updates(
     store: Store,
     gate: Gate,
     gate_facts: Mapping[str, Any],
-    context: FleetContext,
     bus: Bus,
     supervisor: Supervisor,
 ) -> Updates:
-    """The update room, also put into `services` and `context`; `start` it before requests are served.
+    """The update room, also put into `services`; `start` it before requests are served.
 
     Subscribes to the bus, so call it before the bus runs, and after the preferences were built.
     """
@@ -222,8 +201,13 @@ def build_updates(
         known_facts=hosts.known_facts,
     )
     services.updates = updates = build(ports, behaviour, actions)
-    context.window_open = hosts.window_open
-    context.updates = updates
+
+    def facts(container: Container) -> UpdateFacts:
+        eligibility = updates.service.eligibility(container)
+        seen = msgspec.structs.replace(eligibility, window_open=hosts.window_open(container))
+        return seen, updates.service.active_operation(container)
+
+    fleet.derive_with(facts)
     bus.subscribe("automatic-updates", updates.automatic.on_checks, ChecksFinished)
     bus.subscribe("automatic-updates-matured", updates.automatic.on_mature, MaturityCleared)
     return updates

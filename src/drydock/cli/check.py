@@ -25,7 +25,7 @@ from drydock.core.model import Container, ContainerView
 from drydock.core.times import from_iso
 from drydock.core.trace import HostRequests, Trace
 from drydock.core.view import ViewContext, view
-from drydock.fleet.settings import MaturitySettings
+from drydock.fleet.settings import FleetSettings
 from drydock.registries.service import Poll
 
 SEVERITIES = ("major", "minor", "patch", "digest")
@@ -134,7 +134,7 @@ def chosen(found: Look, options: CheckOptions) -> list[Container]:
 
 def _views(progress: Progress, settings: Settings) -> list[ContainerView]:
     now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=settings[MaturitySettings].threshold_days)
+    context = ViewContext(maturity_threshold_days=settings[FleetSettings].maturity_threshold_days)
     views = [view(container, now_ms, context) for container, _ in progress.done.values()]
     return sorted(views, key=lambda v: (RANK.get(kind_of(v), 8), v.name.lower(), v.id))
 

@@ -23,7 +23,7 @@ from drydock.config.load import Settings, load
 from drydock.core.errors import ConfigError
 from drydock.core.explain import explain
 from drydock.core.view import ViewContext, view
-from drydock.fleet.settings import MaturitySettings
+from drydock.fleet.settings import FleetSettings
 
 FOUND, NOT_FOUND = 0, 2
 MARKS = {"pass": ("✓", "green"), "stop": ("■", "yellow"), "skip": ("·", "dim"), "fail": ("✗", "red")}
@@ -81,7 +81,7 @@ def _from_engine(options: ExplainOptions) -> dict[str, Any]:
     asyncio.run(_check(loaded.settings, options, progress))
     container, trace = next(iter(progress.done.values()))
     now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=loaded.settings[MaturitySettings].threshold_days)
+    context = ViewContext(maturity_threshold_days=loaded.settings[FleetSettings].maturity_threshold_days)
     explanation = explain(container, trace, view(container, now_ms, context), None, now_ms)
     document: dict[str, Any] = msgspec.to_builtins(explanation)
     return document

@@ -17,7 +17,8 @@ from drydock.clock import Clock
 from drydock.cooperative import Turns
 from drydock.core.errors import NotFound
 from drydock.core.explain import Explanation, explain
-from drydock.core.model import Container, ContainerView, HostKey, UpdatePolicy, audit_key, identity_key
+from drydock.core.model import ActiveOperation, Container, ContainerView, HostKey, UpdatePolicy, audit_key, identity_key
+from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.temporary import is_temporary
 from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
@@ -38,7 +39,8 @@ from drydock.fleet.write_queue import Change, Job, Merge, Record, Waiting
 
 log = structlog.get_logger("fleet")
 
-ContextOf = Callable[[Container], ViewContext]
+UpdateFacts = tuple[EligibilityContext, ActiveOperation | None]
+"""What the update room knows of a container: what speaks for and against an update, and the operation under way."""
 
 
 class Records(Protocol):
@@ -52,7 +54,7 @@ class Records(Protocol):
 
 
 class Fleet:
-    """All containers. `context` tells what a view needs beside the record: windows, actions, the active operation."""
+    """All containers."""
 
     def __init__(
         self,
@@ -60,7 +62,6 @@ class Fleet:
         retention: RetentionRecords,
         bus: Bus,
         clock: Clock,
-        context: ContextOf,
         settings: FleetSettings | None = None,
     ) -> None:
         self.settings = settings or FleetSettings()
@@ -68,7 +69,7 @@ class Fleet:
         self._retention = Retention(retention, self.settings)
         self._bus = bus
         self._clock = clock
-        self._context = context
+        self._facts: Callable[[Container], UpdateFacts] | None = None
         self._index = Index()
         self._counters = Counters()
         self._bodies = Bodies(self.settings)
@@ -77,6 +78,13 @@ class Fleet:
         self._turn = asyncio.Lock()
         self._latest_ms = 0
         self.version = 0
+
+    def derive_with(self, facts: Callable[[Container], UpdateFacts]) -> None:
+        """From now on views tell what `facts` says of updates; called once, by the room that carries them out.
+
+        Without it, as in a process that carries out none, views have no `updateEligibility`.
+        """
+        self._facts = facts
 
     async def load(self) -> None:
         """Read the last picture from the store, before anything else happens."""
@@ -137,6 +145,12 @@ class Fleet:
 
     def _evaluated(self, container: Container, now_ms: int) -> ContainerView:
         return view(container, now_ms, self._context(container))
+
+    def _context(self, container: Container) -> ViewContext:
+        eligibility, operation = self._facts(container) if self._facts is not None else (None, None)
+        return ViewContext(
+            maturity_threshold_days=self.settings.maturity_threshold_days, eligibility=eligibility, operation=operation
+        )
 
     def has_update(self, id: str) -> bool:
         """Whether an update of this container is available now; False for one that is gone."""

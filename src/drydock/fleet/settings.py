@@ -6,9 +6,9 @@ from drydock.config import kinds
 from drydock.config.schema import option, section
 
 
-@section("DD_", "Caches", "How much is kept for containers that come back under a new id.")
+@section("DD_", "Fleet", "How much is kept for containers that come back under a new id, and how ages are called.")
 class FleetSettings:
-    """Retention across recreation (watching.md §9.3)."""
+    """Retention across recreation (watching.md §9.3), caches, and when an update counts as mature."""
 
     default_max: int = option(
         "DEFAULT_CACHE_MAX_ENTRIES",
@@ -67,6 +67,13 @@ class FleetSettings:
         lenient=True,
     )
 
+    maturity_threshold_days: int = option(
+        "UI_MATURITY_THRESHOLD_DAYS",
+        kinds.integer(1),
+        default=7,
+        help="Age in days at which an update counts as mature instead of hot.",
+        lenient=True,
+    )
     query_cache_bytes: int = 8 * 1024 * 1024
 
     @property
@@ -88,16 +95,3 @@ class FleetSettings:
     def security_max(self) -> int:
         """Scan results kept at most."""
         return self.security_entries or self.default_max
-
-
-@section("DD_", "Maturity", "When an update counts as mature.")
-class MaturitySettings:
-    """How the interface calls ages."""
-
-    threshold_days: int = option(
-        "UI_MATURITY_THRESHOLD_DAYS",
-        kinds.integer(1),
-        default=7,
-        help="Age in days at which an update counts as mature instead of hot.",
-        lenient=True,
-    )

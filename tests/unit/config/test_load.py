@@ -12,7 +12,7 @@ from drydock.app.settings import SCHEMA
 from drydock.config.load import Settings, load
 from drydock.config.reference import reference
 from drydock.core.secret import Secret
-from drydock.fleet.settings import MaturitySettings
+from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
 from drydock.metrics.settings import MetricsAccessSettings
 
@@ -78,7 +78,7 @@ def test_a_wrong_secret_is_never_shown() -> None:
 def test_lenient_options_fall_back_to_their_default(value: str) -> None:
     loaded = load({"DD_UI_MATURITY_THRESHOLD_DAYS": value}, SCHEMA)
     assert loaded.settings is not None
-    assert loaded.settings[MaturitySettings].threshold_days == 7
+    assert loaded.settings[FleetSettings].maturity_threshold_days == 7
     assert len(loaded.problems) == 1
 
 
@@ -164,7 +164,7 @@ def test_image_sets() -> None:
         DD_WATCHER_A_IMGSET_PG_INCLUDE="ignored",
     )
     (image_set,) = found.all(WatcherSettings)[0].image_sets
-    assert (image_set.name, image_set.image, image_set.include) == ("pg", "postgres", r"^\d+$")
+    assert (image_set.name, image_set.image, image_set.tag_include) == ("pg", "postgres", r"^\d+$")
 
 
 @pytest.mark.parametrize("key", ["IMGSET_PG_INCLUDE", "IMGSET_PG_COLOUR"])

@@ -15,7 +15,6 @@ from drydock.core.errors import NotFound
 from drydock.core.model import CheckError, Container, Details, EnvEntry, HostKey, Result, UpdatePolicy, identity_key
 from drydock.core.times import DAY_MS, to_iso
 from drydock.core.trace import Step, Trace
-from drydock.core.view import ViewContext
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
 from drydock.fleet.counters import Counters
 from drydock.fleet.fleet import Fleet
@@ -322,7 +321,7 @@ async def test_touch_shows_what_changed_outside(http_app: HttpApp) -> None:
     at = to_iso(http_app.clock.now_ms() - 10 * DAY_MS)
     await http_app.seed(container(1, update="1.1.0", update_detected_at=at))
     assert http_app.fleet.select(Wanted(maturity="mature"))
-    http_app.context["maturity_threshold_days"] = 20
+    http_app.mature_after(20)
     http_app.fleet.touch()
     assert http_app.fleet.select(Wanted(maturity="hot"))
 
@@ -375,7 +374,7 @@ class Nowhere:
 def test_counters_always_equal_a_recount(steps: list[Any]) -> None:
     async def run() -> None:
         clock = ManualClock()
-        fleet = Fleet(Nowhere(), Nowhere(), Bus(), clock, lambda _: ViewContext())
+        fleet = Fleet(Nowhere(), Nowhere(), Bus(), clock)
         for step in steps:
             await _step(fleet, clock, *step)
             _assert_counted(fleet)

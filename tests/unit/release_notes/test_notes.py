@@ -12,7 +12,6 @@ import pytest
 from drydock.core.errors import NotFound, Unprocessable
 from drydock.core.model import Container, ImageRegistry, Result
 from drydock.core.secret import Secret
-from drydock.core.view import ViewContext
 from drydock.events import Bus, ContainerChecked
 from drydock.fleet.fleet import Fleet
 from drydock.http.client import HttpClient
@@ -101,7 +100,7 @@ class Scene:
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     server = await GitHubServer().start()
     store = await open_store(StoreSettings(path=str(tmp_path)))
-    fleet = Fleet(store.containers, store.retention, Bus(), ManualClock(), lambda _: ViewContext())
+    fleet = Fleet(store.containers, store.retention, Bus(), ManualClock())
     async with HttpClient() as http:
         yield Scene(server, http, fleet)
     await store.close()

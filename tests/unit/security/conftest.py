@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
@@ -36,7 +35,7 @@ def clock() -> SkippingClock:
 async def room(tmp_path: pathlib.Path, fake: Callable[..., FakeProgram]) -> AsyncIterator[Room]:
     clock, bus = SkippingClock(), Bus()
     store = await open_store(StoreSettings(path=str(tmp_path / "store")))
-    fleet = Fleet(store.containers, store.retention, bus, clock, lambda _: ViewContext())
+    fleet = Fleet(store.containers, store.retention, bus, clock)
     async with Supervisor(clock) as supervisor:
         program = fake("trivy", prints(report("CRITICAL", "LOW")))
         made = Room(program, fleet, store, bus, clock, supervisor, Audits(), tmp_path)

@@ -14,7 +14,6 @@ import pytest
 
 from drydock.core.errors import EngineNotFound, EngineUnreachable
 from drydock.core.model import Container
-from drydock.core.view import ViewContext
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.hosts.local import LocalHost
@@ -219,7 +218,7 @@ async def build(
     publish = bus.publish
     bus.publish = lambda event: (events.append(event), publish(event))[1]  # type: ignore[method-assign]  # notes every event
     records, retention = like.stored if like else (MemoryRecords(), MemoryRetention())
-    fleet = Fleet(records, retention, bus, clock, lambda _: ViewContext(maturity_threshold_days=7))
+    fleet = Fleet(records, retention, bus, clock)
     await fleet.load()
     host = like.host if like else Host()
     watched = LocalHost(settings, host, clock)  # type: ignore[arg-type]  # the part of an Engine that is used
