@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOL   := .venv/tool
 
-.PHONY: setup run test check bench fuzz lock docs clean
+.PHONY: setup run test matrix check bench fuzz lock docs clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ run: setup
 
 test: setup
 	@bash tests/run
+
+# The crash matrices of updates whole; `make test` runs a tenth of them.
+matrix: setup
+	$(BIN)/python -m pytest -m matrix --whole-matrix -n auto tests/unit/updates
 
 check: setup
 	$(BIN)/ruff format --check src tests bench

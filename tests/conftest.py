@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 import structlog
 
+from kit.matrix import Matrix
+from kit.matrix import summary as matrix_summary
 from lab import engine as docker_lab
 from lab import podman as podman_lab
 from lab import sandbox
@@ -33,6 +35,23 @@ OFFERED = "DRYDOCK_TEST_DOCKER_HOST"
 def fresh_log() -> None:
     """No test sees what another one did to the configuration of the log."""
     structlog.reset_defaults()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole-matrix", action="store_true", help="run the crash matrices whole, not a tenth of them")
+
+
+@pytest.fixture
+def matrix(pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Iterator[Matrix]:
+    """Chooses the cases of a crash matrix that run, and counts them for the end of the run."""
+    made = Matrix(whole=pytestconfig.getoption("whole_matrix"))
+    yield made
+    record_property("matrix", (made.ran, made.all))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if line := matrix_summary(terminalreporter.stats.get("", [])):  # set-up and tear-down, where it is recorded
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Every scenario × every effect × every way to go wrong, then a restart: the invariants of updates.md §0 must hold.
 
 The faults sit around each call to the Engine, each write of the journal and each write of a file. After the fault the
-manager is gone (or goes on, when only a call failed); a new one recovers. The number of runs is printed.
+manager is gone (or goes on, when only a call failed); a new one recovers. A tenth of the cases runs by default
+(`kit/matrix.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from drydock.core.errors import EngineError, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, ImageWanted, Operation
 from fakes.engine import Fault
 from fakes.update_harness import CHECK, NEW, OLD, UpdateHarness
+from kit.matrix import Matrix
 
 Document = dict[str, Any]
 
@@ -356,31 +359,38 @@ def truthful(harness: UpdateHarness, row: Operation, where: str) -> None:
         assert text == wanted or told, f"{where}: the file says {text}"
 
 
+async def points(setup: Setup) -> int:
+    """How many points the scenario has when nothing goes wrong."""
+    harness = UpdateHarness()
+    rows = await setup(harness)
+    faults = Faults(harness)
+    faults.install()
+    await go(harness, rows)
+    return faults.count
+
+
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", list(SCENARIOS))
-def test_nothing_is_lost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = 0
+def test_nothing_is_lost(name: str, matrix: Matrix) -> None:
+    scene = list(SCENARIOS).index(name)
     with asyncio.Runner() as runner:
-        for mode in MODES:
-            k = 1
-            while runner.run(one(SCENARIOS[name], k, mode)):
-                k, runs = k + 1, runs + 1
-    assert runs > 50
-    with capsys.disabled():
-        print(f"\ncrash matrix: {name}: {runs} runs")
+        count = runner.run(points(SCENARIOS[name]))
+        for _, mode, k in matrix.choose(product([scene], range(len(MODES)), range(1, count + 1))):
+            assert runner.run(one(SCENARIOS[name], k, MODES[mode]))
+    assert matrix.all > 50
 
 
 KILLS = ("kill-before", "kill-after", "lost-done", "lost-undone", "fail")
+TWICE = ["plain", "unhealthy", "auto_remove_unhealthy", "static_address_on_two_networks"]
 
 
-@pytest.mark.parametrize("name", ["plain", "unhealthy", "auto_remove_unhealthy", "static_address_on_two_networks"])
-def test_nothing_is_lost_when_the_recovery_is_interrupted_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", TWICE)
+def test_nothing_is_lost_when_the_recovery_is_interrupted_too(name: str, matrix: Matrix) -> None:
     """Every point is killed once, and its recovery again at a point and in a way that differ from case to case."""
-    runs = 0
     with asyncio.Runner() as runner:
-        for first in range(1, 60):
-            for turn in range(3):
-                second = (1 + (first * 7 + turn * 5) % 19, KILLS[(first + turn) % len(KILLS)])
-                runs += runner.run(one(SCENARIOS[name], first, KILLS[turn % 2], second))
-    assert runs > 60
-    with capsys.disabled():
-        print(f"\ncrash matrix, interrupted twice: {name}: {runs} runs")
+        count = runner.run(points(SCENARIOS[name]))
+        for _, turn, first in matrix.choose(product([TWICE.index(name)], range(3), range(1, count + 1))):
+            second = (1 + (first * 7 + turn * 5) % 19, KILLS[(first + turn) % len(KILLS)])
+            assert runner.run(one(SCENARIOS[name], first, KILLS[turn % 2], second))
+    assert matrix.all > 60
