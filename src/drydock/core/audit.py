@@ -8,7 +8,7 @@ import msgspec
 
 
 class Requester(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who asked for something: user name, address, and the API key that was used."""
+    """Who requested something: user name, address, and the API key that was used."""
 
     user: str | None = None
     ip: str | None = None

@@ -279,7 +279,7 @@ def _reference_step(container: Container) -> Step:
     return Step(
         stage="reference",
         outcome="pass",
-        reason=f"{image.name}, tag {image.tag.value}, is asked from {host} through {image.registry.name}",
+        reason=f"{image.name}, tag {image.tag.value}, is queried at {host} through {image.registry.name}",
         details={"registry": image.registry.name, "host": host, "repository": image.name, "tag": image.tag.value},
     )
 

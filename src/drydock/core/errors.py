@@ -69,7 +69,7 @@ class InvalidTransform(BadRequest):
 
 
 class Unauthorized(DrydockError):
-    """Nobody is signed in, or the credentials are wrong."""
+    """No one is signed in, or the credentials are wrong."""
 
     status = 401
     code = "unauthorized"
@@ -85,7 +85,7 @@ class Forbidden(DrydockError):
 
 
 class NotFound(DrydockError):
-    """The thing asked for does not exist."""
+    """What was requested does not exist."""
 
     status = 404
     code = "not-found"
@@ -117,7 +117,7 @@ class Gone(DrydockError):
 
 
 class PayloadTooLarge(DrydockError):
-    """The body, or the log asked for, is larger than the limit."""
+    """The body, or the requested log, is larger than the limit."""
 
     status = 413
     code = "payload-too-large"

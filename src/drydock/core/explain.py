@@ -184,7 +184,7 @@ def _what_happens(view: ContainerView) -> str:
     policy = eligibility.action_policy
     if policy is not None and policy.state == "auto":
         return f"; {policy.trigger_id} installs it{' when nothing holds it back' if eligibility.blockers else ''}."
-    return ": update it by hand."
+    return ": update it manually."
 
 
 def _blocker_text(blocker: Blocker) -> str:
@@ -257,7 +257,7 @@ def _eligibility(view: ContainerView) -> Iterator[Step]:
     if view.update_eligibility is None:
         return
     if view.update_eligibility.eligible:
-        yield Step(stage="eligibility", outcome="pass", reason="Nothing speaks against the update")
+        yield Step(stage="eligibility", outcome="pass", reason="Nothing blocks the update")
     for blocker in view.update_eligibility.blockers:
         details = {"blocker": blocker.reason, "severity": blocker.severity, **(blocker.details or {})}
         yield Step(stage="eligibility", outcome="stop", reason=_blocker_text(blocker), details=details)
@@ -272,11 +272,11 @@ def _action(view: ContainerView) -> Step:
     name = policy.trigger_id
     outcome: Outcome = "stop" if policy.state == "blocked" else "pass"
     if policy.state == "auto":
-        text = f"{name} installs the update by itself"
+        text = f"{name} installs the update automatically"
     elif policy.state == "manual":
-        text = f"{name} installs the update when a person asks for it"
+        text = f"{name} installs the update when it is requested"
     elif policy.reason == "excluded":
-        text = f"dd.action.exclude keeps {name} away from this container"
+        text = f"dd.action.exclude excludes {name} for this container"
     else:
-        text = f"{name} does not act by itself: dd.action.include does not name it"
+        text = f"{name} does not act automatically: dd.action.include does not name it"
     return Step(stage="action", outcome=outcome, reason=text, details={"triggerId": name, "state": policy.state})

@@ -17,7 +17,7 @@ from drydock.core.compose_labels import PROJECT, SERVICE
 class HostKey(NamedTuple):
     """Which host: the watcher's name, and the agent it is reached through (agents.md §2). None: this process itself.
 
-    Two hosts may bear the same watcher name; every cache, lock and schedule is keyed by the pair.
+    Two hosts may have the same watcher name; every cache, lock and schedule is keyed by the pair.
     """
 
     agent: str | None
@@ -170,7 +170,7 @@ class ActionPolicy(Part, frozen=True):
 
 
 class Eligibility(Part, frozen=True):
-    """Whether an update may run now, and everything that speaks against it (watching.md §12)."""
+    """Whether an update may run now, and every reason against it (watching.md §12)."""
 
     eligible: bool
     blockers: list[Blocker]

@@ -169,7 +169,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
 
     source: Literal["manual", "automatic", "dependent", "monitor"] = "manual"
     requested_by: Requester | None = None
-    """Who asked for it; None for what Drydock does by itself. For the audit log only."""
+    """Who requested it; None for what Drydock does automatically. For the audit log only."""
     wanted: ImageWanted
     container: Container | None = None
     dry_run: bool = False

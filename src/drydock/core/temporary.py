@@ -1,6 +1,6 @@
-"""The name an old container bears while its update may still be rolled back: `<name>-old-<epoch ms>` (updates.md §5.2).
+"""The name of an old container while its update may still be rolled back: `<name>-old-<epoch ms>` (updates.md §5.2).
 
-It is no container of its own: nothing lists, counts, scans or updates it.
+It is not a container in its own right: nothing lists, counts, scans or updates it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _SUFFIX = re.compile(r"(?<=.)-old-[0-9]{10,}\Z", re.DOTALL)
-"""At least ten digits, so that a container someone called `web-old-2` is left alone."""
+"""At least ten digits, so that a container that is really called `web-old-2` is left alone."""
 
 
 def temporary_name(name: str, stamp_ms: int) -> str:

@@ -62,4 +62,4 @@ class Notices:
 def _blindness(record: Container) -> str:
     if record.image.tag.semver:
         return "digest watching is off: in-place updates of this floating tag will not be noticed"
-    return "digest watching is off and the tag is no version: no update can be reported"
+    return "digest watching is off and the tag is not a version: no update can be reported"

@@ -1,4 +1,4 @@
-"""What the configured update triggers would do with a container: blocked, by hand, or automatic (watching.md §12.2)."""
+"""What the configured update triggers would do with a container: blocked, manual, or automatic (watching.md §12.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an update may run now, and everything that speaks against it (watching.md §12.1; container-api.md §2.9).
+"""Whether an update may run now, and every reason against it (watching.md §12.1; container-api.md §2.9).
 
 Evaluated on every read, never stored. Hard blockers refuse a manual update, soft ones only hold automatic ones.
 """
@@ -143,7 +143,7 @@ def _candidate(case: _Case) -> Iterator[Blocker]:
     if rollback and not retried and rollback.target_digest == (case.result.digest or case.result.tag or None):
         manual = rollback.reason == "manual"
         what = (
-            "This update was rolled back by hand"
+            "This update was rolled back manually"
             if manual
             else "The last attempt to install this update was rolled back"
         )
@@ -224,7 +224,7 @@ def _triggers(case: _Case) -> Iterator[Blocker]:
         yield _blocker(
             "threshold-not-reached",
             f"The update is smaller than the threshold {trigger.threshold} of {trigger.id}",
-            hint="Update by hand, or change the threshold of the trigger",
+            hint="Update manually, or change the threshold of the trigger",
             details={
                 "threshold": trigger.threshold,
                 "updateKind": case.kind.kind,
@@ -246,9 +246,9 @@ def _triggers(case: _Case) -> Iterator[Blocker]:
     elif reason == "not-included":
         yield _blocker(
             "trigger-not-included",
-            f"{trigger.id} only updates containers by itself that name it",
+            f"{trigger.id} automatically updates only containers that name it",
             hard=case.context.labels_strict,
-            hint=f"Set dd.action.include={trigger.id} for automatic updates, or update by hand",
+            hint=f"Set dd.action.include={trigger.id} for automatic updates, or update manually",
             details={"triggerInclude": case.container.action_trigger_include, "triggerId": trigger.id},
         )
 

@@ -127,7 +127,7 @@ def _by_filter(tags: list[str], current: Current, removals: Removals) -> _Outcom
     alone = replace(current, version=None, shape=None, prefix="", warnings=[])
     any_version = Test(family=current.family, prefix=False, any_order=True)
     kept = sift.ordered(sift.members(tags, alone, any_version, removals), current)
-    warning = f"{current.subject.tag} is no version: the best tag that dd.tag.include allows is offered"
+    warning = f"{current.subject.tag} is not a version: the best tag that dd.tag.include allows is offered"
     return _Outcome(rules.INCLUDE_ONLY if kept else rules.NOTHING_LEFT, kept, warnings=(warning,))
 
 

@@ -21,19 +21,19 @@ PINNED_TAG: Final = "pinned-tag"
 FLOATING_TAG: Final = "floating-tag"
 
 REMOVAL: Final[dict[str, str]] = {
-    SHA_OR_SIGNATURE: "named by a hash, or a signature: never a version to run",
+    SHA_OR_SIGNATURE: "a hash or a signature, not a version to run",
     INCLUDE_REGEX: "does not match the include filter (dd.tag.include)",
     EXCLUDE_REGEX: "matches the exclude filter (dd.tag.exclude)",
-    PREFIX: "does not begin like the running tag",
-    NOT_A_VERSION: "is not a version, also after the transform",
-    SEGMENT_COUNT: "has another number of version segments than the running tag",
-    SUFFIX_FAMILY: "belongs to another variant: its suffix has other words than the running tag's",
+    PREFIX: "does not start with the running tag's prefix",
+    NOT_A_VERSION: "is not a version, even after the transform",
+    SEGMENT_COUNT: "has a different number of version segments from the running tag",
+    SUFFIX_FAMILY: "belongs to another variant: its suffix differs from the running tag's",
     PRERELEASE: "is a prerelease, the running tag is a release",
     FAMILY_PREFIX: "has another prefix; dd.tag.family=loose would allow it",
     ZERO_PADDING: "pads numbers with zeros, the running tag does not; dd.tag.family=loose would allow it",
     NOT_GREATER: "is not newer than the running tag",
     RUNNING_TAG: "is the running tag",
-    NO_INCLUDE: "the running tag is no version; only dd.tag.include makes tags candidates",
+    NO_INCLUDE: "the running tag is not a version; only dd.tag.include makes tags candidates",
     PINNED_TAG: "is newer, but the running tag is pinned: set dd.tag.include or dd.tag.family=loose to follow it",
     FLOATING_TAG: "is newer, but the running tag is floating: set dd.tag.family=loose to follow it",
 }
@@ -48,11 +48,11 @@ NOTHING_LEFT: Final = "nothing-left"
 
 DECISION: Final[dict[str, str]] = {
     NEWEST: "the newest member of the running tag's family is the candidate",
-    RECOVERY: "the include filter excludes the running tag, so every family member that matches counts, also a lower one",
-    INCLUDE_ONLY: "the running tag is no version, so the best tag that the include filter allows is the candidate",
-    PINNED_TAG: "a pinned tag without include filter never climbs; only its digest counts",
-    FLOATING_TAG: "a floating tag in a strict family never climbs; only its digest counts",
-    NO_INCLUDE: "the running tag is no version and no include filter is set; only its digest counts",
+    RECOVERY: "the include filter excludes the running tag, so every matching member of the family is a candidate, even a lower one",
+    INCLUDE_ONLY: "the running tag is not a version, so the best tag that the include filter allows is the candidate",
+    PINNED_TAG: "a pinned tag without include filter is never moved to another tag; only its digest is compared",
+    FLOATING_TAG: "a floating tag in a strict family is never moved to another tag; only its digest is compared",
+    NO_INCLUDE: "the running tag is not a version and no include filter is set; only its digest is compared",
     NOTHING_NEWER: "the family of the running tag has no newer member",
     OUTSIDE_FAMILY: "newer tags exist, but none of the running tag's family",
     NOTHING_LEFT: "no tag of the list passed the filters",
@@ -67,11 +67,11 @@ DIGEST_ONLY: Final = "DIGEST-ONLY"
 LOCAL_IMAGE: Final = "LOCAL-IMAGE"
 
 REASON: Final[dict[str, str]] = {
-    PINNED_NO_DIGEST: "pinned tag and digest watching off: nothing can be noticed",
+    PINNED_NO_DIGEST: "pinned tag and digest watching off: no change can be noticed",
     FLOATING_NO_DIGEST: "floating tag and digest watching off: rebuilds of the tag are not noticed",
     FLOATING_FILTER: "floating tag with an include filter: newer members exist, but only dd.tag.family=loose climbs",
     STRICT_FAMILY: "higher tags exist outside the running tag's family",
     DIGEST_ONLY: "the container runs by digest: there is no tag to compare",
-    LOCAL_IMAGE: "the image was built locally: no registry is asked",
+    LOCAL_IMAGE: "the image was built locally: no registry is queried",
 }
 """Codes behind `result.noUpdateReason` → meaning."""
