@@ -656,7 +656,7 @@ async def test_bulk_judges_each(host: Host) -> None:
 
 
 async def test_two_images_for_one_service_of_a_file_are_refused(tmp_path: Path) -> None:
-    compose = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all")
+    compose = Action(type="dockercompose", name="x", auto="all")
     labels = {"com.docker.compose.project": "site", "com.docker.compose.service": "web"}
     async with serve(tmp_path, actions=(compose,)) as host:
         host.images()
@@ -705,7 +705,7 @@ async def test_one_replica_of_a_service_stands_for_all_where_the_action_wants_th
         "com.docker.compose.project.working_dir": str(tmp_path),
         "com.docker.compose.project.config_files": str(file),
     }
-    once = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all", compose_file_once=True)
+    once = Action(type="dockercompose", name="x", auto="all", compose_file_once=True)
     async with serve(tmp_path, actions=(once,)) as host:
         host.images()
         ids = [await host.container(name, Labels=labels) for name in ("web-1", "web-2")]

@@ -47,7 +47,7 @@ from kit.configured import configured
 from kit.http_server import http_server
 from kit.wait import until
 
-LOCAL = Action(id="docker.local", type="docker", name="local")
+LOCAL = Action(type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
 NEW: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/data": {}}}
 CHECK: dict[str, Any] = {"Healthcheck": {"Test": ["CMD", "true"]}}

@@ -152,7 +152,7 @@ async def _offline(services: Services) -> bool:
 def _legacy(settings: Settings) -> LegacyInputs:
     """Names of another time that were found in the environment."""
     legacy = LegacyInputs()
-    for variable in settings.source.ignored:
+    for variable in settings.former:
         legacy.count("env", variable)
     return legacy
 

@@ -43,7 +43,7 @@ async def authentication(
     settings: Settings, store: Store, clock: Clock, report: Report, supervisor: Supervisor
 ) -> AsyncIterator[Authentication]:
     """Sign-in as configured. Faulty providers are named in the log and leave the instance closed."""
-    providers = read_providers(settings.source, settings[PublicSettings].public_url)
+    providers = read_providers(settings, settings[PublicSettings].public_url)
     sessions = Sessions(
         clock,
         SessionRecords(store.database, Session),
@@ -110,8 +110,6 @@ def _tell(made: Authentication, providers: Providers, settings: Settings) -> Non
     """What an operator must know about the door, at start."""
     for fault in providers.errors:
         log.error("auth.provider_not_registered", provider=fault.provider, reason=fault.error)
-    for warning in providers.warnings:
-        log.warning("auth.unknown_variable", reason=warning)
     if not made.ready:
         log.error("auth.closed", advice=made.closed_hint())
     if made.anonymous:

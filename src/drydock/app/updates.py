@@ -13,7 +13,6 @@ import structlog
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.app.scanning import UpdateGate
-from drydock.app.triggers import families
 from drydock.config.load import Settings
 from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
@@ -33,8 +32,7 @@ from drydock.registries.service import RegistryService
 from drydock.security.security_gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
-from drydock.updates.actions import register
-from drydock.updates.compose.files import unusable
+from drydock.updates.actions import Action
 from drydock.updates.room import NO_METER, Ports, Updates, build
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs, signs
@@ -170,9 +168,7 @@ def build_updates(
     fleet, clock = services.fleet, services.clock
     behaviour = update_settings(settings)
     hosts = UpdateHosts(watched, watching, supervisor)
-    actions, problems = register(families(settings).for_updates(), unusable)
-    for problem in problems:
-        log.warning("action.problem", reason=problem)
+    actions = [one.settings for one in settings.components(Action)]
 
     async def mode() -> UpdateMode:
         return (await services.preferences.settings()).update_mode if services.preferences else "manual"

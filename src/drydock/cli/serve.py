@@ -46,7 +46,7 @@ def run() -> int:
     buffer = LogBuffer(SystemClock().now_ms, settings[LogSettings].level, settings[LogSettings].buffer_enabled)
     log_setup.configure(settings[LogSettings].level, settings[LogSettings].format, extra=[buffer.processor])
     for problem in loaded.problems:
-        log.warning("config.problem", variable=problem.variable, reason=problem.message)
+        log.warning("config.problem", variable=problem.variable, reason=problem.text)
     prepare(settings[StoreSettings])
     try:
         uvloop.run(_serve(settings, buffer))

@@ -14,7 +14,7 @@ from typing import Any
 
 from yarl import URL
 
-from drydock.core.secret import Secret
+from drydock.core.secret import MASK, Secret
 from drydock.registries import shapes
 from drydock.registries.credentials import ANONYMOUS, Credentials
 from drydock.registries.hosts import authority
@@ -25,7 +25,6 @@ SECRET_KEYS = frozenset(
     {"password", "auth", "token", "apikey", "clientsecret", "privatekey", "accesskeyid", "secretaccesskey"}
 )
 CREDENTIAL_KEYS = SECRET_KEYS | {"clientemail", "clientkey"}
-MASK = "[REDACTED]"
 
 
 @dataclass(frozen=True)

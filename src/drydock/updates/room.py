@@ -211,6 +211,6 @@ class _Options:
             return self._base
         return msgspec.structs.replace(
             self._base,
-            auto_remove_timeout_s=action.auto_remove_timeout / 1000,
+            auto_remove_timeout_s=action.auto_remove_timeout,
             block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
         )
