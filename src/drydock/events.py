@@ -1,7 +1,7 @@
 """What happened, as typed values, and the bus that carries them in order.
 
 The rooms `watch`, `updates`, `security`, `notify`, `observe` and `api` never import each other: they meet here.
-Each subscriber has a queue and a task of its own, so a slow one delays nobody and sees its events in order.
+Each subscriber has its own queue and task, so a slow one delays no other and sees its events in order.
 """
 
 from __future__ import annotations

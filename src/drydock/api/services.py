@@ -78,7 +78,7 @@ class Watching(Protocol):
         ...
 
     def engine_name(self) -> str | None:
-        """The host name that an Engine told; None while none did."""
+        """The host name that an Engine told; None while none has."""
         ...
 
 

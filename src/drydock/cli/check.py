@@ -121,7 +121,7 @@ async def _check(settings: Settings, options: CheckOptions, progress: Progress) 
 
 
 def chosen(found: Look, options: CheckOptions) -> list[Container]:
-    """The containers that were asked for; ConfigError names the ones that are not there."""
+    """The requested containers; ConfigError names the missing ones."""
     containers = with_family(found.containers, options.family)
     if not options.names:
         return containers

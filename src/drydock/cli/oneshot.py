@@ -1,4 +1,4 @@
-"""One look at an Engine without server, store or fleet: what `check` and `explain` share."""
+"""One direct check of an Engine without server, store or fleet: what `check` and `explain` share."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _with_connection(watcher: WatcherSettings, host: str | None) -> WatcherSetti
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:
-    """All containers under one family policy, where one was asked for."""
+    """All containers under one family policy, where one was requested."""
     if family is None:
         return containers
     if family not in ("strict", "loose"):

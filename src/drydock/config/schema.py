@@ -67,7 +67,7 @@ def option(
     deprecated: str | None = None,
     fallback: Any = DEFAULT,
 ) -> Any:
-    """Declare a field of a section. Use `default=None` where absence has a meaning of its own."""
+    """Declare a field of a section. Use `default=None` where absence has its own meaning."""
     instead = default if fallback is DEFAULT else fallback
     spec = Option((name, *also), kind, default, help, lenient, deprecated, instead)
     return dataclasses.field(default=default, metadata={"option": spec})

@@ -73,7 +73,7 @@ class Source:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.ignored: list[str] = []
-        """Variables under the name of a former product, which nobody reads."""
+        """Variables under the name of a former product, which are not read."""
         self._entries: dict[str, Entry] = {}
         plain = {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
         self._read_yaml(plain)

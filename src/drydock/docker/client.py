@@ -105,7 +105,7 @@ class EngineClient:
     ) -> AsyncIterator[bytes]:
         """Raw log bytes: framed (`docker.logs`) unless the container has a TTY. `since` is in Unix seconds.
 
-        The first chunk is empty: it tells that the Engine has answered, which a quiet log would not show.
+        The first chunk is empty: it says that the Engine has answered, which a quiet log would not show.
         """
         if not (stdout or stderr):
             return

@@ -28,7 +28,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
     "type": ["container"],
     "event": [
         "create", "destroy", "start", "stop", "pause", "unpause", "die", "update", "rename", "health_status",
-        "remove", "died",  # Podman filters by words of its own: destroy is remove, and die is asked for as died
+        "remove", "died",  # Podman filters by its own words: destroy is remove, and die is requested as died
     ],
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ INFO_HINT = "A socket proxy needs INFO=1 for the server's name; DD_SERVER_NAME o
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Identity and capabilities of an Engine.
 
-    `name` is the host's own name, None when it does not tell; `default_runtime` comes with it. The flags say what a
+    `name` is the host's own name, None when unknown; `default_runtime` comes with it. The flags say what a
     Docker Engine does by itself.
     """
 

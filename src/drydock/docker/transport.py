@@ -77,7 +77,7 @@ class Transport:
         body: object = None,
         limit: float | None = READ_LIMIT_S,
     ) -> Any:
-        """The decoded answer, None when it is empty. `limit` is in seconds, None waits for ever."""
+        """The decoded answer, None when it is empty. `limit` is in seconds, None waits indefinitely."""
         with translated(self.label, limit):
             async with self._request(method, path, params=params, body=body, limit=limit) as response:
                 data = await response.read()

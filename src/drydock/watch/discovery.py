@@ -104,7 +104,7 @@ class Discovery:
     ) -> Container:
         """One known container from its inspect document: everything but the registry's side.
 
-        `with_image` looks at the image too, though it is the one known already; `image` is its document, if at hand.
+        `with_image` inspects the image too, even if it is already known; `image` is its document, if at hand.
         """
         self.host.namespaces.learn(self.host.reader, inspected)
         entry = entry_of(inspected)
@@ -178,7 +178,7 @@ class _Scan:
         return unknown and is_temporary(name) and self._known.has_name(canonical_name(name), besides=entry["Id"])
 
     def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
-        """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
+        """`listed` counts the list entries that carry each name, this one included."""
         own = set(raw_names(entry))
 
         def elsewhere(name: str) -> bool:
@@ -255,7 +255,7 @@ class _Scan:
         return inspected
 
     async def _image(self, entry: Document) -> Document | EngineError:
-        """The image document, asked for once per image and scan; the error instead of raising it."""
+        """The image document, requested once per image and scan; the error instead of raising it."""
         ref = str(entry.get("ImageID") or entry.get("Image"))
         task = self._images.get(ref)
         if task is None:

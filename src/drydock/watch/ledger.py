@@ -1,6 +1,6 @@
-"""Writes what a watcher learned into the fleet, field by field, and tells when a maturity gate opened.
+"""Writes what a watcher learned into the fleet, field by field, and reports when a maturity gate opened.
 
-While a watcher looks at a container, a person may change its policy, or a scan may end. So a watcher never writes its
+While a watcher checks a container, a person may change its policy, or a scan may end. So a watcher never writes its
 whole copy: it puts the fields it owns (`OBSERVED`, `CHECKED`) into whatever is stored at that moment.
 """
 
@@ -91,7 +91,7 @@ class FleetLedger:
         return ContainerChecked(container=after, changed=not crashed and (known_trace is None or differs))
 
     async def open_gate(self, id: str) -> None:
-        """Tell, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
+        """Report, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
         container, now_ms = self.fleet.get(id), self.clock.now_ms()
         if container is None or container.maturity_gate_pending_since is None or not has_raw_update(container):
             return
@@ -112,7 +112,7 @@ class FleetLedger:
         )
 
     async def sweep(self) -> None:
-        """Look at every container whose gate was closed; no registry is asked."""
+        """Evaluate every container whose gate was closed; no registry is queried."""
         for container in self.fleet.all():
             if container.maturity_gate_pending_since is not None:
                 await self.open_gate(container.id)

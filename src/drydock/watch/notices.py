@@ -20,7 +20,7 @@ def _count_nothing(_key: str) -> None:
 
 @dataclass
 class Notices:
-    """Remembers what was told, so that each scan does not tell it again. `count_legacy` gets every old label in use.
+    """Remembers what was reported, so that a scan does not repeat it. `count_legacy` gets every old label in use.
 
     `has_actions` and `has_notifications`: whether triggers of that category are configured.
     """
@@ -31,7 +31,7 @@ class Notices:
     _told: set[tuple[str, str]] = field(default_factory=set)
 
     def about(self, record: Container, settings: LabelSettings) -> None:
-        """Tell what is new about this container."""
+        """Report what is new about this container."""
         for key in settings.legacy_keys:
             if self._is_new(record, f"legacy {key}"):
                 self.count_legacy(key)

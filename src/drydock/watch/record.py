@@ -223,7 +223,7 @@ def _oci_version(image: Document, labels: Mapping[str, str]) -> str | None:
 
 
 def _refreshed_image(stored: Container, facts: Facts, context: Context) -> Image:
-    """The image block after a look at the Engine: another image, or only fresh repository digests (§5.7)."""
+    """The image block after an inspection: another image, or only fresh repository digests (§5.7)."""
     assert facts.image is not None, "called with image facts only"
     settings = settings_of(facts.labels, _stored_reference(stored), context)
     running = running_image(facts.entry, facts.inspected, facts.image)

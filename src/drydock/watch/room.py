@@ -105,7 +105,7 @@ class WatcherMemory:
 
 
 def _notices(settings: Settings, count_legacy: Callable[[str], None]) -> Notices:
-    """What operators are told about labels depends on the triggers that are configured."""
+    """Warnings about labels depend on the triggers that are configured."""
     names = settings.source.names
     old = bool(names("DD_TRIGGER_"))
     return Notices(

@@ -99,7 +99,7 @@ class ScheduledWatcher:
                 await self.scan("cron")
 
     async def _first_scan(self) -> None:
-        """At start: the whole scan when it is due, else only a look at the host (the last picture still holds)."""
+        """At start: the whole scan when it is due, else only an enumeration of the host (the last results still hold)."""
         last, now = await self._memory.get(self._key), self._clock.now_ms()
         self.watcher.last_run_ms = int(last) if last else None
         due = self.settings.watch_at_start and self.timetable.is_due(self.watcher.last_run_ms, now)
@@ -199,7 +199,7 @@ class WatchService:
         return self._watchers.get(host)
 
     def engine_name(self) -> str | None:
-        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
+        """The host name reported by an Engine: a watcher on a socket first (watching.md §1.2); None while none has."""
         ranked = sorted(self.all(), key=lambda one: one.settings.host is not None)
         facts = (one.watcher.host.facts for one in ranked)
         return next((found.name for found in facts if found is not None and found.name), None)
@@ -317,7 +317,7 @@ class WatchService:
 
 
 class WatchFailed(DrydockError):
-    """A check that was asked for could not run at all."""
+    """A requested check could not run at all."""
 
     code = "watch-failed"
     default = "The check could not run"
