@@ -32,6 +32,9 @@ if login and (pathlib.Path(login) / "config.json").exists():
     call["folder_mode"] = oct(pathlib.Path(login).stat().st_mode & 0o777)
 with open(home / "calls.jsonl", "a") as calls:
     calls.write(json.dumps(call) + "\\n")
+held = home / "held"
+while held.exists() and held.read_text() in sys.argv:
+    time.sleep(0.005)
 {body}
 """
 
@@ -51,6 +54,16 @@ class FakeProgram:
         text = PROGRAM.format(python=sys.executable, home=str(self.home), body=helpers + body)
         pathlib.Path(self.path).write_text(text)
         pathlib.Path(self.path).chmod(0o755)
+
+    def hold(self, word: str) -> None:
+        """From now on calls whose arguments hold `word` are recorded and wait for `release`."""
+        beside = self.home / "holding"
+        beside.write_text(word)
+        beside.rename(self.home / "held")
+
+    def release(self) -> None:
+        """Let them go on."""
+        (self.home / "held").unlink()
 
     @property
     def calls(self) -> list[dict[str, Any]]:
