@@ -15,6 +15,7 @@ from drydock.core.audit import AuditFilter
 from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
+from drydock.metrics.families import Registry
 from drydock.updates.actions import Action
 from fakes.engine import FakeEngine, Fault
 from kit.clock import SkippingClock
@@ -260,8 +261,10 @@ async def test_updates_are_counted(host: Host) -> None:
     assert host.metrics.actions.value(action="container-update") == 1
     assert host.metrics.actions.value(action="container-restart") == 1
     assert host.metrics.triggers.value(type="docker", name="local", status="success") == 1
-    assert host.metrics.updates_active.value() == 0
-    assert 'dd_update_duration_seconds_count{outcome="succeeded"} 1' in host.metrics.text().decode()
+    assert host.updates.service.running() == 0
+    assert (
+        'dd_update_duration_seconds_count{outcome="succeeded"} 1' in Registry(*host.metrics.families()).text().decode()
+    )
 
 
 async def test_the_preview_of_a_compose_service_shows_the_patch(host: Host, tmp_path: Path) -> None:

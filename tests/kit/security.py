@@ -9,7 +9,6 @@ import pathlib
 import sys
 from typing import Any
 
-from drydock.core.audit import AuditEntry
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
@@ -19,6 +18,7 @@ from drydock.security.service import SecurityService
 from drydock.security.settings import Policy, ScanSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
+from fakes.audit import RecordedAudit
 from kit.clock import SkippingClock
 
 PROGRAM = """#!{python}
@@ -75,20 +75,6 @@ class FakeProgram:
         return [call["argv"] for call in self.calls if word in call["argv"]]
 
 
-class Audits:
-    """Remembers audit entries."""
-
-    def __init__(self) -> None:
-        self.entries: list[AuditEntry] = []
-
-    async def record(self, entry: AuditEntry) -> None:
-        self.entries.append(entry)
-
-    @property
-    def actions(self) -> list[str]:
-        return [entry.action for entry in self.entries]
-
-
 @dataclasses.dataclass
 class Room:
     """A security room over a real fleet and store, with a fake scanner program."""
@@ -99,7 +85,7 @@ class Room:
     bus: Bus
     clock: SkippingClock
     supervisor: Supervisor
-    audits: Audits
+    audits: RecordedAudit
     folder: pathlib.Path
     events: list[Event] = dataclasses.field(default_factory=list)
     made: SecurityRoom | None = None

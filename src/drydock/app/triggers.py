@@ -51,7 +51,7 @@ async def build_notifications(
     )
     tools = ToolBox(sender, environ)
     triggers = [one.trigger(found, tools) for one in PROVIDERS for found in settings.components(one.options)]
-    desk = await _desk(settings, services, store, supervisor, zone)
+    desk = await _desk(settings, services, store, bus, supervisor, zone)
     actions = services.updates.actions.all() if services.updates else []
     room = Notifications(Catalog(triggers, actions), desk, _Updates(services))
     await room.start(bus)
@@ -59,7 +59,9 @@ async def build_notifications(
     return room
 
 
-async def _desk(settings: Settings, services: Services, store: Store, supervisor: Supervisor, zone: ZoneInfo) -> Desk:
+async def _desk(
+    settings: Settings, services: Services, store: Store, bus: Bus, supervisor: Supervisor, zone: ZoneInfo
+) -> Desk:
     """What all triggers share."""
     return Desk(
         fleet=services.fleet,
@@ -70,7 +72,7 @@ async def _desk(settings: Settings, services: Services, store: Store, supervisor
         rules=Rules(await store.documents.all(RULES, StoredRule)),
         place=Place(socket.gethostname(), ask=lambda: settings[ServerSettings].name or services.watching.engine_name()),
         audit=services.audit,
-        counted=_Counter(services),
+        bus=bus,
         zone=zone,
     )
 
@@ -88,16 +90,3 @@ class _Updates:
             raise Unavailable("This process does not carry out updates")
         operation = await updates.service.request(container_id, source=cause, trigger_id=trigger_id)
         return operation.id
-
-
-class _Counter:
-    """Counts sent messages, where metrics are kept."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def __call__(self, type: str, name: str, status: str, seconds: float) -> None:
-        metrics = self._services.metrics
-        if metrics is not None:
-            metrics.triggers.inc(type=type, name=name, status=status)
-            metrics.send_seconds.observe(seconds, type=type, name=name)

@@ -26,14 +26,13 @@ from drydock.hosts.host import Host, Hosts
 from drydock.hosts.local import full_engine
 from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
-from drydock.metrics.updates import UpdateReport
 from drydock.registries.artifacts import Artifacts
 from drydock.registries.service import RegistryService
 from drydock.security.security_gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action
-from drydock.updates.room import NO_METER, Ports, Updates, build
+from drydock.updates.room import Ports, Updates, build
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.settings import UpdateMode, UpdateSettings
@@ -192,7 +191,6 @@ def build_updates(
         gate_facts=lambda _: dict(gate_facts),
         own=own_container(settings, hosts, services.acks, behaviour),
         window_open=hosts.window_open,
-        meter=UpdateReport(services.metrics) if services.metrics else NO_METER,
         namespaces_of=hosts.namespaces_of,
         known_facts=hosts.known_facts,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from drydock.audit.from_events import EventAudit
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.events import ContainerUpdated, ScanCompleted, ScanCycleCompleted, ScanStarted, SecurityAlert
@@ -283,15 +284,19 @@ async def test_alerts_only_about_something_new_and_of_the_wanted_level(room: Roo
 
 
 async def test_the_audit_does_not_repeat_itself(room: Room) -> None:
+    audit = EventAudit(room.audits, room.clock)
     await put(room, sample(1))
     await room.security.scan_one(container_id(1))
     await room.security.scan_one(container_id(1))
-    assert len(room.of(SecurityAlert)) == 2
+    alerts = room.of(SecurityAlert)
+    assert len(alerts) == 2
+    await audit.handle(alerts)
     assert [entry.details for entry in room.audits.entries] == [
         "critical=1, high=0, medium=0, low=1, unknown=0; blocking=1"
     ]
     room.clock.advance(301)
     await room.security.scan_one(container_id(1))
+    await audit.handle(room.of(SecurityAlert)[2:])
     assert room.audits.actions == ["security-alert"] * 2
 
 
