@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.settings import (
-    AUTHENTICATIONS,
     AnonymousSettings,
     ApiKeySettings,
     AuthSettings,
@@ -14,8 +13,7 @@ from drydock.auth.settings import (
 )
 from drydock.compat.settings import CompatSettings
 from drydock.config import kinds
-from drydock.config.components import Reserved
-from drydock.config.load import Schema
+from drydock.config.load import Family, Schema
 from drydock.config.schema import option, section
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WATCHERS, ImageSetSettings, LocalWatcherSettings, WatcherSettings
@@ -24,15 +22,12 @@ from drydock.icons.settings import IconSettings
 from drydock.live.settings import StreamSettings
 from drydock.logs.settings import LogSettings
 from drydock.metrics.settings import ContainerMetricsSettings, MetricsAccessSettings, MetricsSettings
-from drydock.notify.providers import PROVIDERS
-from drydock.notify.providers import SECTIONS as TRIGGERS
+from drydock.notify.providers import SECTIONS as CHANNELS
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.sections import SecuritySettings
 from drydock.stats.settings import StatsSettings
 from drydock.store.settings import StoreSettings
-from drydock.triggers import trigger_family
-from drydock.updates.actions import ACTIONS, Action
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.watch.settings import WatchingSettings
 
@@ -82,10 +77,8 @@ SCHEMA = Schema(
     ),
     families=(
         WATCHERS,
-        AUTHENTICATIONS,
-        trigger_family((*PROVIDERS, *ACTIONS)),
-        Reserved(("DD_REGISTRY_", "DD_AGENT_")),
+        *map(Family, ("DD_REGISTRY_", "DD_ACTION_", "DD_NOTIFICATION_", "DD_TRIGGER_", "DD_AUTH_", "DD_AGENT_")),
     ),
-    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, Action, *TRIGGERS),
+    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, *CHANNELS),
 )
 """Every section, in the order of the documentation, and every family."""

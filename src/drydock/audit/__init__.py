@@ -1,4 +1,5 @@
-"""The audit log (platform.md §9): the trail that every room writes to, its catalogue of actions, and entries of events.
+"""The audit log: its catalogue, what is written from events, and the trail that everybody appends to."""
 
-The hash chain lives in `store.audit`. Who writes uses `kernel.audit`; who asked is `request_context`.
-"""
+from drydock.audit.trail import AuditTrail as Audit
+
+__all__ = ["Audit"]

@@ -74,3 +74,6 @@ ACTIONS: Final[frozenset[str]] = frozenset(
         "debug-dump",
     }
 )
+
+AUTHENTICATION: Final = "authentication"
+"""Container name of entries about people."""

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 class StatsOptions(msgspec.Struct, frozen=True):
-    """The options of the command line."""
+    """What was asked for on the command line."""
 
     names: tuple[str, ...]
     server: str

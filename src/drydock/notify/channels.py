@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from drydock.config.components import secrets_of
+from drydock.core.secret import Secret
 from drydock.notify.model import Channel, Message, Tools
 from drydock.notify.request import Request
 from drydock.notify.sender import Sender
@@ -34,6 +35,12 @@ def over_http(render: Render) -> Callable[[Any, Tools], Channel]:
         return HttpChannel(settings, render, tools)
 
     return open
+
+
+def secrets_of(settings: Any) -> tuple[str, ...]:
+    """The texts that must not appear in an error."""
+    values = (getattr(settings, field.name) for field in dataclasses.fields(settings))
+    return tuple(value.reveal() for value in values if isinstance(value, Secret))
 
 
 class ToolBox:

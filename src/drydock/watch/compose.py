@@ -39,8 +39,7 @@ class ComposeFiles:
     async def depends_on(self, reader: EngineReader, labels: Mapping[str, str]) -> tuple[str, ...] | None:
         """Services that this one depends on; None when no file says so, or a label replaces the detection."""
         service = labels.get(SERVICE, "").strip()
-        folder = labels.get(WORKING_DIR, "")
-        files = [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
+        files = _paths(labels)
         if not service or not files or DEPENDS_ON in labels:
             return None
         translate = await self.folders.of(reader)
@@ -53,11 +52,14 @@ class ComposeFiles:
             return None
         known = {name for services in found for name in services}
         named = dict.fromkeys(name for services in found for name in dependencies(services.get(service)))
-        if service in named:
+        return tuple(name for name in named if self._is_usable(name, service, known))
+
+    def _is_usable(self, name: str, service: str, known: set[str]) -> bool:
+        if name == service:
             self._warn(f"service {service} depends on itself; ignored")
-        for name in named.keys() - known:
+        elif name not in known:
             self._warn(f"service {service} depends on {name}, which its files do not define; ignored")
-        return tuple(name for name in named if name != service and name in known)
+        return name != service and name in known
 
     def _services(self, path: str) -> Services | None:
         try:
@@ -74,6 +76,11 @@ class ComposeFiles:
         if reason not in self._told:
             self._told.add(reason)
             log.warning("watcher.compose_file", reason=reason)
+
+
+def _paths(labels: Mapping[str, str]) -> list[str]:
+    folder = labels.get(WORKING_DIR, "")
+    return [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
 
 
 def services_of(path: str) -> Services:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from drydock.api import components
 from drydock.api.services import Component, Services
-from drydock.core.secret import MASK
+
+MASK = "[REDACTED]"
 
 
 def listed(services: Services) -> list[Component]:

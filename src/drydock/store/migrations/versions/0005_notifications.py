@@ -1,4 +1,4 @@
-"""What each trigger has sent."""
+"""What was told by which trigger."""
 
 from __future__ import annotations
 
