@@ -110,7 +110,7 @@ class Scene:
         self.fleet = Fleet(store.containers, store.retention, bus, CLOCK)
         cache = DigestCache(store.scans, CLOCK, capacity=500, interval_ms=interval_ms)
         inspector = Inspector(self.scanner, self.scanner, cache, CLOCK, policy=Policy())
-        self._runner = Runner(self.fleet, inspector, Alerts(bus, store.scan_alerts, CLOCK), bus, CLOCK)
+        self._runner = Runner(self.fleet, inspector, Alerts(bus, store.scan_alerts), bus, CLOCK)
 
     async def cycle(self) -> int:
         """Scan everything; how often the scanner ran."""

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line. The server starts past Typer, which loads pydantic to read parameters: 12 MB, 0.2 s.
 
-    So do the commands that Drydock runs by itself; nobody is offered them.
+    So do the commands that Drydock runs internally, which the help does not list.
     """
     if sys.argv[1:] == ["serve"]:
         from drydock.cli.start import serve

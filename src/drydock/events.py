@@ -1,7 +1,7 @@
 """What happened, as typed values, and the bus that carries them in order.
 
 The rooms `watch`, `updates`, `security`, `notify`, `observe` and `api` never import each other: they meet here.
-Each subscriber has a queue and a task of its own, so a slow one delays nobody and sees its events in order.
+Each subscriber has its own queue and task, so a slow one delays no other and sees its events in order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 
 from drydock.cooperative import Turns
 from drydock.core.model import Container, HostKey
+from drydock.core.operation import Operation
 
 log = structlog.get_logger("events")
 
@@ -98,6 +99,18 @@ class OperationChanged(Event, frozen=True, kw_only=True):
     operation: dict[str, Any]
 
 
+class OperationEnded(Event, frozen=True, kw_only=True):
+    """An operation is terminal and its follow-up is done; published once."""
+
+    operation: Operation
+
+
+class ContainerAction(Event, frozen=True, kw_only=True):
+    """A user acted on a container: `container-start`, `-stop`, `-restart` or `-update`."""
+
+    action: str
+
+
 class UpdateApplied(Event, frozen=True, kw_only=True):
     """An update succeeded."""
 
@@ -143,6 +156,34 @@ class SecurityAlert(Event, frozen=True, kw_only=True):
 
     container: Container
     summary: dict[str, Any]
+
+
+class MessageSent(Event, frozen=True, kw_only=True):
+    """A trigger sent a message, or failed to; `seconds` is what that took."""
+
+    type: str
+    name: str
+    status: Literal["success", "error"]
+    seconds: float
+
+
+LoginOutcome = Literal["success", "invalid", "locked", "error"]
+
+
+class LoginAttempted(Event, frozen=True, kw_only=True):
+    """A sign-in, or credentials in a header, were accepted or refused.
+
+    `seconds` is the time of the verification. `quiet` marks repetitions that are counted, but not worth an audit entry.
+    """
+
+    outcome: LoginOutcome
+    provider: str
+    details: str
+    user: str | None = None
+    address: str | None = None
+    seconds: float = 0.0
+    unknown_user: bool = False
+    quiet: bool = False
 
 
 class AuditRecorded(Event, frozen=True, kw_only=True):

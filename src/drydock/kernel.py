@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from drydock.clock import Clock
-from drydock.core.audit import AuditEntry
+from drydock.core.audit import AuditEntry, AuditStatus
 from drydock.core.model import Container
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
-
-AuditStatus = Literal["success", "error", "info"]
 
 
 class AuditLog(Protocol):
@@ -32,7 +30,7 @@ class AuditLog(Protocol):
         ...
 
     async def record(self, *entries: AuditEntry) -> None:
-        """Store entries durably, in one transaction; count and publish them."""
+        """Store entries durably, in one transaction, and publish them."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Who asked for what happens now: set when a request is admitted, read where its consequences are written.
+"""Who requested what happens now: set when a request is admitted, read where its consequences are written.
 
 An update that a person starts runs long after the answer, through queue, journal and batches; each task it starts inherits
-this value, so that the audit log names the person and nobody in between has to pass the name on (platform.md §9).
+this value, so that the audit log names the person and no code in between has to pass the name on (platform.md §9).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ STEADY_S = 60.0
 class Supervisor:
     """Owns the background tasks of the process.
 
-    Use as an async context manager; leaving it cancels everything. `start` keeps a task running for ever, `spawn` runs
+    Use as an async context manager; leaving it cancels everything. `start` keeps a task running indefinitely, `spawn` runs
     one to its end and only logs a failure.
     """
 

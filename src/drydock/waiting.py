@@ -1,4 +1,4 @@
-"""Waiting, but not for ever; and leaving streams behind properly closed."""
+"""Waiting with a limit, and leaving streams properly closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def wait_at_most(clock: Clock, event: asyncio.Event, seconds: float) -> bool:
-    """Wait until `event` is set or `seconds` passed on `clock`; tell whether it is set."""
+    """Wait until `event` is set or `seconds` passed on `clock`; return whether it is set."""
     if event.is_set() or seconds <= 0:
         return event.is_set()
     happened = asyncio.ensure_future(event.wait())

@@ -14,7 +14,7 @@ import httpx
 from drydock.api.application import build
 from drydock.api.services import Component, Services
 from drydock.api.settings import PublicSettings, ServerSettings
-from drydock.audit import Audit
+from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess, Caller, Connection
 from drydock.core.errors import DrydockError, NotFound
 from drydock.core.model import Container
@@ -23,6 +23,7 @@ from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
+from drydock.supervisor import Supervisor
 from kit.clock import ManualClock
 from kit.configured import configured
 from kit.http_server import http_server
@@ -152,7 +153,7 @@ async def build_app(folder: Path, **settings: Any) -> HttpApp:
         fleet=fleet,
         watching=watchers,
         registries=Registries(),
-        audit=Audit(store.audit, bus, clock),
+        audit=AuditTrail(store.audit, bus, clock, Supervisor(clock)),
         started_at=clock.monotonic(),
     )
     events: list[Event] = []

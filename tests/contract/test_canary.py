@@ -6,7 +6,6 @@ keeps the real variables of containers, readable by its owner only.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -25,6 +24,7 @@ from aiohttp import web
 from contract.full_product import FullProduct, full_product
 from contract.product import HASH, PASSWORD, user
 from drydock import log_setup
+from kit.wait import until
 
 OIDC = "DD_AUTH_OIDC_CORP_"
 VARIABLES = {
@@ -218,9 +218,8 @@ async def _use(product: FullProduct, heard: Heard) -> str:
 
 async def _updates_end(product: FullProduct) -> None:
     service = product.server.services.updates.service
-    async with asyncio.timeout(60):
-        while any(service.active(one) for one in product.server.application.fleet.all()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    fleet = product.server.application.fleet
+    await until(lambda: not any(service.active(one) for one in fleet.all()), "the end of every update", 60)
 
 
 async def _attack(product: FullProduct, heard: Heard, token: str) -> None:

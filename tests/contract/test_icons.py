@@ -16,6 +16,7 @@ from aiohttp import web
 
 from contract.product import Product, serve_product, user
 from kit.clock import ManualClock
+from kit.wait import until
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -179,9 +180,7 @@ async def test_requests_at_the_same_time_share_one_fetch(site: Site, network: Ne
     network.offer("redis.svg", SVG)
     network.gate.clear()
     waiting = [asyncio.create_task(client.get("/api/v1/icons/simple/redis")) for _ in range(5)]
-    async with asyncio.timeout(10):
-        while not network.asked:  # noqa: ASYNC110  the network offers no event
-            await asyncio.sleep(0.01)
+    await until(lambda: network.asked, "the first fetch")
     network.gate.set()
     assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
     assert len(network.asked) == 1

@@ -39,7 +39,7 @@ class Scene:
         self.watched = Watched(
             container(ID, name="web/1"), container(EXITED, name="old", status="exited"), container("l", watcher="gone")
         )
-        self.logs = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=0.3)
+        self.logs = Logs(self.watched, one_host(self.engine), SystemClock())
         self.site: Site
 
     def fill(self, lines: int) -> None:

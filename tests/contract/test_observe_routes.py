@@ -30,12 +30,13 @@ async def exercised(server: Product) -> str:
     """`/metrics` of a server on which everything that is counted happened once."""
     await server.seed(container(1, update="1.1.0"), container(2))
     client = await server.signed_in()
-    metrics = server.services.metrics
-    metrics.registry_response.observe(0.1, type="hub", name="public")
-    metrics.triggers.inc(type="docker", name="local", status="success")
-    metrics.actions.inc(action="container-start")
-    metrics.webhooks.inc(action="watch-all")
-    metrics.maintenance_skips.inc(type="docker", name="local")
+    counters = server.services.metrics.counters
+    counters.registry_answered("hub", "public", 0.1)
+    counters.triggers.inc(type="docker", name="local", status="success")
+    counters.actions.inc(action="container-start")
+    counters.webhooks.inc(action="watch-all")
+    counters.maintenance_skips.inc(type="docker", name="local")
+    await server.application.bus.drain()
     return (await client.get("/metrics")).text
 
 

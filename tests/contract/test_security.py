@@ -25,6 +25,7 @@ from drydock.security.signatures import SignatureSettings
 from drydock.supervisor import Supervisor
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, prints, report
+from kit.wait import until
 from lab import trivy as lab
 from lab.images import Pusher
 
@@ -80,12 +81,8 @@ class Scene:
 
     async def ended(self, count: int = 1) -> dict[str, Any]:
         """The summary of the last cycle, once `count` of them have ended."""
-        async with asyncio.timeout(30):
-            while True:
-                done = self.of(ScanCycleCompleted)
-                if len(done) >= count:
-                    return dict(done[-1].summary)
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.of(ScanCycleCompleted)) >= count, "the end of the scans", 30)
+        return dict(self.of(ScanCycleCompleted)[-1].summary)
 
     async def scan_all(self, **body: Any) -> httpx.Response:
         return await self.api.post("/containers/scan-all", json=body or None)
@@ -223,15 +220,17 @@ async def test_two_scans_at_once(scene: Scene) -> None:
 
 @pytest.mark.rows("C-164", "C-165", "C-166", "C-167", "C-316")
 async def test_scan_all(scene: Scene) -> None:
-    scene.trivy.write("if '--scanners' in argv: time.sleep(0.2)\n" + prints(report("HIGH")))
+    scene.trivy.write(prints(report("HIGH")))
     await scene.http_app.seed(*(sample(n) for n in range(1, 11)))
     await scene.api.post(f"/containers/{ONE}/scan")
     first = (await get(scene, f"/containers/{ONE}/vulnerabilities"))["scannedAt"]
     scene.http_app.clock.advance(1)
     scene.http_app.events.clear()
+    scene.trivy.hold("--scanners")
     answer = await scene.api.post("/containers/scan-all")
     assert answer.status_code == 202
     assert scene.of(ScanCycleCompleted) == []
+    scene.trivy.release()
     assert answer.json()["scheduledCount"] == 10
     summary = await scene.ended()
     assert answer.json()["cycleId"] == summary["cycleId"]
@@ -453,9 +452,13 @@ async def test_sbom_refusals(scene: Scene) -> None:
 
 
 async def test_sbom_is_generated_once_for_everybody_and_again_when_it_is_lost(scene: Scene) -> None:
-    scene.trivy.write('time.sleep(0.2); out(\'{"spdxVersion": "SPDX-2.3"}\')')
+    scene.trivy.write('out(\'{"spdxVersion": "SPDX-2.3"}\')')
     await scene.http_app.seed(sample(1))
-    answers = await asyncio.gather(*(scene.api.get(f"/containers/{ONE}/sbom") for _ in range(4)))
+    scene.trivy.hold("spdx-json")
+    asked = [asyncio.create_task(scene.api.get(f"/containers/{ONE}/sbom")) for _ in range(4)]
+    await until(lambda: scene.trivy.argvs("spdx-json"), "the program")
+    scene.trivy.release()
+    answers = await asyncio.gather(*asked)
     assert {answer.json()["format"] for answer in answers} == {"spdx-json"}
     assert len(scene.trivy.argvs("spdx-json")) == 1
     await get(scene, f"/containers/{ONE}/sbom?format=SPDX-JSON")

@@ -260,7 +260,7 @@ async def test_a_connection_that_no_helper_could_have(tmp_path: Path, route: Rou
 
 
 async def test_a_dry_run_changes_nothing_and_says_so(tmp_path: Path) -> None:
-    dry = Action(id="docker.local", type="docker", name="local", dry_run=True)
+    dry = Action(type="docker", name="local", dry_run=True)
     async with drydock(tmp_path, actions=(dry,), **WITH_SOCKET) as (host, own):
         answer = await host.api.post(f"/containers/{own}/update")
         operation = answer.json()["operationId"]

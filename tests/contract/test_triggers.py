@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from contract.product import Product, serve_product
-from drydock.core.model import Container, Health, Result, UpdatePolicy
+from drydock.core.model import Container, Health, HostKey, Result, UpdatePolicy
 from drydock.events import ChecksFinished, ContainerChecked, HealthChanged, UpdateApplied, UpdateFailed
 from drydock.watch.ledger import FleetLedger
 from fakes.hook import Hook, hook
@@ -59,7 +59,7 @@ class Stage:
         reports = tuple(ContainerChecked(container=self.fleet.need(one.id), changed=True) for one in containers)
         for report in reports:
             self.bus.publish(report)
-        self.bus.publish(ChecksFinished(watcher="local", reports=reports, cause="cron"))
+        self.bus.publish(ChecksFinished(host=HostKey(None, "local"), reports=reports, cause="cron"))
         return await self.sent()
 
     async def sent(self) -> list[Any]:
@@ -568,7 +568,7 @@ async def test_http_batch_get_and_credentials(tmp_path: Path) -> None:
         reports = [container(1, update="1.1.0"), container(2, update="1.1.0")]
         await at.server.seed(*reports)
         checked = tuple(ContainerChecked(container=one, changed=True) for one in reports)
-        at.bus.publish(ChecksFinished(watcher="local", reports=checked, cause="cron"))
+        at.bus.publish(ChecksFinished(host=HostKey(None, "local"), reports=checked, cause="cron"))
         await at.bus.drain()
         (sent,) = at.hook.take()
         assert sent.method == "GET"

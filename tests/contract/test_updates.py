@@ -15,6 +15,7 @@ from drydock.core.audit import AuditFilter
 from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
 from drydock.events import UpdateApplied, UpdateFailed
+from drydock.metrics.families import Registry
 from drydock.updates.actions import Action
 from fakes.engine import FakeEngine, Fault
 from kit.clock import SkippingClock
@@ -260,8 +261,10 @@ async def test_updates_are_counted(host: Host) -> None:
     assert host.metrics.actions.value(action="container-update") == 1
     assert host.metrics.actions.value(action="container-restart") == 1
     assert host.metrics.triggers.value(type="docker", name="local", status="success") == 1
-    assert host.metrics.updates_active.value() == 0
-    assert 'dd_update_duration_seconds_count{outcome="succeeded"} 1' in host.metrics.text().decode()
+    assert host.updates.service.running() == 0
+    assert (
+        'dd_update_duration_seconds_count{outcome="succeeded"} 1' in Registry(*host.metrics.families()).text().decode()
+    )
 
 
 async def test_the_preview_of_a_compose_service_shows_the_patch(host: Host, tmp_path: Path) -> None:
@@ -656,7 +659,7 @@ async def test_bulk_judges_each(host: Host) -> None:
 
 
 async def test_two_images_for_one_service_of_a_file_are_refused(tmp_path: Path) -> None:
-    compose = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all")
+    compose = Action(type="dockercompose", name="x", auto="all")
     labels = {"com.docker.compose.project": "site", "com.docker.compose.service": "web"}
     async with serve(tmp_path, actions=(compose,)) as host:
         host.images()
@@ -705,7 +708,7 @@ async def test_one_replica_of_a_service_stands_for_all_where_the_action_wants_th
         "com.docker.compose.project.working_dir": str(tmp_path),
         "com.docker.compose.project.config_files": str(file),
     }
-    once = Action(id="dockercompose.x", type="dockercompose", name="x", auto="all", compose_file_once=True)
+    once = Action(type="dockercompose", name="x", auto="all", compose_file_once=True)
     async with serve(tmp_path, actions=(once,)) as host:
         host.images()
         ids = [await host.container(name, Labels=labels) for name in ("web-1", "web-2")]

@@ -15,7 +15,7 @@ from contract.http_app import Registries, Watchers
 from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings
-from drydock.audit import Audit
+from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
 from drydock.core.model import Result
 from drydock.docker.api import PullAuth
@@ -25,8 +25,7 @@ from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
-from drydock.metrics.catalogue import Metrics
-from drydock.metrics.updates import UpdateReport
+from drydock.metrics.counters import Counters
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
@@ -47,7 +46,7 @@ from kit.configured import configured
 from kit.http_server import http_server
 from kit.wait import until
 
-LOCAL = Action(id="docker.local", type="docker", name="local")
+LOCAL = Action(type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
 NEW: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/data": {}}}
 CHECK: dict[str, Any] = {"Healthcheck": {"Test": ["CMD", "true"]}}
@@ -80,7 +79,7 @@ class Host:
     events: list[Event]
     api: httpx.AsyncClient
     gate: Gate
-    metrics: Metrics
+    metrics: Counters
     services: Services
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -159,15 +158,15 @@ async def serve(
         store = await open_store(StoreSettings(path=str(folder / "store")))
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
-        bus, events, gate, metrics = Bus(), list[Event](), Gate(), Metrics(list)
-        _note(bus, events)
+        bus, events, gate, metrics = Bus(), list[Event](), Gate(), Counters()
+        _note(bus, events, metrics)
         fleet = Fleet(store.containers, store.retention, bus, clock)
         watched = LocalHost(WatcherSettings(name="local", watch_all=True, discovery_settle_ms=0), engine, clock)
         context = Context(watched.key, (), watched.settings, lambda *_: "hub.public")
         discovery = Discovery(watched, context, clock)
         ledger = FleetLedger(fleet, bus, clock)
         watcher = Watcher(watched, discovery, None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
-        audit = Audit(store.audit, bus)
+        audit = AuditTrail(store.audit, bus, clock, supervisor)
         stream = EventStream(clock)
         acks = Acknowledgements(stream, clock)
         ports = Ports(
@@ -186,7 +185,6 @@ async def serve(
             environ={},
             mode=lambda: _word(mode),
             gate=gate,
-            meter=UpdateReport(metrics),
             own=own(acks),
         )
         updates = build_updates(ports, UpdateSettings(**settings), actions)
@@ -210,11 +208,12 @@ async def serve(
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, services)
 
 
-def _note(bus: Bus, events: list[Event]) -> None:
+def _note(bus: Bus, events: list[Event], metrics: Counters) -> None:
     publish = bus.publish
 
     def note(event: Event) -> None:
         events.append(event)
+        metrics.count(event)
         publish(event)
 
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order

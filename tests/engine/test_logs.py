@@ -111,7 +111,7 @@ async def test_tail_since_and_streams(scene: Scene) -> None:
     assert await scene.text(made, tail=0) == []
     assert await scene.text(made, stdout=False, tail=5) == ["bad"]
     assert await scene.text(made, since=4_000_000_000) == []
-    stamped = (await scene.logs.download(scene.watched.need(made), Selection(tail=1))).decode()
+    stamped = (await scene.logs.download(scene.watched.need(made), Selection(tail=1, stderr=False))).decode()
     document = await scene.engine.inspect_container(made)
     assert stamped[:10] == document["State"]["StartedAt"][:10]
     assert stamped.split(" ", 1)[1] == "end\n"

@@ -12,5 +12,4 @@ from drydock.config.source import Source
 def configured(*given: Any) -> Settings:
     """The settings of a process that is configured with these sections and without components."""
     sections = {cls: cls() for cls in SCHEMA.sections} | {type(section): section for section in given}
-    families = {family.member: () for family in SCHEMA.families if family.member is not None}
-    return Settings(sections, families, Source({}))
+    return Settings(sections, (), Source({}))

@@ -9,7 +9,6 @@ import pathlib
 import sys
 from typing import Any
 
-from drydock.core.audit import AuditEntry
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
@@ -19,6 +18,7 @@ from drydock.security.service import SecurityService
 from drydock.security.settings import Policy, ScanSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
+from fakes.audit import RecordedAudit
 from kit.clock import SkippingClock
 
 PROGRAM = """#!{python}
@@ -32,6 +32,9 @@ if login and (pathlib.Path(login) / "config.json").exists():
     call["folder_mode"] = oct(pathlib.Path(login).stat().st_mode & 0o777)
 with open(home / "calls.jsonl", "a") as calls:
     calls.write(json.dumps(call) + "\\n")
+held = home / "held"
+while held.exists() and held.read_text() in sys.argv:
+    time.sleep(0.005)
 {body}
 """
 
@@ -52,6 +55,16 @@ class FakeProgram:
         pathlib.Path(self.path).write_text(text)
         pathlib.Path(self.path).chmod(0o755)
 
+    def hold(self, word: str) -> None:
+        """From now on calls whose arguments hold `word` are recorded and wait for `release`."""
+        beside = self.home / "holding"
+        beside.write_text(word)
+        beside.rename(self.home / "held")
+
+    def release(self) -> None:
+        """Let them go on."""
+        (self.home / "held").unlink()
+
     @property
     def calls(self) -> list[dict[str, Any]]:
         place = self.home / "calls.jsonl"
@@ -60,20 +73,6 @@ class FakeProgram:
     def argvs(self, word: str) -> list[list[str]]:
         """The argument lists that hold `word`."""
         return [call["argv"] for call in self.calls if word in call["argv"]]
-
-
-class Audits:
-    """Remembers audit entries."""
-
-    def __init__(self) -> None:
-        self.entries: list[AuditEntry] = []
-
-    async def record(self, entry: AuditEntry) -> None:
-        self.entries.append(entry)
-
-    @property
-    def actions(self) -> list[str]:
-        return [entry.action for entry in self.entries]
 
 
 @dataclasses.dataclass
@@ -86,7 +85,7 @@ class Room:
     bus: Bus
     clock: SkippingClock
     supervisor: Supervisor
-    audits: Audits
+    audits: RecordedAudit
     folder: pathlib.Path
     events: list[Event] = dataclasses.field(default_factory=list)
     made: SecurityRoom | None = None

@@ -5,7 +5,7 @@ A room that brings a service adds a field here (default None where the room can 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -15,11 +15,11 @@ import msgspec
 from drydock.api.network import Proxies, bucket
 from drydock.api.settings import ServerSettings
 from drydock.api.streams import Streams
+from drydock.audit.trail import AuditTrail
 from drydock.auth.authentication import Authentication
 from drydock.auth.caller import Access
 from drydock.clock import Clock
 from drydock.config.load import Settings
-from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.errors import Unavailable
 from drydock.core.model import Container
 from drydock.fleet.fleet import Fleet
@@ -28,7 +28,7 @@ from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
 from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
-from drydock.metrics.catalogue import Metrics
+from drydock.metrics.room import Metrics
 from drydock.notify.service import Notifications
 from drydock.preferences.service import Preferences
 from drydock.release_notes.room import ReleaseNotesService
@@ -78,7 +78,7 @@ class Watching(Protocol):
         ...
 
     def engine_name(self) -> str | None:
-        """The host name that an Engine told; None while none did."""
+        """The host name that an Engine told; None while none has."""
         ...
 
 
@@ -104,22 +104,6 @@ class Agents(Protocol):
         ...
 
 
-class AuditLog(Protocol):
-    """The audit log (platform.md §9)."""
-
-    async def record(self, entry: AuditEntry) -> None:
-        """Store an entry durably and publish it."""
-        ...
-
-    async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
-        """Entries newest first, and how many match."""
-        ...
-
-    def walk(self, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
-        """Every entry that matches, newest first, a page at a time."""
-        ...
-
-
 class CurlOverride(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A health check of our own container that calls curl, as compose files of 1.x have it (platform-api.md §4.2)."""
 
@@ -138,24 +122,14 @@ class LegacyInputs(msgspec.Struct, kw_only=True):
     label: set[str] = msgspec.field(default_factory=set)
     api: set[str] = msgspec.field(default_factory=set)
     totals: dict[str, int] = msgspec.field(default_factory=dict)
-    uses: list[tuple[str, str]] = msgspec.field(default_factory=list)
-    """Uses that nobody has heard of yet."""
-    _heard: Callable[[str, str], None] | None = None
+    uses: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    """How often each name was used, by source and name; the metric `dd_legacy_input_total`."""
 
     def count(self, source: str, key: str) -> None:
         """Remember one use of an old name."""
         getattr(self, source).add(key)
         self.totals[source] = self.totals.get(source, 0) + 1
-        if self._heard is not None:
-            self._heard(source, key)
-        else:
-            self.uses.append((source, key))
-
-    def follow(self, heard: Callable[[str, str], None]) -> None:
-        """Tell `heard` of every use, those before it included: it feeds the counter `dd_legacy_input_total`."""
-        self._heard = heard
-        while self.uses:
-            heard(*self.uses.pop(0))
+        self.uses[source, key] = self.uses.get((source, key), 0) + 1
 
 
 def needed(service: T | None) -> T:
@@ -175,7 +149,7 @@ class Services:
     fleet: Fleet
     watching: Watching
     registries: RegistriesInfo
-    audit: AuditLog
+    audit: AuditTrail
     agents: Agents | None = None
     logs: Logs | None = None
     stats: Stats | None = None

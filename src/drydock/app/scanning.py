@@ -17,10 +17,11 @@ from drydock.events import Bus, ContainerUpdated
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
-from drydock.registries.room import Artifacts, Registries
+from drydock.kernel import AuditLog
+from drydock.registries.artifacts import Artifacts
+from drydock.registries.service import RegistryService
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
 from drydock.security.inspector import DockerHosts
-from drydock.security.journal import AuditLog
 from drydock.security.model import SbomFormat
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.scanners.trivy import TrivyOptions
@@ -56,7 +57,7 @@ def gate_facts(settings: Settings) -> GateFacts:
 def build_security(
     settings: Settings,
     environ: Mapping[str, str],
-    registries: Registries,
+    registries: RegistryService,
     fleet: Fleet,
     store: Store,
     audit: AuditLog,

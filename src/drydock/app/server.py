@@ -14,14 +14,15 @@ import structlog
 from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
+from drydock.api.settings import PublicSettings
 from drydock.app.health import CurlHealthcheck, health_checks
-from drydock.app.metrics import count_rooms
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
+from drydock.app.shared import build_registries
 from drydock.app.triggers import build_notifications
 from drydock.app.updates import build_updates, own_signs
-from drydock.audit import Audit
+from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock
 from drydock.compat import application as compat
@@ -29,6 +30,7 @@ from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
+from drydock.core.secret import Secret
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
@@ -42,7 +44,9 @@ from drydock.kernel import Kernel
 from drydock.logs import room as logs_room
 from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
-from drydock.registries.room import Registries
+from drydock.metrics import room as metrics_room
+from drydock.metrics.room import Metrics
+from drydock.registries.service import RegistryService
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.stats import room as stats_room
@@ -88,32 +92,35 @@ async def run(
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         bus = Bus(settings[ProcessSettings].event_handler_timeout_ms / 1000)
-        http = await stack.enter_async_context(HttpClient.build(settings, environ))
-        registry_cache = Path(settings[StoreSettings].path) / REGISTRY_CACHE
-        registries = await stack.enter_async_context(Registries.build(settings, http, clock, registry_cache))
+        audit = AuditTrail.build(store.audit, bus, clock, supervisor)
+        registries = await stack.enter_async_context(
+            build_registries(settings, environ, clock, cache=Path(settings[StoreSettings].path) / REGISTRY_CACHE)
+        )
         fleet = Fleet(store.containers, store.retention, bus, clock, settings[FleetSettings])
         await fleet.load()
+        kernel = Kernel(clock, bus, supervisor, store, fleet, audit)
         legacy = _legacy(settings)
-        kernel = Kernel(clock, bus, supervisor, store, fleet, Audit(store.audit, bus, clock))
         hosts = local_hosts(settings.all(WatcherSettings), clock)
         stack.push_async_callback(hosts.close)
         watch_needs = WatchNeeds(hosts, registries, zone, partial(legacy.count, "label"))
         watch = await Watching.build(kernel, settings, watch_needs)
         stack.push_async_callback(watch.stop)
         watching = watch.service
-        services = build_services(settings, clock, bus, fleet, watching, registries, store, legacy)
+        services = build_services(settings, clock, fleet, watching, registries, audit, legacy)
         logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
         stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
         services.logs, services.stats, services.log = logs, stats, log_buffer
-        await observe(services, settings, watching, store, bus, supervisor, stack)
+        stream = await observe(services, settings, watching, store, bus, supervisor, stack)
+        http = await stack.enter_async_context(HttpClient.build(settings, environ))
         services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
         stack.push_async_callback(services.icons.stop)
-        _inform(services, settings, registries, watching, hosts, kernel, stack)
+        _inform(services, watching, hosts, store)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         services.security = room
-        notes_needs = notes_room.Needs(http, registries.github_token())
+        token = registries.github_token()
+        notes_needs = notes_room.Needs(http, Secret(token) if token else None)
         services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
         updates = build_updates(
             settings,
@@ -129,14 +136,31 @@ async def run(
             supervisor,
         )
         await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
+        services.metrics = metrics = Metrics.build(
+            kernel,
+            settings,
+            metrics_room.Needs(
+                version=settings[PublicSettings].version,
+                registries=registries,
+                watchers=lambda: [one.watcher for one in watching.all()],
+                legacy_inputs=lambda: legacy.uses,
+                locked_out=services.door.passwords.lockout.locked,
+                running_updates=updates.service.running,
+                stream_clients=stream.__len__,
+                usage=stats.fleet.joined,
+            ),
+        )
         served = api.build(services, compat.extension(settings[CompatSettings], dockhand))
         application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
+        await audit.start()
         await updates.start()
         await watch.start()
         await dockhand.start()
         await stats.start()
         room.start(supervisor)
+        await metrics.start()
+        stack.push_async_callback(metrics.stop)
         yield application
 
 
@@ -148,25 +172,15 @@ async def _offline(services: Services) -> bool:
 def _legacy(settings: Settings) -> LegacyInputs:
     """Names of another time that were found in the environment."""
     legacy = LegacyInputs()
-    for variable in settings.source.ignored:
+    for variable in settings.former:
         legacy.count("env", variable)
     return legacy
 
 
-def _inform(
-    services: Services,
-    settings: Settings,
-    registries: Registries,
-    watching: WatchService,
-    hosts: Hosts,
-    kernel: Kernel,
-    stack: AsyncExitStack,
-) -> None:
-    """What the server can tell of itself: its health, and numbers of every room."""
-    services.checks = health_checks(services, watching, kernel.store)
+def _inform(services: Services, watching: WatchService, hosts: Hosts, store: Store) -> None:
+    """What the server can tell of its own health."""
+    services.checks = health_checks(services, watching, store)
     services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), hosts)
-    if services.metrics is not None:
-        count_rooms(services, settings, registries, watching, kernel.bus, stack)
 
 
 def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
@@ -217,7 +231,7 @@ class WatchingApi:
 class RegistryComponents:
     """The registries as the API lists them."""
 
-    def __init__(self, registries: Registries) -> None:
+    def __init__(self, registries: RegistryService) -> None:
         self._registries = registries
 
     def components(self) -> list[Component]:
@@ -227,11 +241,10 @@ class RegistryComponents:
 def build_services(
     settings: Settings,
     clock: Clock,
-    bus: Bus,
     fleet: Fleet,
     watching: WatchService,
-    registries: Registries,
-    store: Store,
+    registries: RegistryService,
+    audit: AuditTrail,
     legacy: LegacyInputs,
 ) -> Services:
     """What the routes call."""
@@ -242,7 +255,7 @@ def build_services(
         fleet=fleet,
         watching=WatchingApi(watching),
         registries=RegistryComponents(registries),
-        audit=Audit(store.audit, bus),
+        audit=audit,
         legacy=legacy,
         started_at=clock.monotonic(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.settings import (
+    AUTHENTICATIONS,
     AnonymousSettings,
     ApiKeySettings,
     AuthSettings,
@@ -13,7 +14,8 @@ from drydock.auth.settings import (
 )
 from drydock.compat.settings import CompatSettings
 from drydock.config import kinds
-from drydock.config.load import Family, Schema
+from drydock.config.components import Reserved
+from drydock.config.load import Schema
 from drydock.config.schema import option, section
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WATCHERS, ImageSetSettings, LocalWatcherSettings, WatcherSettings
@@ -22,12 +24,15 @@ from drydock.icons.settings import IconSettings
 from drydock.live.settings import StreamSettings
 from drydock.logs.settings import LogSettings
 from drydock.metrics.settings import ContainerMetricsSettings, MetricsAccessSettings, MetricsSettings
-from drydock.notify.providers import SECTIONS as CHANNELS
+from drydock.notify.providers import PROVIDERS
+from drydock.notify.providers import SECTIONS as TRIGGERS
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.sections import SecuritySettings
 from drydock.stats.settings import StatsSettings
 from drydock.store.settings import StoreSettings
+from drydock.triggers import trigger_family
+from drydock.updates.actions import ACTIONS, Action
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.watch.settings import WatchingSettings
 
@@ -77,8 +82,10 @@ SCHEMA = Schema(
     ),
     families=(
         WATCHERS,
-        *map(Family, ("DD_REGISTRY_", "DD_ACTION_", "DD_NOTIFICATION_", "DD_TRIGGER_", "DD_AUTH_", "DD_AGENT_")),
+        AUTHENTICATIONS,
+        trigger_family((*PROVIDERS, *ACTIONS)),
+        Reserved(("DD_REGISTRY_", "DD_AGENT_")),
     ),
-    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, *CHANNELS),
+    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, Action, *TRIGGERS),
 )
 """Every section, in the order of the documentation, and every family."""

@@ -13,7 +13,6 @@ import structlog
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.app.scanning import UpdateGate
-from drydock.app.triggers import families
 from drydock.config.load import Settings
 from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
@@ -27,14 +26,13 @@ from drydock.hosts.host import Host, Hosts
 from drydock.hosts.local import full_engine
 from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
-from drydock.metrics.updates import UpdateReport
-from drydock.registries.room import Artifacts, Registries
+from drydock.registries.artifacts import Artifacts
+from drydock.registries.service import RegistryService
 from drydock.security.security_gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
-from drydock.updates.actions import register
-from drydock.updates.compose.files import unusable
-from drydock.updates.room import NO_METER, Ports, Updates, build
+from drydock.updates.actions import Action
+from drydock.updates.room import Ports, Updates, build
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.updates.self_update.identity import OwnContainer, Route, Signs, signs
 from drydock.updates.settings import UpdateMode, UpdateSettings
@@ -142,7 +140,7 @@ class UpdateHosts:
         return next(host for host in self._hosts.all() if host.reader is engine)
 
 
-async def pull_auth(registries: Registries, reference: str) -> PullAuth | None:
+async def pull_auth(registries: RegistryService, reference: str) -> PullAuth | None:
     """The credentials for pulling this image, if its registry has any."""
     image = parse(reference)
     found = await registries.pull_auth(image.registry_host, image.repository)
@@ -153,7 +151,7 @@ def build_updates(
     settings: Settings,
     environ: Mapping[str, str],
     services: Services,
-    registries: Registries,
+    registries: RegistryService,
     watching: WatchService,
     watched: Hosts,
     store: Store,
@@ -169,9 +167,7 @@ def build_updates(
     fleet, clock = services.fleet, services.clock
     behaviour = update_settings(settings)
     hosts = UpdateHosts(watched, watching, supervisor)
-    actions, problems = register(families(settings).for_updates(), unusable)
-    for problem in problems:
-        log.warning("action.problem", reason=problem)
+    actions = [one.settings for one in settings.components(Action)]
 
     async def mode() -> UpdateMode:
         return (await services.preferences.settings()).update_mode if services.preferences else "manual"
@@ -195,7 +191,6 @@ def build_updates(
         gate_facts=lambda _: dict(gate_facts),
         own=own_container(settings, hosts, services.acks, behaviour),
         window_open=hosts.window_open,
-        meter=UpdateReport(services.metrics) if services.metrics else NO_METER,
         namespaces_of=hosts.namespaces_of,
         known_facts=hosts.known_facts,
     )

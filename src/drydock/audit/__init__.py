@@ -1,5 +1,4 @@
-"""The audit log: its catalogue, what is written from events, and the trail that everybody appends to."""
+"""The audit log (platform.md §9): the trail that every room writes to, its catalogue of actions, and entries of events.
 
-from drydock.audit.trail import AuditTrail as Audit
-
-__all__ = ["Audit"]
+The hash chain lives in `store.audit`. Who writes uses `kernel.audit`; who asked is `request_context`.
+"""

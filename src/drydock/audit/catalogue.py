@@ -74,6 +74,3 @@ ACTIONS: Final[frozenset[str]] = frozenset(
         "debug-dump",
     }
 )
-
-AUTHENTICATION: Final = "authentication"
-"""Container name of entries about people."""

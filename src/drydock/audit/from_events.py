@@ -5,14 +5,12 @@ Entries about operations are written by `updates`, those caused by a request whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
-from drydock.audit.trail import AuditTrail
 from drydock.clock import Clock
 from drydock.cooperative import Turns
 from drydock.core.audit import AuditEntry
-from drydock.core.model import Container, UpdateKind, audit_key
+from drydock.core.model import Container, audit_key
 from drydock.core.update import has_raw_update, update_kind
 from drydock.events import (
     Bus,
@@ -24,34 +22,35 @@ from drydock.events import (
     MaturityCleared,
     SecurityAlert,
 )
-
-Writer = Callable[[Any], Iterator[AuditEntry]]
+from drydock.kernel import AuditLog
 
 REPEAT_MS = 300_000
+"""A flapping container or a repeated scan is worth one entry in five minutes."""
 REMEMBERED = 2000
 
 
 class EventAudit:
-    """Writes the entries of events to the trail, each thing once."""
+    """Writes the entries of events to the audit log, each thing once."""
 
-    def __init__(self, trail: AuditTrail, clock: Clock) -> None:
-        self._trail = trail
+    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+        self._audit = audit
         self._clock = clock
         self._pending: dict[str, tuple[str | None, ...]] = {}
         self._changes: dict[str, Hashable] = {}
         self._recent: dict[tuple[str, ...], int] = {}
-        self._writers: dict[type[Event], Writer] = {
-            ContainerAdded: self._added,
-            ContainerRemoved: self._removed,
-            ContainerUpdated: self._updated,
-            HealthChanged: self._unhealthy,
-            MaturityCleared: self._matured,
-            SecurityAlert: self._alert,
-        }
 
     def subscribe(self, bus: Bus) -> None:
         """Listen from now on."""
-        bus.subscribe_batches("audit", self.handle, *self._writers)
+        bus.subscribe_batches(
+            "audit",
+            self.handle,
+            ContainerAdded,
+            ContainerRemoved,
+            ContainerUpdated,
+            HealthChanged,
+            MaturityCleared,
+            SecurityAlert,
+        )
 
     async def handle(self, events: Sequence[Event]) -> None:
         """Write what follows from events, in one transaction: a first scan brings a thousand at once.
@@ -64,32 +63,45 @@ class EventAudit:
         for event in events:
             await turns.offer()
             try:
-                entries += self._writers[type(event)](event)
+                entries += self._entries(event)
             except Exception as error:
                 failed.append(error)
-        await self._trail.record(*entries)
+        await self._audit.record(*entries)
         if failed:
             raise ExceptionGroup("events without an audit entry", failed)
 
-    def _added(self, event: ContainerAdded) -> Iterator[AuditEntry]:
-        yield self._trail.entry("container-added", "info", container=event.container)
-        yield from self._available(event.container)
-
-    def _removed(self, event: ContainerRemoved) -> Iterator[AuditEntry]:
-        key = audit_key(event.container)
-        self._pending.pop(key, None)
-        self._changes.pop(key, None)
-        yield self._trail.entry("container-removed", "info", container=event.container)
-
-    def _updated(self, event: ContainerUpdated) -> Iterator[AuditEntry]:
-        container = event.container
-        key, material = audit_key(container), _material(container)
-        self._pending.setdefault(key, _candidate(event.previous))
-        if material not in (_material(event.previous), self._changes.get(key)):
-            self._changes[key] = material
-            details = f"status: {container.status}"
-            yield self._trail.entry("container-update", "info", container=container, details=details)
-        yield from self._available(container)
+    def _entries(self, event: Event) -> Iterator[AuditEntry]:
+        """What is worth an entry in one event."""
+        entry = self._audit.entry
+        match event:
+            case ContainerAdded(container=container):
+                yield entry("container-added", "info", container=container)
+                yield from self._available(container)
+            case ContainerRemoved(container=container):
+                self._pending.pop(audit_key(container), None)
+                self._changes.pop(audit_key(container), None)
+                yield entry("container-removed", "info", container=container)
+            case ContainerUpdated(container=container, previous=previous):
+                key, material = audit_key(container), _material(container)
+                self._pending.setdefault(key, _candidate(previous))
+                if material not in (_material(previous), self._changes.get(key)):
+                    self._changes[key] = material
+                    details = f"status: {container.status}"
+                    yield entry("container-update", "info", container=container, details=details)
+                yield from self._available(container)
+            case HealthChanged(container=container, previous=health):
+                if not self._repeated("container-unhealthy", audit_key(container)):
+                    was = f"was {health}" if health else None
+                    yield entry("container-unhealthy", "error", container=container, details=was)
+            case MaturityCleared(container=container):
+                if not self._repeated("maturity-cleared", audit_key(container)):
+                    details = f"held back since {event.pending_since} for {event.min_age_days} days"
+                    yield entry("maturity-cleared", "info", container=container, details=details)
+            case SecurityAlert(container=container, summary=summary):
+                found = summary.get("details", "vulnerabilities found")
+                details = f"{found}; blocking={summary.get('blockingCount', 0)}"
+                if not self._repeated("security-alert", audit_key(container), details):
+                    yield entry("security-alert", "error", container=container, details=details)
 
     def _available(self, container: Container) -> Iterator[AuditEntry]:
         """Once per distinct pair of versions; again after the update vanished."""
@@ -97,23 +109,15 @@ class EventAudit:
         known, self._pending[key] = self._pending.get(key, ()), candidate
         if candidate and candidate != known:
             kind = update_kind(container)
-            yield self._trail.entry("update-available", "info", container=container, **_versions(kind))
-
-    def _unhealthy(self, event: HealthChanged) -> Iterator[AuditEntry]:
-        if not self._repeated("container-unhealthy", audit_key(event.container)):
-            details = f"was {event.previous}" if event.previous else None
-            yield self._trail.entry("container-unhealthy", "error", container=event.container, details=details)
-
-    def _matured(self, event: MaturityCleared) -> Iterator[AuditEntry]:
-        if not self._repeated("maturity-cleared", audit_key(event.container)):
-            details = f"held back since {event.pending_since} for {event.min_age_days} days"
-            yield self._trail.entry("maturity-cleared", "info", container=event.container, details=details)
-
-    def _alert(self, event: SecurityAlert) -> Iterator[AuditEntry]:
-        summary = event.summary
-        details = f"{summary.get('details', 'vulnerabilities found')}; blocking={summary.get('blockingCount', 0)}"
-        if not self._repeated("security-alert", audit_key(event.container), details):
-            yield self._trail.entry("security-alert", "error", container=event.container, details=details)
+            yield self._audit.entry(
+                "update-available",
+                "info",
+                container=container,
+                from_version=kind.local_value,
+                to_version=kind.remote_value,
+                update_kind=kind.kind,
+                semver_diff=kind.semver_diff,
+            )
 
     def _repeated(self, *key: str) -> bool:
         """Whether this was told within the last five minutes."""
@@ -148,12 +152,3 @@ def _material(container: Container) -> Hashable:
         str(container.update_policy_declarative),
         str(container.update_policy_overrides),
     )
-
-
-def _versions(kind: UpdateKind) -> dict[str, Any]:
-    return {
-        "from_version": kind.local_value,
-        "to_version": kind.remote_value,
-        "update_kind": kind.kind,
-        "semver_diff": kind.semver_diff,
-    }

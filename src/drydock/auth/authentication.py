@@ -21,12 +21,13 @@ from drydock.auth.cookies import read_cookie
 from drydock.auth.keys import PREFIX, ApiKeys
 from drydock.auth.openid import OidcFailure
 from drydock.auth.providers import Fault
-from drydock.auth.report import LoginAttempt, Outcome, Report
+from drydock.auth.report import SignInReport
 from drydock.auth.roles import SCOPES
 from drydock.auth.sessions import Session, SessionFailure, Sessions, SignIn
 from drydock.auth.strategies.basic import BasicUser, Guess, Passwords
 from drydock.auth.strategies.oidc import OidcStrategy, Redirect
 from drydock.core.errors import DrydockError, NotFound, Unauthorized
+from drydock.events import LoginAttempted
 
 log = structlog.get_logger("auth")
 
@@ -78,7 +79,7 @@ class Authentication:
         sessions: Sessions,
         passwords: Passwords,
         keys: ApiKeys,
-        report: Report,
+        report: SignInReport,
         address_of: Callable[[Connection], str],
         oidc: Sequence[OidcStrategy] = (),
         anonymous: bool = False,
@@ -185,9 +186,10 @@ class Authentication:
         while len(self._refused) >= REFUSED_MOST:
             del self._refused[next(iter(self._refused))]
         self._refused[mark] = None
-        await self._tell("invalid", provider, text, None, address)
+        await self._report.attempted(
+            LoginAttempted(outcome="invalid", provider=provider, details=text, address=address)
+        )
         lockout.failed(None, key)
-        self._report.locked(*lockout.locked())
 
     def providers(self) -> list[Provider]:
         """Every way to sign in, by name; all users with a password are one entry."""
@@ -217,7 +219,10 @@ class Authentication:
         try:
             _, cookie = await self.sessions.establish(who, remember=remember, replaces=before)
         except SessionFailure:
-            await self._tell("error", who.provider.partition(":")[0], "Unable to establish session", who.user, "")
+            provider, details = who.provider.partition(":")[0], SessionFailure.default
+            await self._report.attempted(
+                LoginAttempted(outcome="error", provider=provider, details=details, user=who.user, address=who.address)
+            )
             raise
         return SignedIn(user=who.user, cookie=cookie, remember=remember)
 
@@ -265,7 +270,9 @@ class Authentication:
                 await self.sessions.save(session)
             identity = await strategy.finish(answer.get("code") or "", answer.get("iss"), check)
         except DrydockError as error:
-            await self._tell("invalid", "oidc", error.message, None, visit.address)
+            await self._report.attempted(
+                LoginAttempted(outcome="invalid", provider="oidc", details=error.message, address=visit.address)
+            )
             raise
         who = SignIn(
             user=identity.user,
@@ -275,7 +282,15 @@ class Authentication:
             address=visit.address,
             agent=visit.agent,
         )
-        await self._tell("success", "oidc", "Login succeeded", identity.user, visit.address)
+        await self._report.attempted(
+            LoginAttempted(
+                outcome="success",
+                provider="oidc",
+                details="Login succeeded",
+                user=identity.user,
+                address=visit.address,
+            )
+        )
         return await self._establish(who, None, visit)
 
     def _strategy(self, name: str) -> OidcStrategy:
@@ -283,11 +298,6 @@ class Authentication:
         if found is None:
             raise NotFound("Route not found")
         return found
-
-    async def _tell(self, outcome: Outcome, provider: str, text: str, user: str | None, address: str) -> None:
-        await self._report.login(
-            LoginAttempt(outcome=outcome, provider=provider, details=text, user=user, address=address)
-        )
 
 
 class InitializationFailed(DrydockError):

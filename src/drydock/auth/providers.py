@@ -5,30 +5,23 @@ A provider with a fault is left out with its reason; it never opens the instance
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from drydock.auth.keys import ConfiguredKey, reach_of
 from drydock.auth.passwords import fingerprint, parse_hash
 from drydock.auth.roles import Role, parse_role, parse_role_map, parse_scopes
-from drydock.auth.settings import ApiKeySettings, AuthSettings, BasicSettings, OidcSettings
+from drydock.auth.settings import AUTHENTICATIONS, ApiKeySettings, BasicSettings, OidcSettings
 from drydock.auth.strategies.basic import BasicUser
 from drydock.auth.strategies.oidc import OidcConfig
-from drydock.config.load import component_names
-from drydock.config.reader import read_component, unknown
-from drydock.config.schema import section_of, spellings
-from drydock.config.source import Source
+from drydock.config.load import Settings
 from drydock.core.errors import ConfigError
 
 T = TypeVar("T")
 M = TypeVar("M")
-
-RESERVED = ("LOCKOUT", "ACCOUNT", "IP", "MAX", "ANONYMOUS")
-"""First words of tuning variables; never provider types."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -41,13 +34,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Providers(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration gives. `errors` are providers, `warnings` variables that nobody reads."""
+    """What the configuration gives; `errors` are what could not be registered."""
 
     basic: tuple[BasicUser, ...] = ()
     oidc: tuple[OidcConfig, ...] = ()
     keys: tuple[ConfiguredKey, ...] = ()
     errors: tuple[Fault, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     @property
     def any(self) -> bool:
@@ -55,50 +47,33 @@ class Providers(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.basic or self.oidc)
 
 
-def read_providers(source: Source, public_url: str | None) -> Providers:
-    """Read every `DD_AUTH_BASIC_*`, `DD_AUTH_OIDC_*` and `DD_AUTH_APIKEY_*` group."""
-    faults: list[Fault] = []
-    basic = _family(source, "basic", BasicSettings, basic_user, faults)
-    oidc = _family(source, "oidc", OidcSettings, lambda found: oidc_config(found, public_url), faults)
-    keys = _family(source, "apikey", ApiKeySettings, configured_key, faults)
+def read_providers(settings: Settings, public_url: str | None) -> Providers:
+    """Every provider and key that can be used, and a fault for each of the others."""
+    faults: dict[str, list[str]] = {}
+    types = {member.type for member in AUTHENTICATIONS.members}
+    for problem in settings.left_out(AUTHENTICATIONS.kind):
+        if problem.component is not None and problem.component.type in types:
+            provider = problem.component.id.replace(".", ":", 1)
+            faults.setdefault(provider, []).append(f"{problem.variable}: {problem.message}")
+
+    def made(options: type[T], make: Callable[[T], M]) -> tuple[M, ...]:
+        found: list[M] = []
+        for one in settings.components(options):
+            try:
+                found.append(make(one.settings))
+            except ConfigError as error:
+                faults[f"{one.type}:{one.name}"] = [error.message]
+        return tuple(found)
+
     return Providers(
-        basic=tuple(basic),
-        oidc=tuple(oidc),
-        keys=tuple(keys),
-        errors=tuple(faults),
-        warnings=tuple(_strangers(source)),
+        basic=made(BasicSettings, basic_user),
+        oidc=made(OidcSettings, lambda found: oidc_config(found, public_url)),
+        keys=made(ApiKeySettings, configured_key),
+        errors=tuple(
+            Fault(provider=provider, error="; ".join(said).replace('"', ""))
+            for provider, said in sorted(faults.items())
+        ),
     )
-
-
-def _family(source: Source, kind: str, cls: type[T], make: Callable[[T], M], faults: list[Fault]) -> list[M]:
-    made: list[M] = []
-    for name in component_names(source, section_of(cls).prefix):
-        try:
-            made.append(make(_component(source, cls, name)))
-        except ConfigError as error:
-            faults.append(Fault(provider=f"{kind}:{name}", error=error.message.replace('"', "")))
-    return made
-
-
-def _component(source: Source, cls: type[T], name: str) -> T:
-    reading = read_component(cls, source, name)
-    wrong = [problem.message for problem in reading.problems if problem.fatal]
-    prefix = f"{section_of(cls).prefix}{name.upper()}_"
-    known = [prefix + suffix for suffix, _, _ in spellings(section_of(cls))]
-    wrong += [str(unknown(variable, known)) for variable in source.names(prefix) if variable not in reading.used]
-    if wrong or reading.settings is None:
-        raise ConfigError("; ".join(wrong))
-    settings: Any = reading.settings
-    made: T = dataclasses.replace(settings, name=name)
-    return made
-
-
-def _strangers(source: Source) -> list[str]:
-    families = tuple(section_of(cls).prefix for cls in (BasicSettings, OidcSettings, ApiKeySettings))
-    known = ["DD_AUTH_" + suffix for suffix, _, _ in spellings(section_of(AuthSettings))]
-    known += [*families, "DD_AUTH_ANONYMOUS_CONFIRM"]
-    names = [name for name in source.names("DD_AUTH_") if not name.startswith(families) and name not in known]
-    return [str(unknown(name, known)) for name in names]
 
 
 def basic_user(settings: BasicSettings) -> BasicUser:

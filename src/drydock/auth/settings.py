@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drydock.config import kinds
+from drydock.config.components import Family, Member
 from drydock.config.schema import option, section
 from drydock.core.secret import Secret
 
@@ -177,3 +178,14 @@ class ApiKeySettings:
         default=(),
         help="Limits it to the containers of these agents; `__local__` is the server itself.",
     )
+
+
+AUTHENTICATIONS = Family(
+    kind="authentication",
+    prefixes=("DD_AUTH_",),
+    members=(
+        Member(type="basic", options=BasicSettings),
+        Member(type="oidc", options=OidcSettings),
+        Member(type="apikey", options=ApiKeySettings),
+    ),
+)

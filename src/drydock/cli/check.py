@@ -26,7 +26,7 @@ from drydock.core.times import from_iso
 from drydock.core.trace import HostRequests, Trace
 from drydock.core.view import ViewContext, view
 from drydock.fleet.settings import FleetSettings
-from drydock.registries.poll import Poll
+from drydock.registries.service import Poll
 
 SEVERITIES = ("major", "minor", "patch", "digest")
 RANK = {"error": 0, "major": 1, "minor": 2, "patch": 3, "prerelease": 4, "digest": 5, "tag": 6, "insight": 7, "": 8}
@@ -121,7 +121,7 @@ async def _check(settings: Settings, options: CheckOptions, progress: Progress) 
 
 
 def chosen(found: Look, options: CheckOptions) -> list[Container]:
-    """The containers that were asked for; ConfigError names the ones that are not there."""
+    """The requested containers; ConfigError names the missing ones."""
     containers = with_family(found.containers, options.family)
     if not options.names:
         return containers

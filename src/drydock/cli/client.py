@@ -57,7 +57,7 @@ class Client:
             raise self.unreachable(getattr(error, "reason", error)) from error
 
     def unreachable(self, reason: object) -> ClientError:
-        """Nobody answers, with what to do about it."""
+        """No server answers, with what to do about it."""
         return ClientError(f"No Drydock answers at {self.server} ({reason}). Is it running? See --server.")
 
     def _headers(self, has_body: bool) -> dict[str, str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from drydock.app.settings import SCHEMA
-from drydock.config.load import Loaded, load
+from drydock.config.load import load
 from drydock.config.source import Problem
 
 
@@ -31,12 +31,9 @@ def show(*, as_json: bool) -> int:
 
 def check() -> int:
     """Print the problems only; 1 when there is one."""
-    from drydock.notify.components import problems_of
-
-    loaded: Loaded = load(os.environ, SCHEMA)
-    found = [*loaded.problems, *(problems_of(loaded.settings.source.values("DD_")) if loaded.settings else ())]
-    report(found)
-    return 1 if found else 0
+    loaded = load(os.environ, SCHEMA)
+    report(loaded.problems)
+    return 1 if loaded.problems else 0
 
 
 def docs() -> int:

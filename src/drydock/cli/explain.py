@@ -1,4 +1,4 @@
-"""`drydock explain`: the decision trace of one container (explain.md), from a server or from one look at an Engine."""
+"""`drydock explain`: the decision trace of one container (explain.md), from a server or from one direct check of an Engine."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SHORTEST_PREFIX = 4
 
 
 class LogsOptions(msgspec.Struct, frozen=True):
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     name: str
     server: str
@@ -61,7 +61,7 @@ def _print(server: Client, options: LogsOptions) -> int:
         return 0
     code = asyncio.run(_stream(server, path, options))
     if code == NO_COOKIE:
-        # A stream wants a session cookie; with a token the log is asked for again and again instead.
+        # A stream needs a session cookie; with a token the log is polled instead.
         return _poll(server, path, options)
     if code == 1000:
         return 0

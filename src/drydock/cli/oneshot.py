@@ -1,4 +1,4 @@
-"""One look at an Engine without server, store or fleet: what `check` and `explain` share."""
+"""One direct check of an Engine without server, store or fleet: what `check` and `explain` share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from drydock.app import shared
 from drydock.clock import SystemClock
 from drydock.config.load import Settings
 from drydock.core.errors import ConfigError, EngineError
@@ -20,8 +21,6 @@ from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.events import ContainerChecked
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
-from drydock.http.client import HttpClient
-from drydock.registries.room import Registries
 from drydock.watch.checker import Checker, Progress
 from drydock.watch.discovery import Discovery, context_of
 
@@ -68,10 +67,7 @@ async def look(settings: Settings, host: str | None, progress: Progress, *, cach
     address = resolve(watcher)
     looked_at = LocalHost(watcher, connect(address), clock, address)
     try:
-        async with (
-            HttpClient.build(settings, os.environ) as http,
-            Registries.build(settings, http, clock, _cache_path(cache)) as registries,
-        ):
+        async with shared.build_registries(settings, os.environ, clock, cache=_cache_path(cache)) as registries:
             discovery = Discovery(looked_at, context_of(looked_at, registries), clock)
             try:
                 found = await discovery.enumerate(Nothing(), settled=True)
@@ -104,7 +100,7 @@ def _with_connection(watcher: WatcherSettings, host: str | None) -> WatcherSetti
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:
-    """All containers under one family policy, where one was asked for."""
+    """All containers under one family policy, where one was requested."""
     if family is None:
         return containers
     if family not in ("strict", "loose"):

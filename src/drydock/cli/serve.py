@@ -46,7 +46,7 @@ def run() -> int:
     buffer = LogBuffer(SystemClock().now_ms, settings[LogSettings].level, settings[LogSettings].buffer_enabled)
     log_setup.configure(settings[LogSettings].level, settings[LogSettings].format, extra=[buffer.processor])
     for problem in loaded.problems:
-        log.warning("config.problem", variable=problem.variable, reason=problem.message)
+        log.warning("config.problem", variable=problem.variable, reason=problem.text)
     prepare(settings[StoreSettings])
     try:
         uvloop.run(_serve(settings, buffer))
@@ -70,7 +70,7 @@ async def _serve(settings: Settings, buffer: LogBuffer) -> None:
 
 
 def _settle_memory() -> None:
-    """What exists now stays until the end: the collector need not look at it, now or ever (0.1 s each time)."""
+    """What exists now stays until the end: exempt it from garbage collection, which would cost 0.1 s each time."""
     gc.freeze()
     gc.enable()
 
@@ -94,7 +94,7 @@ def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config
 
 
 class _Server(uvicorn.Server):
-    """Ends event streams and sockets first when it is told to stop: they would hold it back otherwise."""
+    """Ends event streams and sockets first on shutdown: they would delay it otherwise."""
 
     def __init__(self, config: uvicorn.Config, application: app.Application) -> None:
         super().__init__(config)

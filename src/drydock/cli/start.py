@@ -12,7 +12,7 @@ from drydock.lean import only_parts_of, without
 def serve() -> int:
     """Import and run the server; its exit status."""
     signal.signal(signal.SIGTERM, _end)
-    gc.disable()  # until it has started: looking through a thousand fresh modules again and again takes 0.3 s
+    gc.disable()  # until it has started: collecting a thousand fresh modules again and again takes 0.3 s
     with without("rich", "better_exceptions"):  # 8 MB, for tracebacks that the server prints without them
         import structlog  # noqa: F401
     only_parts_of("sqlalchemy.ext.asyncio")  # 6 MB: the whole object mapper, of which the store uses nothing

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 class StatsOptions(msgspec.Struct, frozen=True):
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     names: tuple[str, ...]
     server: str

@@ -1,4 +1,4 @@
-"""What compatibility adds to the HTTP application: Dockhand's routes, and the WUD shim where it is asked for."""
+"""What compatibility adds to the HTTP application: Dockhand's routes, and the WUD shim where it is switched on."""
 
 from __future__ import annotations
 

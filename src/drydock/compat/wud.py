@@ -1,6 +1,6 @@
 """The routes of the unversioned API that WUD clients still find when asked for (platform-api.md §17).
 
-A shimmed request is carried to its `/api/v1` twin before anything looks at it, so that sign-in, limits, origin check and
+A shimmed request is carried to its `/api/v1` twin before anything else handles it, so that sign-in, limits, origin check and
 validation are the same; on the way back a page of results becomes the bare list that WUD clients read.
 """
 

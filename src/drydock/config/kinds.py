@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from drydock.core.cron import CronError, parse_cron
-from drydock.core.secret import Secret
+from drydock.core.secret import MASK, Secret
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ class Kind(Generic[T]):
     allowed: str
     read: Callable[[str], T]
     secret: bool = False
+    hide: Callable[[str], str] = lambda text: text
+    """What of the text may be shown to people."""
     show: Callable[[Any], str] = lambda value: _written(value)
     """A value as it would be written in the variable, for defaults in the documentation."""
 
@@ -92,7 +94,11 @@ def _read_text(value: str) -> str:
 
 def secret() -> Kind[Secret]:
     """A text that is never shown."""
-    return Kind("secret", "a non-empty secret", lambda value: Secret(_read_text(value)), secret=True)
+    return Kind("secret", "a non-empty secret", lambda value: Secret(_read_text(value)), secret=True, hide=_hidden)
+
+
+def _hidden(text: str) -> str:
+    return MASK if text else text
 
 
 def choice(*values: str) -> Kind[str]:
@@ -131,12 +137,8 @@ def url(*schemes: str) -> Kind[str]:
     return Kind("url", f"a URL ({' or '.join(schemes)}) without credentials in it", read)
 
 
-SERVICE_URL = "service url"
-"""Name of the kind of `service_url`; who shows such a value hides user name, password and query values."""
-
-
 def service_url(*schemes: str) -> Kind[str]:
-    """An absolute URL of one of the schemes; it may carry credentials."""
+    """An absolute URL of one of the schemes; it may carry credentials, which are never shown."""
 
     def read(value: str) -> str:
         parts = urlsplit(value.strip())
@@ -144,7 +146,16 @@ def service_url(*schemes: str) -> Kind[str]:
             raise ValueError(value)
         return value.strip()
 
-    return Kind(SERVICE_URL, f"a URL ({' or '.join(schemes)})", read, secret=False)
+    return Kind("service url", f"a URL ({' or '.join(schemes)})", read, hide=without_credentials)
+
+
+def without_credentials(url: str) -> str:
+    """A URL without its user name, password and query values."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    netloc = f"{MASK}@{host}" if at and userinfo else host
+    query = "&".join(f"{quote(name)}={MASK}" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
 
 
 def number() -> Kind[float]:

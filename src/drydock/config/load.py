@@ -5,10 +5,11 @@ Sections and families live in their rooms; a `Schema` lists them (`app.settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from drydock.config.components import Component, FamilyReading
 from drydock.config.reader import Effective, Reading, read_section, unknown
 from drydock.config.schema import section_of, spellings
 from drydock.config.source import Problem, Source
@@ -16,22 +17,15 @@ from drydock.config.source import Problem, Source
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class FamilyReading:
-    """What came out of one component family: the usable members in order of name, and what was read to get there."""
+class FamilyOfComponents(Protocol):
+    """A group of variables with a component's name in them; `config.components.Family`, and the watchers."""
 
-    members: tuple[Any, ...]
-    readings: tuple[Reading[Any], ...] = ()
-    problems: tuple[Problem, ...] = ()
+    @property
+    def all_prefixes(self) -> tuple[str, ...]: ...
 
-
-@dataclass(frozen=True)
-class Family:
-    """A group of variables with a component's name in them. `read` is None where a room reads its own from the source."""
-
-    prefix: str
-    member: type[Any] | None = None
-    read: Callable[[Source], FamilyReading] | None = None
+    def read(self, source: Source, plain: Collection[str]) -> FamilyReading:
+        """Read its components; `plain` are the variables of sections."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,29 +37,31 @@ class Schema:
     """
 
     sections: tuple[type[Any], ...]
-    families: tuple[Family, ...] = ()
+    families: tuple[FamilyOfComponents, ...] = ()
     components: tuple[type[Any], ...] = ()
 
 
 class Settings:
     """The validated configuration: `settings[ServerSettings].port`, `settings.all(WatcherSettings)`.
 
-    `source` holds the raw values of families, `effective` one line for each variable, `problems` all warnings.
+    `source` holds the raw values, `effective` one line for each variable, `problems` all warnings, `former` the
+    variables that are in use, or ignored, under a former name.
     """
 
     def __init__(
         self,
         sections: Mapping[type[Any], Any],
-        families: Mapping[type[Any], tuple[Any, ...]],
+        families: Sequence[FamilyReading],
         source: Source,
         effective: tuple[Effective, ...] = (),
         problems: tuple[Problem, ...] = (),
     ) -> None:
         self._sections = dict(sections)
-        self._families = dict(families)
+        self._components = [one for family in families for one in family.components]
         self.source = source
         self.effective = effective
         self.problems = problems
+        self.former = (*source.ignored, *(name for family in families for name in family.former))
 
     def __getitem__(self, section: type[T]) -> T:
         """The values of a section."""
@@ -73,8 +69,16 @@ class Settings:
         return found
 
     def all(self, member: type[T]) -> tuple[T, ...]:
-        """The usable components of a family, by name."""
-        return self._families[member]
+        """The usable components of a family without types, by name."""
+        return tuple(one for one in self._components if isinstance(one, member))
+
+    def components(self, options: type[T]) -> tuple[Component[T], ...]:
+        """The usable components whose options are declared by this section, by id."""
+        return tuple(one for one in self._components if isinstance(one, Component) and one.member.options is options)
+
+    def left_out(self, kind: str) -> tuple[Problem, ...]:
+        """Why components of a kind (trigger, registry, …) could not be registered."""
+        return tuple(one for one in self.problems if one.component is not None and one.component.kind == kind)
 
 
 @dataclass(frozen=True)
@@ -87,44 +91,26 @@ class Loaded:
 
 def load(environ: Mapping[str, str], schema: Schema) -> Loaded:
     """Read and validate everything. Never raises for bad values; all problems are reported together."""
-    source = Source(environ)
+    source, plain = Source(environ), known_variables(schema)
     sections = {cls: read_section(cls, source) for cls in schema.sections}
-    families = {one.member: one.read(source) for one in schema.families if one.member and one.read}
-    readings = [*sections.values(), *(reading for family in families.values() for reading in family.readings)]
+    families = [family.read(source, plain) for family in schema.families]
+    readings: list[Reading[Any] | FamilyReading] = [*sections.values(), *families]
 
-    problems = [*source.problems, *(problem for reading in sections.values() for problem in reading.problems)]
-    problems += [problem for family in families.values() for problem in family.problems]
+    problems = [*source.problems, *(problem for reading in readings for problem in reading.problems)]
     for cls, reading in sections.items():
         if reading.settings is not None and hasattr(cls, "problems"):
             problems += cls.problems(reading)
-    problems += _unknown(source, readings, schema)
+    used = {variable for reading in readings for variable in reading.used}
+    prefixes = tuple(prefix for family in schema.families for prefix in family.all_prefixes)
+    problems += [unknown(name, plain) for name in source.names() if name not in used and not name.startswith(prefixes)]
 
     if any(problem.fatal for problem in problems):
         return Loaded(None, tuple(problems))
-    settings = Settings(
-        {cls: reading.settings for cls, reading in sections.items()},
-        {member: family.members for member, family in families.items()},
-        source,
-        tuple(line for reading in readings for line in reading.effective),
-        tuple(problems),
-    )
-    return Loaded(settings, tuple(problems))
-
-
-def component_names(source: Source, prefix: str) -> list[str]:
-    """Names of the components that variables with this prefix mention, lower-case, in alphabetical order."""
-    return sorted({name[len(prefix) :].split("_", 1)[0].lower() for name in source.names(prefix)})
+    effective = {line.variable: line for reading in readings for line in reading.effective}
+    values = {cls: reading.settings for cls, reading in sections.items()}
+    return Loaded(Settings(values, families, source, tuple(effective.values()), tuple(problems)), tuple(problems))
 
 
 def known_variables(schema: Schema) -> list[str]:
     """Documented names of all plain variables."""
     return [section_of(cls).prefix + suffix for cls in schema.sections for suffix, _, _ in spellings(section_of(cls))]
-
-
-def _unknown(source: Source, readings: list[Reading[Any]], schema: Schema) -> Iterable[Problem]:
-    used = {variable for reading in readings for variable in reading.used}
-    known = known_variables(schema)
-    families = tuple(family.prefix for family in schema.families)
-    for variable in source.names():
-        if variable not in used and not variable.startswith(families):
-            yield unknown(variable, known)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from drydock.config.schema import Option, Section, section_of, spellings
+from drydock.config.schema import Option, section_of
 from drydock.config.source import Entry, Origin, Problem, Source
 from drydock.core.scrub import scrub
+from drydock.core.secret import MASK
 
 T = TypeVar("T")
 
 SHOWN = 80
-MASK = "[REDACTED]"
 
 
 @dataclass(frozen=True)
@@ -37,67 +38,52 @@ class Reading(Generic[T]):
 
 def read_section(cls: type[T], source: Source) -> Reading[T]:
     """Read a plain section. A bad value is fatal unless its option is lenient."""
-    declared = section_of(cls)
-    given = {name: entry for name in source.names(declared.prefix) if (entry := source.get(name))}
-    return _read(cls, declared, declared.prefix, given)
+    prefix = section_of(cls).prefix
+    return read(cls, prefix, source.under(prefix))
 
 
 def read_component(cls: type[T], source: Source, component: str) -> Reading[T]:
-    """Read one component of a family (`DD_WATCHER_<NAME>_…`); unknown keys make it unusable."""
-    return read_with_prefix(cls, source, f"{section_of(cls).prefix}{component.upper()}_")
+    """Read one component of a family without types (`DD_WATCHER_<NAME>_…`)."""
+    prefix = f"{section_of(cls).prefix}{component.upper()}_"
+    return read(cls, prefix, source.under(prefix))
 
 
-def read_with_prefix(cls: type[T], source: Source, prefix: str) -> Reading[T]:
-    """Read a component whose variables begin with `prefix`."""
-    given = {name: entry for name in source.names(prefix) if (entry := source.get(name))}
-    return _read(cls, section_of(cls), prefix, given)
+def read(
+    cls: type[T], prefix: str, given: Mapping[str, Entry], *, only: Collection[str] | None = None, **plain: Any
+) -> Reading[T]:
+    """Read the options that `given` holds by the rest of their names behind `prefix`; `only` narrows them down.
 
-
-def read_given(cls: type[T], prefix: str, given: dict[str, Entry]) -> Reading[T]:
-    """Read a component from values that were gathered from several prefixes and renamed to begin with `prefix`."""
-    return _read(cls, section_of(cls), prefix, given)
-
-
-def _read(cls: type[T], declared: Section, prefix: str, given: dict[str, Entry]) -> Reading[T]:
+    `plain` fills in fields that are no options; those that the class does not have are left out.
+    """
     reading: Reading[T] = Reading(None)
-    values: dict[str, Any] = {}
-    known = {prefix + suffix: (field_name, spec) for suffix, field_name, spec in spellings(declared)}
+    declared = section_of(cls)
+    values: dict[str, Any] = {name: value for name, value in plain.items() if name in declared.plain}
     for field_name, spec in declared.fields.items():
-        found = next((prefix + name for name in spec.names if prefix + name in given), None)
-        if found is None:
-            reading.effective.append(Effective(prefix + spec.names[0], show(spec, None), "default"))
+        if only is not None and spec.names[0] not in only:
             continue
-        values[field_name] = _value(reading, found, spec, given[found])
-    reading.used = {name for name in given if name in known}
+        entry = next((given[name] for name in spec.names if name in given), None)
+        reading.used |= {given[name].name for name in spec.names if name in given}
+        if entry is None:
+            reading.effective.append(Effective(prefix + spec.names[0], show_default(spec, spec.default), "default"))
+            continue
+        if spec.deprecated:
+            reading.problems.append(Problem(entry.name, spec.deprecated))
+        try:
+            values[field_name] = spec.kind.read(entry.value)
+            reading.effective.append(Effective(entry.name, spec.kind.hide(entry.value), entry.origin))
+        except ValueError:
+            values[field_name] = spec.fallback
+            reading.problems.append(_bad(spec, entry))
+            reading.effective.append(Effective(entry.name, show_default(spec, spec.fallback), "default"))
     if not any(problem.fatal for problem in reading.problems):
         reading.settings = cls(**values)
     return reading
 
 
-def _value(reading: Reading[Any], variable: str, spec: Option, entry: Entry) -> Any:
-    if spec.deprecated:
-        reading.problems.append(Problem(variable, spec.deprecated))
-    try:
-        value = spec.kind.read(entry.value)
-    except ValueError:
-        reading.problems.append(_bad(variable, spec, entry))
-        reading.effective.append(Effective(variable, show_default(spec, spec.fallback), "default"))
-        return spec.fallback
-    reading.effective.append(Effective(variable, show(spec, entry), entry.origin))
-    return value
-
-
-def _bad(variable: str, spec: Option, entry: Entry) -> Problem:
+def _bad(spec: Option, entry: Entry) -> Problem:
     shown = MASK if spec.kind.secret else repr(scrub(entry.value)[:SHOWN])
     consequence = f"; using {show_default(spec, spec.fallback) or 'none'}" if spec.lenient else ""
-    return Problem(variable, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
-
-
-def show(spec: Option, entry: Entry | None) -> str:
-    """A value for people: masked when secret, the default where none is given, empty for none at all."""
-    if entry is not None:
-        return MASK if spec.kind.secret and entry.value else entry.value
-    return show_default(spec, spec.default)
+    return Problem(entry.name, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
 
 
 def show_default(spec: Option, value: Any) -> str:
@@ -105,13 +91,18 @@ def show_default(spec: Option, value: Any) -> str:
     return "" if value is None else spec.kind.show(value)
 
 
-def nearest(name: str, known: list[str]) -> str | None:
+def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was probably meant to be."""
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return found[0] if found else None
 
 
-def unknown(variable: str, known: list[str], *, fatal: bool = False) -> Problem:
-    """The problem of a variable that nobody reads, with the nearest known name."""
-    guess = nearest(variable, known)
-    return Problem(variable, "unknown variable" + (f"; did you mean {guess}?" if guess else ""), fatal)
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The question whether another name was meant, if one is near."""
+    guess = nearest(name, known)
+    return f"did you mean {guess}?" if guess else None
+
+
+def unknown(variable: str, known: Iterable[str], *, fatal: bool = False) -> Problem:
+    """The problem of a variable that is not read, with the nearest known name."""
+    return Problem(variable, "unknown variable", fatal, meant(variable, known))

@@ -47,6 +47,8 @@ class Section:
     help: str
     family: bool
     fields: dict[str, Option]
+    plain: frozenset[str]
+    """Fields that are no options, such as the name of a component."""
 
     def variable(self, option: Option, component: str | None = None) -> str:
         """Full name of the variable, `<NAME>` where a component name belongs."""
@@ -65,7 +67,7 @@ def option(
     deprecated: str | None = None,
     fallback: Any = DEFAULT,
 ) -> Any:
-    """Declare a field of a section. Use `default=None` where absence has a meaning of its own."""
+    """Declare a field of a section. Use `default=None` where absence has its own meaning."""
     instead = default if fallback is DEFAULT else fallback
     spec = Option((name, *also), kind, default, help, lenient, deprecated, instead)
     return dataclasses.field(default=default, metadata={"option": spec})
@@ -77,8 +79,10 @@ def section(prefix: str, title: str, help: str, *, family: bool = False) -> Call
 
     def wrap(cls: type[T]) -> type[T]:
         made = dataclass(frozen=True, kw_only=True)(cls)
-        options = {f.name: f.metadata["option"] for f in dataclasses.fields(made) if "option" in f.metadata}  # type: ignore[arg-type]  # it is a dataclass now
-        made.__section__ = Section(prefix, title, help, family, options)  # type: ignore[attr-defined]  # read by section_of
+        fields = dataclasses.fields(made)  # type: ignore[arg-type]  # it is a dataclass now
+        options = {f.name: f.metadata["option"] for f in fields if "option" in f.metadata}
+        plain = frozenset(f.name for f in fields) - options.keys()
+        made.__section__ = Section(prefix, title, help, family, options, plain)  # type: ignore[attr-defined]  # read by section_of
         return made
 
     return wrap

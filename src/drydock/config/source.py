@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 PREFIX = "DD_"
 FILE_SUFFIX = "__FILE"
@@ -20,26 +20,50 @@ SECRET_FILE_LIMIT = 1024 * 1024
 Origin = Literal["environment", "file", "yaml"]
 
 
+class ComponentId(NamedTuple):
+    """What a variable configures. `kind` is trigger, registry, authentication …; without `name`, the type as a whole."""
+
+    kind: str
+    type: str
+    name: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.type}.{self.name}" if self.name else self.type
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something wrong with the configuration. `fatal` ones stop the start; the others are warnings.
 
-    `message` names the variable and what is allowed and never holds a secret.
+    `message` says what is wrong and what is allowed, `hint` what was probably meant; neither ever holds a secret.
+    `component` is set where something is left out because of it.
     """
 
     variable: str
     message: str
     fatal: bool = False
+    hint: str | None = None
+    component: ComponentId | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it but the variable."""
+        said = f"{self.message}; {self.hint}" if self.hint else self.message
+        if self.component is None or self.component.name is None:
+            return said
+        return f"{said} – {self.component.kind} {self.component.id} is not registered"
 
     def __str__(self) -> str:
-        return f"{self.variable}: {self.message}"
+        return f"{self.variable}: {self.text}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One value as given, and where it was given."""
+    """One value as given, under which name, and where."""
 
-    value: str
+    name: str
+    value: str = field(repr=False)
     origin: Origin
 
 
@@ -49,7 +73,7 @@ class Source:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.ignored: list[str] = []
-        """Variables under the name of a former product, which nobody reads."""
+        """Variables under the name of a former product, which are not read."""
         self._entries: dict[str, Entry] = {}
         plain = {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
         self._read_yaml(plain)
@@ -57,13 +81,13 @@ class Source:
         self._read_files(plain)
         self._warn_about_old_names(environ)
 
-    def get(self, name: str) -> Entry | None:
-        """The entry of one variable."""
-        return self._entries.get(name)
-
     def names(self, prefix: str = PREFIX) -> list[str]:
         """Names that begin with `prefix`, sorted."""
         return sorted(name for name in self._entries if name.startswith(prefix))
+
+    def under(self, prefix: str) -> dict[str, Entry]:
+        """Every entry whose name begins with `prefix`, by the rest of its name."""
+        return {name[len(prefix) :]: self._entries[name] for name in self.names(prefix)}
 
     def values(self, prefix: str) -> dict[str, str]:
         """Name and value of every variable that begins with `prefix`."""
@@ -72,7 +96,7 @@ class Source:
     def _read_plain(self, plain: Mapping[str, str]) -> None:
         for name, value in plain.items():
             if not name.endswith(FILE_SUFFIX):
-                self._entries[name] = Entry(value, "environment")
+                self._entries[name] = Entry(name, value, "environment")
 
     def _read_files(self, plain: Mapping[str, str]) -> None:
         for name, value in plain.items():
@@ -92,7 +116,8 @@ class Source:
             return
         if status.st_mode & 0o077:
             self.problems.append(Problem(name, f"the file {path!r} can be read by others; use mode 0600"))
-        self._entries[name.removesuffix(FILE_SUFFIX)] = Entry(content.rstrip(), "file")
+        variable = name.removesuffix(FILE_SUFFIX)
+        self._entries[variable] = Entry(variable, content.rstrip(), "file")
 
     def _read_yaml(self, plain: Mapping[str, str]) -> None:
         path = plain.get("DD_CONFIG_FILE")
@@ -110,7 +135,7 @@ class Source:
             self._fatal("DD_CONFIG_FILE", f"{path!r} must be a mapping of option names")
             return
         for name, value in _flatten(PREFIX.rstrip("_"), document):
-            self._entries[name] = Entry(value, "yaml")
+            self._entries[name] = Entry(name, value, "yaml")
 
     def _warn_about_old_names(self, environ: Mapping[str, str]) -> None:
         old = sorted(name for name in environ if name.upper().startswith("WUD_"))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+AuditStatus = Literal["success", "error", "info"]
+
+AUTHENTICATION: Final = "authentication"
+"""Container name of entries about users and keys."""
 
 
 class Requester(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,7 +27,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     timestamp: str
     action: str
     container_name: str
-    status: Literal["success", "error", "info"]
+    status: AuditStatus
     container_identity_key: str | None = None
     container_image: str | None = None
     from_version: str | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MASK = "[REDACTED]"
+"""Stands for a secret wherever configuration is shown."""
+
 
 class Secret:
     """Holds a password, token or key; `repr`, `str` and formatting show `***`. `reveal()` gives the text."""

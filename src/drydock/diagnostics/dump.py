@@ -14,9 +14,9 @@ import msgspec
 
 from drydock.clock import Clock
 from drydock.core.scrub import scrub
+from drydock.core.secret import MASK
 from drydock.core.times import to_iso
 
-MASK: Final = "[REDACTED]"
 WORDS: Final = frozenset(
     {
         "password",

@@ -83,7 +83,9 @@ class EngineClient:
         self, *, filters: Filters, since: int | None = None, on_open: Callable[[], None] | None = None
     ) -> AsyncIterator[Document]:
         """Events as they happen; ends when the Engine closes the stream (watching.md §6)."""
-        params = {**_filters(filters), "since": None if since is None else _seconds(since)}
+        # the Engine takes seconds with nanoseconds behind the point
+        start = None if since is None else f"{since // 1_000_000_000}.{since % 1_000_000_000:09d}"
+        params = {**_filters(filters), "since": start}
         parser = EventParser()
         async with self._http.stream("GET", "/events", params=params) as chunks:
             if on_open is not None:
@@ -105,7 +107,7 @@ class EngineClient:
     ) -> AsyncIterator[bytes]:
         """Raw log bytes: framed (`docker.logs`) unless the container has a TTY. `since` is in Unix seconds.
 
-        The first chunk is empty: it tells that the Engine has answered, which a quiet log would not show.
+        The first chunk is empty: it says that the Engine has answered, which a quiet log would not show.
         """
         if not (stdout or stderr):
             return
@@ -199,8 +201,21 @@ class EngineClient:
         wanted |= {"Tty": False, "Privileged": privileged}
         wanted |= {key: value for key, value in (("User", user), ("WorkingDir", working_dir)) if value}
         made = await self._http.json("POST", f"/containers/{_segment(ref)}/exec", body=wanted)
-        output = await self._exec_output(made["Id"], limit)
-        return ExecResult(exit_code=await self._exec_code(made["Id"]), output=output)
+        exec_path = f"/exec/{_segment(made['Id'])}"
+
+        frames, kept = Demultiplexer(), bytearray()
+        async with self._http.stream("POST", f"{exec_path}/start", body={"Detach": False, "Tty": False}) as chunks:
+            async for chunk in chunks:
+                for frame in frames.feed(chunk):
+                    kept += frame.payload[: limit - len(kept)]
+
+        # the stream may end a moment before the Engine has noted the exit: five seconds of looking are plenty
+        for _ in range(100):
+            document = await self._http.json("GET", f"{exec_path}/json")
+            if not document.get("Running") and document.get("ExitCode") is not None:
+                return ExecResult(exit_code=int(document["ExitCode"]), output=kept.decode(errors="replace"))
+            await asyncio.sleep(0.05)
+        raise EngineError("The command's output ended, but the Engine reports no exit code")
 
     async def run_health_check(self, ref: str) -> None:
         """Let Podman run the container's health check once and count the outcome; `EngineNotSupported` elsewhere."""
@@ -224,7 +239,10 @@ class EngineClient:
         """Pull `reference` (without tag: `latest`), giving the Engine's progress; a failure inside it raises."""
         name, tag, digest = split(reference)
         params: Params = {"fromImage": name, "tag": digest or tag or DEFAULT_TAG, "platform": platform}
-        headers = {} if auth is None else {"X-Registry-Auth": _registry_auth(auth, name)}
+        headers = {}
+        if auth is not None:
+            login = {"username": auth.username, "password": auth.password, "serveraddress": name.partition("/")[0]}
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(msgspec.json.encode(login)).decode()
         parser = EventParser()
         async with self._http.stream("POST", "/images/create", params=params, headers=headers) as chunks:
             async for chunk in chunks:
@@ -245,37 +263,12 @@ class EngineClient:
         """Close every connection, streams included."""
         await self._http.close()
 
-    async def _exec_output(self, exec_id: str, limit: int) -> str:
-        frames, kept, room = Demultiplexer(), bytearray(), limit
-        body = {"Detach": False, "Tty": False}
-        async with self._http.stream("POST", f"/exec/{_segment(exec_id)}/start", body=body) as chunks:
-            async for chunk in chunks:
-                for frame in frames.feed(chunk):
-                    kept += frame.payload[:room]
-                    room = limit - len(kept)
-        return kept.decode(errors="replace")
-
-    async def _exec_code(self, exec_id: str) -> int:
-        # The stream may end a moment before the Engine has noted the exit.
-        for _ in range(100):
-            document = await self._http.json("GET", f"/exec/{_segment(exec_id)}/json")
-            if not document.get("Running") and document.get("ExitCode") is not None:
-                return int(document["ExitCode"])
-            await asyncio.sleep(0.05)
-        raise EngineError("The command's output ended, but the Engine reports no exit code")
-
 
 async def pull(engine: Any, reference: str, *, platform: str | None = None, auth: PullAuth | None = None) -> None:
     """Pull to the end, ignoring the progress."""
     async with aclosing(engine.pull_image(reference, platform=platform, auth=auth)) as progress:
         async for _ in progress:
             pass
-
-
-def _registry_auth(auth: PullAuth, name: str) -> str:
-    host = name.partition("/")[0]
-    document = {"username": auth.username, "password": auth.password, "serveraddress": host}
-    return base64.urlsafe_b64encode(msgspec.json.encode(document)).decode()
 
 
 def _filters(filters: Filters | None) -> dict[str, str | int | bool | None]:
@@ -292,10 +285,6 @@ def _path(ref: str) -> str:
     if any(part in ("", ".", "..") for part in ref.split("/")):
         raise EngineNotFound(f"No such image: {ref!r}", engine_status=404)
     return quote(ref, safe="/:@")
-
-
-def _seconds(nanoseconds: int) -> str:
-    return f"{nanoseconds // 1_000_000_000}.{nanoseconds % 1_000_000_000:09d}"
 
 
 def _grace_limit(grace: int | None) -> float | None:

@@ -30,7 +30,7 @@ TLS_PORT = 2376
 class EngineAddress:
     """A resolved Engine: `label` for people, `base` URL, and either a `socket` path or TCP.
 
-    `blocked` says why nothing may be sent (§1.4); `warnings` are told once by the watcher.
+    `blocked` says why nothing may be sent (§1.4); the watcher logs `warnings` once.
     """
 
     label: str

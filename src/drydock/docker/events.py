@@ -28,7 +28,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
     "type": ["container"],
     "event": [
         "create", "destroy", "start", "stop", "pause", "unpause", "die", "update", "rename", "health_status",
-        "remove", "died",  # Podman filters by words of its own: destroy is remove, and die is asked for as died
+        "remove", "died",  # Podman filters by its own words: destroy is remove, and die is requested as died
     ],
 }  # fmt: skip
 
@@ -128,7 +128,8 @@ class EventListener:
             await self._engine.version()
         except EngineError as error:
             return self._failed(error)
-        stream = self._engine.events(filters=self._filters, since=self._since(), on_open=self._opened)
+        since = None if self._last is None else self._last + 1  # nanoseconds: the event after the last one
+        stream = self._engine.events(filters=self._filters, since=since, on_open=self._opened)
         async with aclosing(stream):  # type: ignore[type-var]  # the Protocol promises an iterator; members are generators
             while True:
                 try:
@@ -137,21 +138,17 @@ class EventListener:
                     return "the Engine closed the stream"
                 except EngineError as error:
                     return self._failed(error)
-                await self._handle(event)
+                if isinstance(moment := event.get("timeNano"), int):
+                    self._last = max(self._last or 0, moment)
+                outcome = self._handler(event)
+                if inspect.isawaitable(outcome):
+                    await outcome
 
     def _failed(self, error: EngineError) -> str:
         """Why a stream ended; an Engine that merely refuses events (a socket proxy) is not lost."""
         if isinstance(error, EngineUnreachable):
             self._on_state(error.message)
         return error.message
-
-    async def _handle(self, event: Document) -> None:
-        moment = event.get("timeNano")
-        if isinstance(moment, int):
-            self._last = max(self._last or 0, moment)
-        outcome = self._handler(event)
-        if inspect.isawaitable(outcome):
-            await outcome
 
     def _opened(self) -> None:
         missed = self._opened_before or self.failures > 0
@@ -163,6 +160,3 @@ class EventListener:
         if missed:
             self._on_reconnect()
         self._opened_before = True
-
-    def _since(self) -> int | None:
-        return None if self._last is None else self._last + 1

@@ -18,7 +18,7 @@ INFO_HINT = "A socket proxy needs INFO=1 for the server's name; DD_SERVER_NAME o
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Identity and capabilities of an Engine.
 
-    `name` is the host's own name, None when it does not tell; `default_runtime` comes with it. The flags say what a
+    `name` is the host's own name, None when unknown; `default_runtime` comes with it. The flags say what a
     Docker Engine does by itself.
     """
 
@@ -36,7 +36,12 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 async def identify(engine: EngineReader) -> EngineFacts:
     """Ask the Engine who it is. Raises `EngineError` when it does not answer; a refused `/info` is only a warning."""
-    return facts_from(await engine.version(), await _info(engine))
+    version, info = await engine.version(), None
+    try:
+        info = await engine.info()
+    except EngineError as error:
+        log.warning("docker.name_unknown", reason=error.message, hint=INFO_HINT)
+    return facts_from(version, info)
 
 
 def facts_from(version: Document, info: Document | None = None) -> EngineFacts:
@@ -60,14 +65,6 @@ def is_podman(version: Document) -> bool:
     """Podman names itself among the components of its `/version`."""
     components: Any = version.get("Components") or []
     return any(part.get("Name") == "Podman Engine" for part in components if isinstance(part, dict))
-
-
-async def _info(engine: EngineReader) -> Document | None:
-    try:
-        return await engine.info()
-    except EngineError as error:
-        log.warning("docker.name_unknown", reason=error.message, hint=INFO_HINT)
-        return None
 
 
 def _text(document: Document, key: str) -> str:

@@ -48,7 +48,12 @@ class Demultiplexer:
     def feed(self, chunk: bytes) -> list[Frame]:
         """The payload pieces in `chunk`, in order; a frame cut by the chunk's end continues with the next one."""
         frames: list[Frame] = []
-        at = self._continue(chunk, frames)
+        at = 0
+        if self._left:  # a frame that the last chunk cut goes on
+            piece = chunk[: self._left]
+            self._left -= len(piece)
+            frames.append(Frame(self._stream, piece, False))
+            at = len(piece)
         if self._head:
             chunk, at, self._head = self._head + chunk[at:], 0, b""
         end = len(chunk)
@@ -62,14 +67,6 @@ class Demultiplexer:
             at = stop
         self._head = chunk[at:]
         return frames
-
-    def _continue(self, chunk: bytes, frames: list[Frame]) -> int:
-        if not self._left:
-            return 0
-        piece = chunk[: self._left]
-        self._left -= len(piece)
-        frames.append(Frame(self._stream, piece, False))
-        return len(piece)
 
 
 class LineSplitter:
@@ -90,7 +87,10 @@ class LineSplitter:
         *whole, rest = payload.split(b"\n")
         lines = [_line(stream, text) for text in whole]
         if len(rest) > LONGEST_LINE:
-            rest = self._overflow(stream, rest, lines)
+            cut = _character_boundary(rest)
+            lines.append(_line(stream, rest[:cut]))
+            stamp = _REPEATED_STAMP.match(rest)
+            rest = (stamp[0] if stamp else b"") + rest[cut:]
         self._tails[stream] = rest
         return lines
 
@@ -99,12 +99,6 @@ class LineSplitter:
         left = [_line(stream, tail) for stream, tail in self._tails.items() if tail]
         self._tails = dict.fromkeys(self._tails, b"")
         return left
-
-    def _overflow(self, stream: int, rest: bytes, lines: list[LogLine]) -> bytes:
-        cut = _character_boundary(rest)
-        lines.append(_line(stream, rest[:cut]))
-        stamp = _REPEATED_STAMP.match(rest)
-        return (stamp[0] if stamp else b"") + rest[cut:]
 
 
 class LogReader:

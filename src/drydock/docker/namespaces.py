@@ -1,7 +1,7 @@
 """Who shares a namespace with a container: network, IPC or PID (updates.md §6.6, §12.4).
 
-The Engine's list tells the network mode at most, and Podman's not even that. So every container has to be inspected once;
-what it hangs on is fixed at its creation, and remembered for as long as it exists. Whoever inspects a container anyway –
+The Engine's list contains the network mode at most, and Podman's not even that. So every container has to be inspected once;
+what it depends on is fixed at its creation, and remembered for as long as it exists. Code that inspects a container anyway –
 the watcher, at its first look – lets this know.
 """
 

@@ -60,8 +60,12 @@ class Transport:
 
     async def probe(self) -> None:
         """Ask `/version` and pin what it says. No usable answer means no pin; no answer means ask again later."""
-        with contextlib.suppress(EngineError):
-            self.pin(await self._probe_document())
+        with contextlib.suppress(EngineError), translated(self.label, PROBE_LIMIT_S):
+            try:
+                document = msgspec.json.decode(await self._probe_bytes())
+            except (aiohttp.TooManyRedirects, msgspec.DecodeError):
+                document = {}
+            self.pin(document if isinstance(document, dict) else {})
 
     def pin(self, document: Mapping[str, Any]) -> None:
         """Take the version of a `/version` document that was read anyway, as after a reconnect."""
@@ -77,7 +81,7 @@ class Transport:
         body: object = None,
         limit: float | None = READ_LIMIT_S,
     ) -> Any:
-        """The decoded answer, None when it is empty. `limit` is in seconds, None waits for ever."""
+        """The decoded answer, None when it is empty. `limit` is in seconds, None waits indefinitely."""
         with translated(self.label, limit):
             async with self._request(method, path, params=params, body=body, limit=limit) as response:
                 data = await response.read()
@@ -135,7 +139,12 @@ class Transport:
         limit: float | None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        await self._ready()
+        if self._blocked is not None:
+            raise EngineAuthBlocked(self._blocked)
+        if self._prefix is None:
+            async with self._probing:
+                if self._prefix is None:  # nobody else asked while we waited
+                    await self.probe()
         async with self._open().request(
             method,
             self._url(f"{self._prefix or ''}{path}", params),
@@ -147,21 +156,6 @@ class Transport:
             if response.status >= 300 and response.status != 304:
                 raise refusal(response.status, await response.read(), f"{method} {path}")
             yield response
-
-    async def _ready(self) -> None:
-        if self._blocked is not None:
-            raise EngineAuthBlocked(self._blocked)
-        if self._prefix is None:
-            async with self._probing:
-                if self._prefix is None:
-                    await self.probe()
-
-    async def _probe_document(self) -> dict[str, Any]:
-        with translated(self.label, PROBE_LIMIT_S):
-            try:
-                return _object(await self._probe_bytes())
-            except aiohttp.TooManyRedirects:
-                return {}
 
     async def _probe_bytes(self) -> bytes:
         # aiohttp counts the redirect that it refuses: 2 follows one.
@@ -189,7 +183,8 @@ class Transport:
         return self._session
 
     def _url(self, path: str, params: Params | None) -> URL:
-        query = {key: _text(value) for key, value in (params or {}).items() if value is not None}
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        query = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in given.items()}
         return URL(f"{self._base}{path}", encoded=True).with_query(query)
 
     def _headers(self, extra: Mapping[str, str] | None, has_body: bool) -> dict[str, str]:
@@ -199,18 +194,6 @@ class Transport:
         if self._authorization is not None:
             headers["Authorization"] = self._authorization.reveal()
         return headers
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _text(value: str | int | bool | None) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _limits(total: float | None) -> aiohttp.ClientTimeout:

@@ -25,7 +25,7 @@ HOT_MS = DAY_MS
 MATURE_MS = 7 * DAY_MS
 ESTABLISHED_MS = 30 * DAY_MS
 LONGEST_MS = 60_000
-"""A view is evaluated again after once to twice this time, for what has no deadline of its own (maintenance windows).
+"""A view is evaluated again after once to twice this time, for what has no deadline (maintenance windows).
 
 Spread by id, so that a large fleet is not evaluated all at once."""
 NEVER = 1 << 62
@@ -116,7 +116,7 @@ class Entry:
         return b"%s%d%s" % (self._row[0], self.age(now_ms) or 0, self._row[1])
 
     def full_row(self, now_ms: int) -> bytes:
-        """The list form with its vulnerabilities, encoded at every call: it is rarely asked for."""
+        """The list form with its vulnerabilities, encoded at every call: it is rarely requested."""
         return encode(list_form(self.aged(now_ms), True))
 
     def aged(self, now_ms: int) -> ContainerView:

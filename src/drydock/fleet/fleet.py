@@ -1,6 +1,6 @@
 """The fleet: every container that is known, changed only here, in order, and written through before it is seen.
 
-A change is stored first, then shown, then told (`drydock.events`). The last picture is loaded at start. Reading never
+A change is stored first, then shown, then published (`drydock.events`). The last state is loaded at start. Reading never
 waits. Which container may be updated, and why not, is decided in `core`; how it looks over HTTP, in `api`.
 """
 
@@ -80,7 +80,7 @@ class Fleet:
         self.version = 0
 
     def derive_with(self, facts: Callable[[Container], UpdateFacts]) -> None:
-        """From now on views tell what `facts` says of updates; called once, by the room that carries them out.
+        """From now on views include what `facts` says of updates; called once, by the room that carries them out.
 
         Without it, as in a process that carries out none, views have no `updateEligibility`.
         """
@@ -226,7 +226,7 @@ class Fleet:
         check_started_ms: int | None = None,
         insert: bool = True,
     ) -> list[Container]:
-        """Write what somebody learned about several containers without undoing what others wrote meanwhile.
+        """Write what a caller learned about several containers without undoing what others wrote meanwhile.
 
         Each change is (incoming, merge, trace): what is stored becomes `merge(stored, incoming)`. An unknown container
         is inserted as it came, or left out without `insert`: the outcome of a check must not bring back one that left
@@ -366,7 +366,7 @@ class Fleet:
         return incoming
 
     async def _write(self, records: Sequence[Record]) -> None:
-        """Store, show, tell; in this order."""
+        """Store, show, publish; in this order."""
         await self._records.put(records)
         turns = Turns()
         for container, trace in records:

@@ -146,7 +146,7 @@ def with_clocks(container: Container, clocks: Clocks) -> Container:
 
 
 def with_overrides(container: Container, overrides: UpdatePolicy | None) -> Container:
-    """Give overrides to a container that has none of its own."""
+    """Give overrides to a container that has none."""
     if container.update_policy_overrides not in (None, UpdatePolicy()) or overrides is None:
         return container
     return msgspec.structs.replace(container, update_policy_overrides=overrides)

@@ -20,7 +20,7 @@ log = structlog.get_logger("watcher")
 
 
 class LocalHost:
-    """Reads and changes the Engine of one watcher. `engine` is for what carries out operations, and for nobody else."""
+    """Reads and changes the Engine of one watcher. `engine` is only for what carries out operations."""
 
     def __init__(
         self, settings: WatcherSettings, engine: Engine, clock: Clock, address: EngineAddress | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Literal
 
 from drydock.config import kinds
-from drydock.config.load import Family, FamilyReading, component_names
-from drydock.config.reader import Reading, read_component, read_section, read_with_prefix, unknown
+from drydock.config.components import FamilyReading, component_names
+from drydock.config.reader import Reading, read, read_section, unknown
 from drydock.config.schema import option, section, section_of, spellings
-from drydock.config.source import Problem, Source
+from drydock.config.source import ComponentId, Problem, Source
 from drydock.core.imgset import ImageSet
 from drydock.core.labels import WatcherDefaults
 from drydock.docker.settings import EngineSettings
@@ -167,71 +168,60 @@ class LocalWatcherSettings:
     )
 
 
-def read_watchers(source: Source) -> FamilyReading:
+class WatcherFamily:
     """Every watcher that can be used; without any configured one `local`, unless that is switched off."""
-    names = component_names(source, WATCHER_PREFIX)
-    if not names:
-        wanted = read_section(LocalWatcherSettings, source).settings
-        implicit = wanted is None or wanted.local_watcher
-        return FamilyReading((WatcherSettings(name="local"),) if implicit else ())
-    problems: list[Problem] = []
-    made: list[WatcherSettings] = []
-    readings: list[Reading[Any]] = []
-    for name in names:
-        watcher, own = _watcher(source, name, problems)
-        readings += own
-        if watcher is not None:
-            made.append(watcher)
-    return FamilyReading(tuple(made), tuple(readings), tuple(problems))
+
+    all_prefixes = (WATCHER_PREFIX,)
+
+    def read(self, source: Source, plain: Collection[str]) -> FamilyReading:
+        """Read every watcher; anything wrong with one makes it unusable, and only it."""
+        del plain
+        family = FamilyReading()
+        names = component_names(source, WATCHER_PREFIX)
+        if not names:
+            wanted = read_section(LocalWatcherSettings, source).settings
+            if wanted is None or wanted.local_watcher:
+                family.components.append(WatcherSettings(name="local"))
+        for name in names:
+            _read_watcher(source, name, family)
+        return family
 
 
-def _watcher(source: Source, name: str, problems: list[Problem]) -> tuple[WatcherSettings | None, list[Reading[Any]]]:
-    """One watcher; anything wrong with it makes it unusable, and only it."""
-    reading = read_component(WatcherSettings, source, name)
-    sets, set_readings = _image_sets(source, name)
-    readings: list[Reading[Any]] = [reading, *set_readings]
-    used = {variable for part in readings for variable in part.used}
-    wrong = [problem for part in readings for problem in part.problems if problem.fatal]
-    wrong += _unknown_watcher_keys(source, name, used)
-    wrong += [
-        Problem(f"{WATCHER_PREFIX}{name.upper()}_{IMGSET}{s.name.upper()}_IMAGE", "is required")
-        for s in sets
-        if not s.image
-    ]
-    problems += [problem for part in readings for problem in part.problems if not problem.fatal]
-    for problem in wrong:
-        problems.append(Problem(problem.variable, f"{problem.message} – watcher {name!r} is not started"))
-    if wrong or reading.settings is None:
-        return None, readings
-    return dataclasses.replace(reading.settings, name=name, image_sets=sets), readings
-
-
-def _unknown_watcher_keys(source: Source, name: str, used: set[str]) -> list[Problem]:
+def _read_watcher(source: Source, name: str, family: FamilyReading) -> None:
     prefix = f"{WATCHER_PREFIX}{name.upper()}_"
-    known = [prefix + suffix for suffix, _, _ in spellings(section_of(WatcherSettings))]
-    strange = [variable for variable in source.names(prefix) if variable not in used]
-    strange += [variable for variable in source.names(prefix.rstrip("_")) if variable == prefix.rstrip("_")]
-    return [_explain_unknown(variable, known) for variable in strange]
-
-
-def _explain_unknown(variable: str, known: list[str]) -> Problem:
-    if "_AUTH_OIDC_" in variable:
-        return Problem(variable, "signing in to a Docker API by OIDC is not available; use AUTH_TYPE basic or bearer")
-    if any(variable.endswith("_" + suffix) for suffix, _, _ in spellings(section_of(WatcherSettings))):
-        return Problem(variable, "unknown variable; a watcher name is one word without underscore")
-    return unknown(variable, known)
-
-
-def _image_sets(source: Source, watcher: str) -> tuple[tuple[ImageSetSettings, ...], list[Reading[ImageSetSettings]]]:
-    prefix = f"{WATCHER_PREFIX}{watcher.upper()}_{IMGSET}"
+    reading = read(WatcherSettings, prefix, source.under(prefix), name=name)
+    readings: list[Reading[Any]] = [reading]
     sets: list[ImageSetSettings] = []
-    readings: list[Reading[ImageSetSettings]] = []
-    for name in component_names(source, prefix):
-        reading = read_with_prefix(ImageSetSettings, source, f"{prefix}{name.upper()}_")
-        readings.append(reading)
-        if reading.settings is not None:
-            sets.append(dataclasses.replace(reading.settings, name=name))
-    return tuple(sets), readings
+    problems: list[Problem] = []
+    for set_name in component_names(source, prefix + IMGSET):
+        set_prefix = f"{prefix}{IMGSET}{set_name.upper()}_"
+        image_set = read(ImageSetSettings, set_prefix, source.under(set_prefix), name=set_name)
+        readings.append(image_set)
+        if image_set.settings is not None:
+            sets.append(image_set.settings)
+            if not image_set.settings.image:
+                problems.append(Problem(f"{set_prefix}IMAGE", "is required", fatal=True))
+    problems += [problem for part in readings for problem in part.problems]
+    used = {variable for part in readings for variable in part.used}
+    mine = [name for name in source.names(prefix[:-1]) if name == prefix[:-1] or name.startswith(prefix)]
+    problems += [_unknown(variable, prefix) for variable in mine if variable not in used]
+
+    identity = ComponentId("watcher", "docker", name)
+    family.problems += [replace(one, fatal=False, component=identity if one.fatal else None) for one in problems]
+    family.effective += [line for part in readings for line in part.effective]
+    family.used |= used
+    if reading.settings is not None and not any(problem.fatal for problem in problems):
+        family.components.append(replace(reading.settings, image_sets=tuple(sets)))
 
 
-WATCHERS = Family(WATCHER_PREFIX, WatcherSettings, read_watchers)
+def _unknown(variable: str, prefix: str) -> Problem:
+    known = [suffix for suffix, _, _ in spellings(section_of(WatcherSettings))]
+    if "_AUTH_OIDC_" in variable:
+        hint = "use AUTH_TYPE basic or bearer"
+        return Problem(variable, "signing in to a Docker API by OIDC is not available", True, hint)
+    if any(variable.endswith("_" + suffix) for suffix in known):
+        return Problem(variable, "unknown variable", True, "a watcher name is one word without underscore")
+    return unknown(variable, [prefix + suffix for suffix in known], fatal=True)
+
+
+WATCHERS = WatcherFamily()

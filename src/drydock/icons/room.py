@@ -38,7 +38,7 @@ LARGEST = 2 * 1024 * 1024
 FALLBACK_CLASS: Final = "fab fa-docker"
 """What an interface may draw instead, as 1.x named it."""
 MISSING_S = 600.0
-"""An icon that the network does not have is not asked for again for so long: a dashboard wants every icon at every visit."""
+"""How long a missing icon is not requested again: a dashboard requests every icon at every visit."""
 MISSING_KEPT = 1000
 
 _OWN = Path(__file__).parent / "own"
@@ -140,7 +140,7 @@ class Icons(Room):
 
     async def _fetch(self, name: IconName) -> Picture:
         """Ask the network, check and keep the answer."""
-        # another fetch may have ended between the caller's look at the disk and this
+        # another fetch may have ended since the caller looked on disk
         found = await asyncio.to_thread(self._cache.read, name)
         if found is not None and found.fresh:
             return Picture(found.content, name.source.media_type)
@@ -178,7 +178,7 @@ class Icons(Room):
 def checked(name: IconName, content: bytes) -> bytes:
     """The icon as it may be kept and shown. Raises `Undelivered` when it is not what its name says."""
     if name.source.extension == "png":
-        # the signature, and a first chunk that tells a size
+        # the signature, and a first chunk that contains the size
         sized = content[12:16] == b"IHDR" and all(struct.unpack(">II", content[16:24].ljust(8, b"\0")))
         if len(content) < 33 or not content.startswith(_PNG) or not sized:
             raise Undelivered("not a PNG image")

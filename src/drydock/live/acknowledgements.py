@@ -40,7 +40,7 @@ class Acknowledgements:
         self._waiting: dict[str, _Waiting] = {}
 
     async def announce(self, operation_id: str, *, requires_ack: bool, wait_ms: int = DEFAULT_WAIT_MS) -> bool:
-        """Tell every client; with `requires_ack` wait for the first answer. True when one came in time."""
+        """Notify every client; with `requires_ack` wait for the first answer. True when one came in time."""
         waiting = _Waiting(self._stream.client_ids())
         self._waiting[operation_id] = waiting
         payload = {"opId": operation_id, "requiresAck": requires_ack, "ackTimeoutMs": wait_ms}
@@ -55,7 +55,7 @@ class Acknowledgements:
         return bool(waiting.acked)
 
     def acknowledge(self, operation_id: str, client_id: str, token: str) -> Outcome:
-        """An answer of a client; only one that was told, with its own token, releases the update."""
+        """An answer of a client; only a notified client, with its own token, releases the update."""
         waiting = self._waiting.get(operation_id)
         if waiting is None:
             return Outcome(status="ignored", operation_id=operation_id, reason="no-pending-ack")

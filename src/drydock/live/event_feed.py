@@ -92,7 +92,7 @@ class EventFeed:
         self._stream.send("dd:agent-stats-changed", {"agentName": name})
 
     def preferences_updated(self) -> None:
-        """Somebody changed preferences; everybody is told, so nobody is named."""
+        """Preferences changed; all clients are notified, so no user is named."""
         self._stream.send("dd:preferences-updated", {})
 
     def _removed(self, event: ContainerRemoved) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Client(msgspec.Struct, kw_only=True, eq=False):
     session: str | None = None
     joined_at: float = 0.0
     taken: bool = False
-    """Its frames are being sent; a client that went away before that has nobody to say so."""
+    """Its frames are being sent; a client that left before that is not noticed otherwise."""
 
 
 class Joined(NamedTuple):
@@ -101,7 +101,7 @@ class EventStream:
         return len(self._clients)
 
     def send(self, name: str, payload: Any) -> None:
-        """Send a durable event to everybody. Never blocks."""
+        """Send a durable event to all clients. Never blocks."""
         self._number += 1
         data = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
         encoded = frame(name, data, f"{self.boot_id}:{self._number}")
@@ -162,7 +162,7 @@ class EventStream:
             log.debug("sse.left", client=client.id, address=self._shown(client.address), clients=len(self))
 
     def _shown(self, address: str) -> str:
-        """The address for the log: as it is when asked for, else a hash that means something to this process only."""
+        """The address for the log: in clear when configured, else a hash that is meaningful to this process only."""
         if self._salt is None:
             return address
         return hashlib.sha256(self._salt + address.encode()).hexdigest()[:8]
@@ -186,7 +186,7 @@ class EventStream:
             raise TooManyStreams()
 
     def _replay(self, last_id: str | None) -> Iterator[bytes]:
-        """The frames that a returning client missed, or one that tells it to read everything again."""
+        """The frames that a returning client missed, or one that asks it to reload everything."""
         match = _LAST_ID.fullmatch(last_id or "")
         if match is None:
             return

@@ -1,7 +1,7 @@
-"""The end of a container's log, exactly as many lines as asked for, from one Engine.
+"""The end of a container's log, exactly as many lines as requested, from one Engine.
 
 The Engine counts a tail over both streams and filters afterwards, so that `tail=3` of standard error may give nothing
-although there are hundreds of lines. Where one stream is wanted, more is asked for until there is enough.
+although there are hundreds of lines. Where one stream is wanted, more is requested until there is enough.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from drydock.waiting import closing
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
 WIDER = 20
-"""How much more is asked for when the other stream filled the tail; after that, everything."""
+"""How much more is requested when the other stream filled the tail; after that, everything."""
 
 
 async def has_tty(engine: EngineReader, ref: str) -> bool:

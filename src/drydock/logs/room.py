@@ -59,7 +59,7 @@ class Logs(Room):
 
     @classmethod
     def build(cls, kernel: Kernel, settings: Settings, needs: Needs) -> Self:
-        """The room; it has no background work of its own."""
+        """The room; it has no background work."""
         return cls(kernel.fleet, needs.hosts, kernel.clock, settings[HttpSettings].timeout_s)
 
     async def download(self, container: Container, wanted: Selection, *, timestamps: bool = True) -> bytes:
@@ -77,7 +77,7 @@ class Logs(Room):
 
     @asynccontextmanager
     async def viewer(self, container_id: str, wanted: Selection, *, follow: bool) -> AsyncIterator[Viewer]:
-        """Look at a running container's log for the duration of the block.
+        """View a running container's log for the duration of the block.
 
         The viewer first gets the last `wanted.tail` lines and then, with `follow`, every new one. Raises `NotFound`,
         `NotRunning`, and `HostUnavailable` when the host is not there; later failures end the viewer with an error.

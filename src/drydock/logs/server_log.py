@@ -54,7 +54,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogBuffer:
-    """The last entries at or above `level`, and whoever watches."""
+    """The last entries at or above `level`, and their viewers."""
 
     def __init__(self, now_ms: Callable[[], int], level: str = "info", enabled: bool = True) -> None:
         self.enabled = enabled

@@ -40,12 +40,12 @@ class Message(NamedTuple):
 
 
 def is_precise(line: LogLine) -> bool:
-    """Whether the timestamp has nanoseconds, so that it tells lines apart; some engines give whole seconds."""
+    """Whether the timestamp has nanoseconds, so that it distinguishes lines; some engines give whole seconds."""
     return len(line.ts) == 30 and line.ts.endswith("Z") and not line.ts.endswith(".000000000Z")
 
 
 class BacklogDedup:
-    """Tells which live lines were in a viewer's backlog already.
+    """Finds the live lines that a viewer's backlog already contained.
 
     Timestamps rise within each of the two streams; between them they may be a few microseconds out of order.
     """

@@ -1,6 +1,6 @@
 """One viewer of a live log: what waits to be sent to it, and how it ended.
 
-The queue is bounded by bytes. A viewer that cannot keep up is cut off and told so; it never delays another one.
+The queue is bounded by bytes. A viewer that cannot keep up is disconnected with a reason; it never delays another one.
 """
 
 from __future__ import annotations

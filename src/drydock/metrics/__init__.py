@@ -1,1 +1,4 @@
-"""Prometheus metrics: families and their text form, the catalogue of names, and what is collected at a scrape."""
+"""Prometheus metrics (platform.md §10): families and their text form, what events count, what is read at a scrape.
+
+No room knows this one: they publish events, or keep a number that `room.Needs` asks for.
+"""

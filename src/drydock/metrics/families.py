@@ -163,13 +163,10 @@ class Alias(Family):
 
 
 class Registry:
-    """All families, in the order in which they were added."""
+    """All families, in order; a name may be used once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *families: Family) -> None:
         self._families: dict[str, Family] = {}
-
-    def add(self, *families: Family) -> None:
-        """Register families; a name may be used once."""
         for family in families:
             if family.name in self._families:
                 raise UnknownLabel(f"{family.name} is registered twice")
@@ -183,21 +180,20 @@ class Registry:
         """The exposition of everything."""
         lines: list[str] = []
         for family in self._families.values():
-            found = [f"{name}{_labels(labels)} {_number(value)}" for name, labels, value in family.samples()]
-            lines += [f"# HELP {family.name} {_help(family.help)}", f"# TYPE {family.name} {family.kind}", *found]
+            lines += [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.kind}"]
+            for name, labels, value in family.samples():
+                inner = ",".join(f'{label}="{_quotable(text)}"' for label, text in labels)
+                lines.append(f"{name}{{{inner}}} {_number(value)}" if inner else f"{name} {_number(value)}")
         return ("\n".join(lines) + "\n").encode()
 
 
-def _labels(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{_value(value)}"' for name, value in labels) + "}" if labels else ""
-
-
-def _value(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
-def _help(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quotable(text: str) -> str:
+    """For a label value: help texts, which stand alone, keep their quotation marks."""
+    return _escaped(text).replace('"', '\\"')
 
 
 def _number(value: float) -> str:

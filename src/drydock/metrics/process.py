@@ -17,7 +17,7 @@ LAG_EVERY_S = 5.0
 _PROC = Path("/proc/self")
 
 
-def families() -> list[Family]:
+def families(version: str) -> list[Family]:
     """The process families; those that this system cannot answer have no series."""
     return [
         _one("process_cpu_user_seconds_total", "User CPU time spent", lambda: os.times().user, "counter"),
@@ -27,7 +27,10 @@ def families() -> list[Family]:
         _one("process_resident_memory_bytes", "Resident memory", lambda: _status_kib("VmRSS")),
         _one("process_virtual_memory_bytes", "Virtual memory", lambda: _status_kib("VmSize")),
         _one("process_open_fds", "Open file descriptors", lambda: len(os.listdir(_PROC / "fd"))),
-        _one("process_max_fds", "Limit of open file descriptors", _file_limit),
+        _one(
+            "process_max_fds", "Limit of open file descriptors", lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        ),
+        Computed("drydock_build_info", "The version that runs", lambda: [((("version", version),), 1.0)]),
         Computed("python_info", "The Python that runs", lambda: [((("version", platform.python_version()),), 1.0)]),
     ]
 
@@ -47,10 +50,6 @@ def _status_kib(field: str) -> float:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise OSError(field)
-
-
-def _file_limit() -> float:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 _STARTED = time.time()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from drydock.core.secret import Secret
+from drydock.config.components import secrets_of
 from drydock.notify.model import Channel, Message, Tools
 from drydock.notify.request import Request
 from drydock.notify.sender import Sender
@@ -35,12 +34,6 @@ def over_http(render: Render) -> Callable[[Any, Tools], Channel]:
         return HttpChannel(settings, render, tools)
 
     return open
-
-
-def secrets_of(settings: Any) -> tuple[str, ...]:
-    """The texts that must not appear in an error."""
-    values = (getattr(settings, field.name) for field in dataclasses.fields(settings))
-    return tuple(value.reveal() for value in values if isinstance(value, Secret))
 
 
 class ToolBox:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.audit import AuditEntry
-from drydock.core.model import Container, audit_key
-from drydock.core.times import to_iso
+from drydock.core.model import Container
 from drydock.core.update import update_kind
+from drydock.events import Bus, MessageSent
 from drydock.fleet.fleet import Fleet
+from drydock.kernel import AuditLog
 from drydock.notify.history import History
 from drydock.notify.model import DeliveryFailed, Message, Rule, Trigger
 from drydock.notify.rules import Rules
@@ -27,16 +26,6 @@ log = structlog.get_logger("notify")
 
 APPLIED_MS = 3_600_000
 COMPLAINT_MS = 15_000
-
-
-class Auditor(Protocol):
-    """Writes audit entries."""
-
-    async def record(self, entry: AuditEntry) -> None: ...
-
-
-Counted = Callable[[str, str, str, float], None]
-"""Called with type, name and `success` or `error` for every message that was sent or failed."""
 
 
 class RecentlyApplied:
@@ -87,8 +76,8 @@ class Desk:
     documents: Documents
     rules: Rules
     place: Place
-    audit: Auditor
-    counted: Counted
+    audit: AuditLog
+    bus: Bus
     zone: ZoneInfo
     applied: RecentlyApplied = field(init=False)
     complaints: Complaints = field(init=False)
@@ -98,12 +87,14 @@ class Desk:
 
     async def send(self, trigger: Trigger, message: Message) -> None:
         """Send and count. Raises `DeliveryFailed`."""
-        began, status = self.clock.monotonic(), "error"
+        began = self.clock.monotonic()
+        status: Literal["success", "error"] = "error"
         try:
             await trigger.channel.send(message)
             status = "success"
         finally:
-            self.counted(trigger.type, trigger.name, status, self.clock.monotonic() - began)
+            seconds = self.clock.monotonic() - began
+            self.bus.publish(MessageSent(type=trigger.type, name=trigger.name, status=status, seconds=seconds))
         log.info("notify.sent", trigger=trigger.id, rule=message.rule, containers=len(message.containers))
 
     async def deliver(self, trigger: Trigger, message: Message, containers: Sequence[Container]) -> bool:
@@ -118,20 +109,13 @@ class Desk:
     async def _failed(self, trigger: Trigger, rule: Rule, containers: Sequence[Container], reason: str) -> None:
         self.complaints.tell(trigger.id, rule, containers[0].watcher if containers else "", reason)
         for container in containers:
-            await self.audit.record(self._entry(trigger, container, reason))
-
-    def _entry(self, trigger: Trigger, container: Container, reason: str) -> AuditEntry:
-        kind, image = update_kind(container), container.image
-        return AuditEntry(
-            id=str(uuid.uuid4()),
-            timestamp=to_iso(self.clock.now_ms()),
-            action="notification-delivery-failed",
-            status="error",
-            container_name=container.name,
-            container_identity_key=audit_key(container),
-            container_image=f"{image.registry.url}/{image.name}:{image.tag.value}",
-            from_version=kind.local_value,
-            to_version=kind.remote_value,
-            trigger_name=trigger.id,
-            details=reason,
-        )
+            kind = update_kind(container)
+            await self.audit.note(
+                "notification-delivery-failed",
+                "error",
+                container=container,
+                from_version=kind.local_value,
+                to_version=kind.remote_value,
+                trigger_name=trigger.id,
+                details=reason,
+            )

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from drydock.config.components import Component, Member, SectionClass, shown
 from drydock.core.errors import DrydockError
 from drydock.core.policy.automation import AutoMode
-from drydock.notify.masking import shown
 from drydock.notify.options import CommonOptions
 
 Category = Literal["action", "notification"]
@@ -24,9 +24,6 @@ Rule = Literal[
     "container-unhealthy",
     "maturity-cleared",
 ]
-Section = type[Any]
-"""A class made with `config.schema.section`."""
-
 Document = dict[str, Any]
 """A container as the API shows it, with `notificationEvent` for everything but found updates; redacted."""
 
@@ -69,24 +66,18 @@ class Tools(Protocol):
         ...
 
 
-def nothing_more(options: Any) -> Sequence[str]:
-    """For providers whose options need no check together."""
-    del options
-    return ()
+@dataclass(frozen=True, kw_only=True)
+class Provider(Member):
+    """A type of trigger that sends: `open` gives the channel of one trigger, from the values of its options."""
 
-
-@dataclass(frozen=True)
-class Provider:
-    """A member of the family: a name, a section of options, a check over all of them, and how its channel opens."""
-
-    type: str
-    options: Section
     open: Callable[[Any, Tools], Channel]
-    check: Callable[[Any], Sequence[str]] = nothing_more
-    """Texts such as `"auth.password" is required`; the trigger is not registered then."""
-    advise: Callable[[Any], Sequence[str]] = nothing_more
-    """Warnings that do not keep it from being registered."""
+    common: SectionClass | None = CommonOptions
     category: Category = "notification"
+
+    def trigger(self, component: Component[Any], tools: Tools) -> Trigger:
+        """The trigger of a component, with its channel."""
+        channel = self.open(component.settings, tools)
+        return Trigger(self, component.name, component.common, component.settings, channel)
 
 
 @dataclass(frozen=True)

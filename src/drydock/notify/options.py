@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from drydock.config import kinds
-from drydock.config.kinds import Kind
 from drydock.config.schema import option, section
-from drydock.core.policy.automation import AutoMode, auto_mode
+from drydock.core.policy.automation import AutoMode
 from drydock.core.policy.thresholds import THRESHOLDS
+from drydock.triggers import MODES, auto
 
-MODES = ("simple", "batch", "digest", "batch+digest")
 SIMPLE_TITLE = "New ${kind} found for container ${name}"
 SIMPLE_BODY = (
     "Container ${container.name} running with ${container.updateKind.kind} ${container.updateKind.localValue} "
@@ -16,16 +15,6 @@ SIMPLE_BODY = (
     '${container.result && container.result.link ? "\\n" + container.result.link : ""}'
 )
 BATCH_TITLE = "${containers.length} updates available"
-
-
-def _auto() -> Kind[AutoMode]:
-    def read(text: str) -> AutoMode:
-        mode = auto_mode(text) if text.strip() else None
-        if mode is None:
-            raise ValueError(text)
-        return mode
-
-    return Kind("choice", "true, false, all, oninclude, onauto or none", read)
 
 
 @section(
@@ -40,7 +29,7 @@ class CommonOptions:
 
     auto: AutoMode | None = option(
         "AUTO",
-        _auto(),
+        auto(),
         default=None,
         help="When it reacts to found updates: always (`true`, `all`), only to containers that include it by label "
         "(`oninclude`, `onauto`), never (`false`, `none`). Default: `all` for notifications, `oninclude` for actions.",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
-from drydock.config.source import Problem
 from drydock.core.errors import BadRequest, Conflict, DrydockError, NotFound
 from drydock.core.model import Container, audit_key
 from drydock.core.policy.automation import UPDATE_TYPES
@@ -33,11 +31,10 @@ class UpdateStarter(Protocol):
 
 
 class Notifications:
-    """All triggers of this process. `problems` is what was wrong with their variables."""
+    """All triggers of this process."""
 
-    def __init__(self, catalog: Catalog, desk: Desk, updates: UpdateStarter, problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, catalog: Catalog, desk: Desk, updates: UpdateStarter) -> None:
         self.catalog = catalog
-        self.problems = tuple(problems)
         self._desk = desk
         self._updates = updates
         self._lanes = [Lane(trigger, desk) for trigger in catalog.triggers()]

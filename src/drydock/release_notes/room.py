@@ -1,7 +1,7 @@
 """Notes of releases, cached: those of the pending update, and those between two versions (container-api.md §7.8, §7.9).
 
 Best effort: what cannot be found or reached is "not available", never an error of the caller's. Checked containers get
-theirs written onto the record (watching.md §7.12); only repositories that the record itself names are asked for then.
+theirs written onto the record (watching.md §7.12); only repositories that the record itself names are queried then.
 """
 
 from __future__ import annotations

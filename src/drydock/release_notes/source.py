@@ -1,6 +1,6 @@
 """Where the source of an image lives. Pure.
 
-A repository that only the container's own label names is not trusted: no token is sent for it, or whoever may set a
+A repository that only the container's own label names is not trusted: no token is sent for it, or anyone who may set a
 label could read private notes with it.
 """
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Literal, Protocol
 
-from drydock.clock import Clock
 from drydock.core.model import Container, audit_key
 from drydock.events import Bus, SecurityAlert
-from drydock.security.journal import Journal
 from drydock.security.model import Scan
-
-SAME_AGAIN_S = 300.0
 
 Level = Literal["critical", "high", "all"]
 Slot = Literal["scan", "updateScan"]
@@ -28,12 +24,9 @@ class Memory(Protocol):
 class Alerts:
     """Publishes `SecurityAlert`."""
 
-    def __init__(self, bus: Bus, memory: Memory, clock: Clock, journal: Journal | None = None) -> None:
+    def __init__(self, bus: Bus, memory: Memory) -> None:
         self._bus = bus
         self._memory = memory
-        self._clock = clock
-        self._journal = journal
-        self._written: dict[tuple[str, str], float] = {}
 
     async def consider(
         self,
@@ -54,17 +47,7 @@ class Alerts:
             return False
         await self._memory.put(key, print_)
         self._bus.publish(SecurityAlert(container=container, summary=payload(container, scan, cycle_id)))
-        await self._write(container, scan)
         return True
-
-    async def _write(self, container: Container, scan: Scan) -> None:
-        """The audit entry; the same words about the same container only once in five minutes."""
-        details, now = f"{scan.summary.text()}; blocking={scan.blocking_count}", self._clock.monotonic()
-        self._written = {key: at for key, at in self._written.items() if now - at < SAME_AGAIN_S}
-        key = (audit_key(container), details)
-        if self._journal is not None and key not in self._written:
-            self._written[key] = now
-            await self._journal.write("security-alert", container, "error", details)
 
 
 def due(scan: Scan, level: Level) -> bool:

@@ -18,11 +18,11 @@ from random import Random
 from drydock.clock import Clock
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
+from drydock.kernel import AuditLog
 from drydock.security import scanners
 from drydock.security.alerts import Alerts, Memory
 from drydock.security.cache import DigestCache, Rows, interval_of
 from drydock.security.inspector import DockerHosts, Inspector, Logins, anonymous
-from drydock.security.journal import AuditLog, Journal
 from drydock.security.runtime import Programs, Runtime
 from drydock.security.scanners.base import ProgramOptions
 from drydock.security.schedule import SbomSweep, ScanSchedule
@@ -92,8 +92,7 @@ def assemble(parts: Parts, settings: ScanSettings, programs: ProgramSettings) ->
     """The room. Raises `ConfigError` when the public key cannot be used."""
     verifier = _verifier(parts, programs)
     tools = _tools(parts, settings, programs, verifier)
-    journal = Journal(parts.audit, parts.clock)
-    alerts = Alerts(parts.bus, parts.alert_memory, parts.clock, journal)
+    alerts = Alerts(parts.bus, parts.alert_memory)
     files = SbomFiles(parts.sbom_folder)
     service = SecurityService(tools, settings, parts.fleet, files, alerts, parts.bus, parts.clock, parts.supervisor)
     asked = Programs(
@@ -108,7 +107,7 @@ def assemble(parts: Parts, settings: ScanSettings, programs: ProgramSettings) ->
     )
     return SecurityRoom(
         service=service,
-        gate=Gate(service, parts.fleet, alerts, journal, verifier),
+        gate=Gate(service, parts.fleet, alerts, parts.audit, verifier),
         runtime=Runtime(asked, settings, parts.clock),
         schedule=ScanSchedule(service, parts.clock, Random()),
         sweep=SbomSweep(service, parts.clock),

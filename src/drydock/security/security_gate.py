@@ -19,10 +19,10 @@ from drydock.core.model import Container
 from drydock.core.scans import of_running
 from drydock.docker.api import Engine
 from drydock.fleet.fleet import Fleet
+from drydock.kernel import AuditLog
 from drydock.security import model
 from drydock.security.alerts import Alerts
 from drydock.security.findings import compare
-from drydock.security.journal import Journal
 from drydock.security.model import Scan
 from drydock.security.service import SecurityService
 from drydock.security.signatures.base import Verifier
@@ -51,12 +51,12 @@ class Gate:
     """Asks the scanner and the verifier about the image that an update would install."""
 
     def __init__(
-        self, security: SecurityService, fleet: Fleet, alerts: Alerts, journal: Journal, verifier: Verifier | None
+        self, security: SecurityService, fleet: Fleet, alerts: Alerts, audit: AuditLog, verifier: Verifier | None
     ) -> None:
         self._security = security
         self._fleet = fleet
         self._alerts = alerts
-        self._journal = journal
+        self._audit = audit
         self._verifier = verifier
 
     @property
@@ -82,11 +82,11 @@ class Gate:
         await self._store(container, {"updateSignature": signature})
         if signature.status == "verified":
             said = f"Image signature verified ({signature.signatures} signatures)"
-            await self._journal.write("security-signature-verified", container, "success", said)
+            await self._audit.note("security-signature-verified", "success", container=container, details=said)
             return GateVerdict(allowed=True, reason=said)
         said = f"Image signature verification failed: {signature.error or 'no valid signatures found'}"
         action = "blocked" if signature.status == "unverified" else "failed"
-        await self._journal.write(f"security-signature-{action}", container, "error", said)
+        await self._audit.note(f"security-signature-{action}", "error", container=container, details=said)
         return GateVerdict(allowed=False, reason=said, blocked_by="signature")
 
     async def check(
@@ -108,7 +108,7 @@ class Gate:
             return GateVerdict(allowed=True, reason="Security scanner is not configured")
         if not self.on(container):
             said = f"The security gate is off for this container ({self._why_off(container)})"
-            await self._journal.write("security-scan-skipped", container, "info", said)
+            await self._audit.note("security-scan-skipped", "info", container=container, details=said)
             return GateVerdict(allowed=True, reason=said)
         digest = digest or await _digest_of(engine, image_id, reference)
         subject = installing(container, reference, digest)
@@ -154,7 +154,7 @@ class Gate:
         failed = entry.status == "error"
         said = entry.error or ", ".join(entry.formats)
         action = "security-sbom-failed" if failed else "security-sbom-generated"
-        await self._journal.write(action, container, "error" if failed else "info", said)
+        await self._audit.note(action, "error" if failed else "info", container=container, details=said)
 
     async def _verdict(self, container: Container, scan: Scan) -> GateVerdict:
         if scan.status == "error":
@@ -165,16 +165,16 @@ class Gate:
         relative = scan.relative_gate is not None
         said = f"Security scan passed. Summary: {scan.summary.text()}"
         action = "security-scan-passed-relative" if relative else "security-scan-passed"
-        await self._journal.write(action, container, "success", said)
+        await self._audit.note(action, "success", container=container, details=said)
         return GateVerdict(allowed=True, reason=said, status=scan.status)
 
     async def _unknown(self, container: Container, scan: Scan) -> GateVerdict:
         """The scanner gave no answer: refused, unless the operator prefers availability."""
         said = f"Security scan failed: {scan.error}"
         if self._security.settings.policy.availability == "warn":
-            await self._journal.write("security-scan-skipped", container, "error", said)
+            await self._audit.note("security-scan-skipped", "error", container=container, details=said)
             return GateVerdict(allowed=True, reason=said, status="error")
-        await self._journal.write("security-scan-failed", container, "error", said)
+        await self._audit.note("security-scan-failed", "error", container=container, details=said)
         return GateVerdict(allowed=False, reason=said, blocked_by="availability", status="error")
 
     async def _blocked(self, container: Container, scan: Scan) -> GateVerdict:
@@ -182,7 +182,7 @@ class Gate:
             f"Security scan blocked update ({scan.blocking_count} vulnerabilities matched block severities: "
             f"{', '.join(scan.block_severities)}). Summary: {scan.summary.text()}"
         )
-        await self._journal.write("security-scan-blocked", container, "error", said)
+        await self._audit.note("security-scan-blocked", "error", container=container, details=said)
         return GateVerdict(allowed=False, reason=said, blocked_by="scan", status="blocked")
 
     async def _store(self, container: Container, slots: Slots) -> None:

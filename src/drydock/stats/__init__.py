@@ -1,4 +1,4 @@
-"""What containers cost: figures, snapshots, collection while someone is looking, the fleet summary (container-api.md §10).
+"""Resource usage of containers: figures, snapshots, collection while there are viewers, the fleet summary (container-api.md §10).
 
 The one-round statistics of Dockhand clients are in `compat/dockhand/`; metrics of the process are in `metrics/`.
 """

@@ -1,6 +1,6 @@
-"""The fleet summary: one round over all running containers per interval, while someone is looking (container-api.md §10.5).
+"""The fleet summary: one round over all running containers per interval, while there are viewers (container-api.md §10.5).
 
-Rounds never overlap. With no one looking no Engine is asked at all; the first look after a pause starts a round at once.
+Rounds never overlap. Without a viewer no Engine is asked at all; the first read after a pause starts a round at once.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Aggregator:
 
     @contextmanager
     def joined(self, sink: Sink[Tick]) -> Iterator[None]:
-        """Look on for the duration of the block: the newest summary comes at once, then every finished round."""
+        """View for the duration of the block: the newest summary comes at once, then every finished round."""
         with self._feed.joined(sink):
             sink.put(self.tick)
             self._wanted.set()
@@ -72,7 +72,7 @@ class Aggregator:
         return self.tick.summary
 
     async def run(self) -> None:
-        """Do a round every interval while someone is looking. Runs until cancelled."""
+        """Do a round every interval while there are viewers. Runs until cancelled."""
         while True:
             if not len(self._feed) and self._clock.monotonic() >= self._keep_until:
                 # Whatever was read by now is stale for the next one who looks: `read` waits for the new round.
@@ -94,7 +94,7 @@ class Aggregator:
         self._feed.publish(self.tick)
 
     async def _sample(self, container: Container) -> FleetRow | None:
-        """One container's row; None if it does not run any more or its Engine does not tell in time."""
+        """One container's row; None if it no longer runs or its Engine does not answer in time."""
         try:
             async with self._calls, asyncio.timeout(CALL_LIMIT_S):
                 document = await self._hosts.of(container).reader.stats_once(container.id)

@@ -1,4 +1,4 @@
-"""Collects the stats of one container while someone is looking (container-api.md §10.2).
+"""Collects the stats of one container while it has viewers (container-api.md §10.2).
 
 One stream of the Engine serves all viewers. The audience: open streams, and for a while everyone who read over REST.
 The collector ends by itself when no one is left; `room.py` starts it and forgets it then.
@@ -55,7 +55,7 @@ class Collector:
 
     @contextmanager
     def joined(self, sink: Sink[Snapshot]) -> Iterator[None]:
-        """Look on for the duration of the block; the newest sample, if there is one, comes at once."""
+        """View for the duration of the block; the newest sample, if there is one, comes at once."""
         try:
             with self._feed.joined(sink):
                 if self.latest is not None:
@@ -72,9 +72,9 @@ class Collector:
         return ContainerStats(data=self.latest, history=list(self._history))
 
     async def run(self, *, deserted: Callable[[], object]) -> None:
-        """Collect until no one is looking any more; calls `deserted` at that moment, before anything is closed.
+        """Collect until there are no viewers left; calls `deserted` at that moment, before anything is closed.
 
-        So whoever starts looking just then gets a new collector, not one that ends.
+        So a viewer that joins just then gets a new collector, not one that ends.
         """
         name = self._container.id[:12]
         collecting = asyncio.create_task(self._collect(), name=f"stats:collect:{name}")

@@ -78,7 +78,7 @@ def own_first_reading(document: Document) -> CpuReading | None:
 
 
 def is_running(document: Document) -> bool:
-    """Whether the document tells of a running container: the Engine answers an empty one for all others."""
+    """Whether the document is of a running container: the Engine answers an empty one for all others."""
     return not str(document.get("read", "")).startswith("0001-")
 
 

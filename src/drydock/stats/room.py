@@ -29,7 +29,7 @@ class Needs:
 
 
 class Stats(Room):
-    """One collector per container that someone looks at, and the aggregator of the fleet."""
+    """One collector per container with viewers, and the aggregator of the fleet."""
 
     def __init__(
         self, containers: Containers, hosts: Hosts, clock: Clock, supervisor: Supervisor, settings: StatsSettings
@@ -60,7 +60,7 @@ class Stats(Room):
 
     @contextmanager
     def joined(self, container: Container, sink: Sink[Snapshot]) -> Iterator[None]:
-        """Look on for the duration of the block: the newest snapshot, if there is one, comes at once, then each new one."""
+        """View for the duration of the block: the newest snapshot, if there is one, comes at once, then each new one."""
         with self._collector(container).joined(sink):
             yield
 

@@ -19,5 +19,5 @@ class StatsSettings:
 
     @property
     def keep_s(self) -> float:
-        """How long a REST read counts as someone looking (container-api.md §10.2)."""
+        """How long a REST read counts as a viewer (container-api.md §10.2)."""
         return max(SHORTEST_KEEP_S, 3 * self.interval_s)

@@ -1,4 +1,4 @@
-"""What each trigger has told about each container (notifications.md §7.5)."""
+"""What each trigger has sent about each container (notifications.md §7.5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ notification_history = sa.Table(
 
 
 class Told(NamedTuple):
-    """One row: `container` is `core.model.audit_key`, `result` the hash of what was told, `at` epoch ms."""
+    """One row: `container` is `core.model.audit_key`, `result` the hash of what was sent, `at` epoch ms."""
 
     trigger: str
     container: str
@@ -52,7 +52,7 @@ class NotificationRecords:
             await connection.execute(upsert(notification_history, self._database.dialect), [r._asdict() for r in rows])
 
     async def forget(self, container: str, kinds: Sequence[str]) -> None:
-        """Drop what all triggers told about a container under these kinds."""
+        """Drop what all triggers sent about a container under these kinds."""
         table = notification_history.c
         async with self._database.write(durable=True) as connection:
             await connection.execute(

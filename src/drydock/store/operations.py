@@ -111,7 +111,7 @@ class OperationRecords:
 
 
 def work_due(operation: Operation) -> bool:
-    """Whether somebody has to look at this row after a restart."""
+    """Whether this row needs attention after a restart."""
     retry = operation.phase == "rollback-failed" and operation.recovery is None
     due = operation.dependents_due or operation.follow_up_due or operation.monitor_until is not None
     return operation.status in ACTIVE or retry or due

@@ -2,7 +2,7 @@
 
 `<store>/sbom/<sha256(subject)>/<sha256(document)>/<format>.json`, canonical JSON, mode 0600 in folders of 0700. A
 document is read only if its size and hash are what its reference says; links and paths that lead out are refused.
-Which container refers to which document is the business of the records; `collect` deletes what nobody names.
+Which container refers to which document is known to the records; `collect` deletes what none of them names.
 """
 
 from __future__ import annotations

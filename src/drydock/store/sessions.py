@@ -54,7 +54,7 @@ class SessionRecords(Generic[T]):
             await connection.execute(sa.update(sessions).where(sessions.c.key == row["key"]).values(row))
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove sessions, durably: somebody signed out."""
+        """Remove sessions, durably: a user signed out."""
         async with self._database.write(durable=True) as connection:
             await connection.execute(sa.delete(sessions).where(sessions.c.key.in_(list(keys))))
 

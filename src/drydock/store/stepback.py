@@ -50,7 +50,7 @@ def _revision(file: Path) -> str | None:
 
 
 def _self_updates(file: Path) -> set[str]:
-    """Ids of the self-updates that are not finished; none where the file cannot tell."""
+    """Ids of the unfinished self-updates; none where the file cannot be read."""
     try:
         with closing(sqlite3.connect(file)) as connection:
             rows = connection.execute("SELECT id, document FROM operations").fetchall()

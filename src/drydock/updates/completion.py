@@ -5,7 +5,6 @@ Nothing here changes the outcome. It runs once per operation; a crash in between
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
@@ -14,27 +13,21 @@ import msgspec
 import structlog
 
 from drydock.clock import Clock
-from drydock.core.audit import AuditEntry
+from drydock.core.audit import AuditStatus, Requester
 from drydock.core.errors import DrydockError, NotFound
 from drydock.core.model import Container, UpdateRollback
 from drydock.core.operation import Operation, public
 from drydock.core.times import to_iso
 from drydock.core.update import update_kind
-from drydock.events import Bus, UpdateApplied, UpdateFailed
+from drydock.events import Bus, OperationEnded, UpdateApplied, UpdateFailed
 from drydock.fleet.fleet import Fleet
+from drydock.kernel import AuditLog
 from drydock.updates.backups import Backups
 from drydock.updates.hooks import Hooks
 from drydock.updates.journal import CANCELLED, Journal
-from drydock.updates.meter import Meter
 from drydock.updates.worker import Seen
 
 log = structlog.get_logger("updates")
-
-
-class Auditor(Protocol):
-    """Writes audit entries."""
-
-    async def record(self, entry: AuditEntry) -> None: ...
 
 
 class Monitor(Protocol):
@@ -61,11 +54,10 @@ class Aftermath:
         fleet: Fleet,
         bus: Bus,
         clock: Clock,
-        audit: Auditor,
+        audit: AuditLog,
         backups: Backups,
         hooks: Hooks,
         replaced: Replaced,
-        meter: Meter,
     ) -> None:
         self._journal = journal
         self._fleet = fleet
@@ -75,7 +67,6 @@ class Aftermath:
         self._backups = backups
         self._hooks = hooks
         self._replaced = replaced
-        self._meter = meter
         self.monitor: Monitor | None = None
 
     async def follow(self, row: Operation, seen: Seen | None = None) -> None:
@@ -91,7 +82,7 @@ class Aftermath:
             except DrydockError as error:
                 log.warning("update.aftermath_failed", operation=row.id, step=_name(step), error=error.message)
         if row.follow_up_due:
-            self._meter.ended(row)
+            self._bus.publish(OperationEnded(operation=row))
             await self._journal.change(row.id, required=False, follow_up_due=False)
 
     def _steps(self, row: Operation, seen: Seen | None) -> list[Callable[[Operation], Awaitable[None]]]:
@@ -162,26 +153,26 @@ class Aftermath:
         for action, status in _audit_actions(row):
             await self.audit(row, action, status, row.last_error)
 
-    async def audit(self, row: Operation, action: str, status: Any, details: str | None) -> None:
+    async def audit(self, row: Operation, action: str, status: AuditStatus, details: str | None) -> None:
         """One audit entry about the container of an operation."""
         kind = update_kind(row.container) if row.container else None
-        entry = AuditEntry(
-            id=str(uuid.uuid4()),
-            timestamp=to_iso(self._clock.now_ms()),
-            action=action,
+        who = row.requested_by or Requester()
+        await self._audit.note(
+            action,
+            status,
             container_name=row.container_name,
             container_identity_key=row.key,
             container_image=row.target_image,
-            status=status,
             from_version=row.from_version,
             to_version=row.to_version,
             update_kind=kind.kind if kind else None,
             semver_diff=kind.semver_diff if kind else None,
             trigger_name=row.trigger_name,
             details=details,
-            **_of_requester(row),
+            user=who.user,
+            ip=who.ip,
+            key=who.key,
         )
-        await self._audit.record(entry)
 
     async def _tell(self, row: Operation) -> None:
         if row.source == "dependent" or row.kind == "self-update" or _cancelled(row) or _rolled_back_by_wish(row):
@@ -212,11 +203,6 @@ class Aftermath:
 _UNCHANGED: Any = object()
 
 
-def _of_requester(row: Operation) -> dict[str, str | None]:
-    who = row.requested_by
-    return {"user": who.user, "ip": who.ip, "key": who.key} if who else {}
-
-
 def _name(step: Any) -> str:
     return str((step.func if isinstance(step, partial) else step).__name__)
 
@@ -242,7 +228,7 @@ def _left_version(row: Operation) -> str:
     return watched or image.tag.value
 
 
-def _audit_actions(row: Operation) -> list[tuple[str, str]]:
+def _audit_actions(row: Operation) -> list[tuple[str, AuditStatus]]:
     if row.source == "dependent" or row.restart_only:
         return [("container-restart", "success" if row.status == "succeeded" else "error")]
     if _cancelled(row):
@@ -255,6 +241,6 @@ def _audit_actions(row: Operation) -> list[tuple[str, str]]:
     if row.status == "rolled-back":
         return [("update-failed", "error"), ("rollback", "success")]
     if row.status == "failed":
-        rollback = [("rollback", "error")] if row.phase == "rollback-failed" else []
+        rollback: list[tuple[str, AuditStatus]] = [("rollback", "error")] if row.phase == "rollback-failed" else []
         return [("update-failed", "error"), *rollback]
     return []

@@ -10,6 +10,7 @@ import structlog
 from drydock.core.errors import Conflict, DrydockError, EngineError
 from drydock.core.model import Container
 from drydock.docker.api import Engine
+from drydock.events import Bus, ContainerAction
 from drydock.fleet.fleet import Fleet
 from drydock.updates import admission
 from drydock.updates.completion import LookAgain
@@ -29,11 +30,13 @@ class Lifecycle:
         self,
         service: UpdateService,
         fleet: Fleet,
+        bus: Bus,
         engine_for: Callable[[str, str | None], Engine],
         look_again: LookAgain,
     ) -> None:
         self._service = service
         self._fleet = fleet
+        self._bus = bus
         self._engine_for = engine_for
         self._look_again = look_again
 
@@ -54,7 +57,7 @@ class Lifecycle:
                 await self._call(engine, verb)(container.id)
             except EngineError as error:
                 raise ActionFailed(error.message) from error
-            self._service.meter.acted(f"container-{verb}")
+            self._bus.publish(ContainerAction(action=f"container-{verb}"))
             await self._look_again(container.watcher, container.agent)
         return self._fleet.need(container_id)
 

@@ -9,25 +9,26 @@ from typing import Any, Final
 import msgspec
 
 from drydock.clock import Clock
+from drydock.core.audit import AuditStatus
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.docker.api import Engine, PullAuth
 from drydock.docker.own import OwnFolders
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
+from drydock.kernel import AuditLog
 from drydock.supervisor import Supervisor
 from drydock.updates.actions import Action, Actions
 from drydock.updates.automatic import Automatic
 from drydock.updates.backups import Backups
 from drydock.updates.backups import Records as BackupRecords
-from drydock.updates.completion import Aftermath, Auditor, LookAgain, Replaced
+from drydock.updates.completion import Aftermath, LookAgain, Replaced
 from drydock.updates.dependency_groups import Chains
 from drydock.updates.executor import KnownFacts, nothing_known
 from drydock.updates.hooks import Hooks, HookSettings
 from drydock.updates.journal import Journal, Rows
 from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.locks import Locks
-from drydock.updates.meter import Meter, NoMeter
 from drydock.updates.options import PlanOptions
 from drydock.updates.orphans import Sweeper
 from drydock.updates.plan_services import Gate, NoGate, PlanSurroundings
@@ -40,13 +41,17 @@ from drydock.updates.service import ModeNow, UpdateService
 from drydock.updates.settings import UpdateSettings
 from drydock.updates.worker import NamespacesOf, Worker
 
-AUDITED: Final = {"compose-updated": "success", "compose-sync-failed": "error", "rollback": "info"}
+AUDITED: Final[Mapping[str, AuditStatus]] = {
+    "compose-updated": "success",
+    "compose-sync-failed": "error",
+    "rollback": "info",
+}
 """Notices that belong into the audit log, and how they are marked there; the others are logged only."""
 
 EngineFor = Callable[[str, str | None], Engine]
 
 
-NO_GATE, NO_METER = NoGate(), NoMeter()
+NO_GATE = NoGate()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class Ports:
     bus: Bus
     clock: Clock
     supervisor: Supervisor
-    audit: Auditor
+    audit: AuditLog
     engine_for: EngineFor
     hosts: Callable[[], Iterable[tuple[str, Engine]]]
     pull_auth: Callable[[str], Awaitable[PullAuth | None]]
@@ -71,7 +76,6 @@ class Ports:
     gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
     own: OwnProcess = OUTSIDE
     window_open: Callable[[Container], bool | None] = lambda _: None
-    meter: Meter = NO_METER
     namespaces_of: NamespacesOf | None = None
     known_facts: KnownFacts = nothing_known
 
@@ -113,7 +117,6 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         backups=backups,
         hooks=hooks,
         replaced=ports.replaced,
-        meter=ports.meter,
     )
     folders = OwnFolders()
     surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
@@ -134,13 +137,12 @@ def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> 
         own=ports.own,
         gate=ports.gate_facts,
         window_open=ports.window_open,
-        meter=ports.meter,
     )
     aftermath.monitor = _monitor(ports, service, backups, settings, worker)
     return Updates(
         service=service,
         rollbacks=Rollbacks(service, backups, ports.fleet),
-        lifecycle=Lifecycle(service, ports.fleet, ports.engine_for, ports.look_again),
+        lifecycle=Lifecycle(service, ports.fleet, ports.bus, ports.engine_for, ports.look_again),
         previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces_of, folders),
         chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
         self_updates=SelfUpdates(service),
@@ -211,6 +213,6 @@ class _Options:
             return self._base
         return msgspec.structs.replace(
             self._base,
-            auto_remove_timeout_s=action.auto_remove_timeout / 1000,
+            auto_remove_timeout_s=action.auto_remove_timeout,
             block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
         )

@@ -22,7 +22,7 @@ from drydock.core.operation import ImageWanted, Operation, Status, active_view, 
 from drydock.core.policy.eligibility import EligibilityContext
 from drydock.core.recreate import joins
 from drydock.core.update import update_kind
-from drydock.events import BatchFinished, Bus, OperationChanged
+from drydock.events import BatchFinished, Bus, ContainerAction, OperationChanged
 from drydock.fleet.fleet import Fleet
 from drydock.request_context import requester
 from drydock.supervisor import Supervisor
@@ -32,7 +32,6 @@ from drydock.updates.completion import Aftermath
 from drydock.updates.compose.locate import fitting
 from drydock.updates.journal import Journal
 from drydock.updates.locks import Locks, container_key, project_key
-from drydock.updates.meter import Meter
 from drydock.updates.orphans import Sweeper
 from drydock.updates.self_update.handover import INTERRUPTED
 from drydock.updates.self_update.identity import OwnProcess
@@ -100,7 +99,6 @@ class UpdateService:
         own: OwnProcess,
         gate: Callable[[Container], dict[str, Any]],
         window_open: Callable[[Container], bool | None],
-        meter: Meter,
     ) -> None:
         self.journal = journal
         self.actions = actions
@@ -117,14 +115,16 @@ class UpdateService:
         self._own = own
         self._gate = gate
         self._window_open = window_open
-        self.meter = meter
         self._owned: set[str] = set()
 
     # ── what is known ───────────────────────────────────────────────────────────────────────────────────────────────
 
+    def running(self) -> int:
+        """How many operations are carried out now."""
+        return sum(one.status == "in-progress" for one in self.journal.active())
+
     def changed(self, row: Operation) -> None:
         """The journal tells of a change; without a cap, `queued` is never shown (updates.md §4)."""
-        self.meter.running(sum(one.status == "in-progress" for one in self.journal.active()))
         if row.status == "queued" and not self.settings.max_concurrent:
             return
         self._bus.publish(OperationChanged(operation=public(row)))
@@ -215,7 +215,7 @@ class UpdateService:
             )
             row = await self._insert(operation)
         if source == "manual":
-            self.meter.acted("container-update")
+            self._bus.publish(ContainerAction(action="container-update"))
         return row
 
     def _how(self, container: Container) -> dict[str, Any]:

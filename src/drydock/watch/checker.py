@@ -18,16 +18,12 @@ from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.events import ContainerChecked, ScanCause
-from drydock.registries.documents import Resolved
-from drydock.registries.manifests import Platform
-from drydock.registries.poll import Poll
-from drydock.registries.room import Registries
-from drydock.registries.routing import Route
+from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
 
 log = structlog.get_logger("watcher")
 
 CRASHED = "check-crashed"
-"""`error.code` of a container whose check failed by a fault of our own."""
+"""`error.code` of a container whose check failed by a fault of Drydock itself."""
 SUGGESTIONS_S = 86_400.0
 """Age at which a tag list that serves suggestions only is read again."""
 LONG_LIST = 2000
@@ -42,7 +38,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A container with what must be asked for it; `error` where not even that could be told."""
+    """A container with the questions of its check; `error` where not even those could be determined."""
 
     container: Container
     plan: decisions.CheckPlan | None = None
@@ -86,7 +82,7 @@ async def _decided(names: tuple[str, ...], subject: TagSubject) -> TagDecision:
 
 
 class Progress(Protocol):
-    """Somebody who looks on while containers are checked."""
+    """Follows the progress of a check."""
 
     def began(self, poll: Poll) -> None: ...
 
@@ -96,7 +92,9 @@ class Progress(Protocol):
 class Checker:
     """Checks containers with one poll for all of them, so that a repository is asked once."""
 
-    def __init__(self, registries: Registries, ledger: Ledger, clock: Clock, progress: Progress | None = None) -> None:
+    def __init__(
+        self, registries: RegistryService, ledger: Ledger, clock: Clock, progress: Progress | None = None
+    ) -> None:
         self._progress = progress
         self._registries = registries
         self._ledger = ledger
@@ -105,7 +103,7 @@ class Checker:
     async def check(self, containers: Sequence[Container], cause: ScanCause) -> tuple[ContainerChecked, ...]:
         """Check, store and report every container; one that fails carries its error. Never raises for a registry.
 
-        A check that somebody asked for takes no answer that arrived before it was asked for.
+        A manual check takes no answer that arrived before it was requested.
         """
         asked = cause in ("api", "cli")
         started_ms = self._clock.now_ms()
@@ -133,7 +131,7 @@ class Checker:
         return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
 
     async def _one(self, job: Job, shared: Pass) -> tuple[Container, Trace]:
-        """One check; a fault of our own is reported with its container and never spoils the others."""
+        """One check; an internal error is reported with its container and never affects the others."""
         try:
             outcome = await self._checked(job.container, *job.questions(), shared)
         except Exception as error:
@@ -202,7 +200,7 @@ class Checker:
         route: Route,
         poll: Poll,
     ) -> decisions.Published | None:
-        """Asked for candidates only: another tag, or another image under the same tag."""
+        """Queried for candidates only: another tag, or another image under the same tag."""
         if finding.rejected is not None or not isinstance(digest, decisions.DigestComparison | None):
             return None
         changed = digest is not None and digest.state == "changed"
@@ -269,7 +267,7 @@ def _iso(text: str | None) -> str | None:
 
 
 def _crashed(container: Container, error: Exception) -> tuple[Container, Trace]:
-    """A fault of our own: the container says so, and keeps its last result."""
+    """An internal error: the container says so, and keeps its last result."""
     reason = f"The check failed unexpectedly ({type(error).__name__}); the log has the details"
     trace = Trace(steps=[Step(stage="registry", outcome="fail", reason=reason)])
     failed = msgspec.structs.replace(

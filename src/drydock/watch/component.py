@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from drydock.config.reader import MASK
+from drydock.core.secret import MASK
 from drydock.core.times import to_iso
 from drydock.hosts.settings import ImageSetSettings, WatcherSettings
 from drydock.watch.service import ScheduledWatcher

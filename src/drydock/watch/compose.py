@@ -39,7 +39,8 @@ class ComposeFiles:
     async def depends_on(self, reader: EngineReader, labels: Mapping[str, str]) -> tuple[str, ...] | None:
         """Services that this one depends on; None when no file says so, or a label replaces the detection."""
         service = labels.get(SERVICE, "").strip()
-        files = _paths(labels)
+        folder = labels.get(WORKING_DIR, "")
+        files = [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
         if not service or not files or DEPENDS_ON in labels:
             return None
         translate = await self.folders.of(reader)
@@ -52,14 +53,11 @@ class ComposeFiles:
             return None
         known = {name for services in found for name in services}
         named = dict.fromkeys(name for services in found for name in dependencies(services.get(service)))
-        return tuple(name for name in named if self._is_usable(name, service, known))
-
-    def _is_usable(self, name: str, service: str, known: set[str]) -> bool:
-        if name == service:
+        if service in named:
             self._warn(f"service {service} depends on itself; ignored")
-        elif name not in known:
+        for name in named.keys() - known:
             self._warn(f"service {service} depends on {name}, which its files do not define; ignored")
-        return name != service and name in known
+        return tuple(name for name in named if name != service and name in known)
 
     def _services(self, path: str) -> Services | None:
         try:
@@ -76,11 +74,6 @@ class ComposeFiles:
         if reason not in self._told:
             self._told.add(reason)
             log.warning("watcher.compose_file", reason=reason)
-
-
-def _paths(labels: Mapping[str, str]) -> list[str]:
-    folder = labels.get(WORKING_DIR, "")
-    return [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
 
 
 def services_of(path: str) -> Services:

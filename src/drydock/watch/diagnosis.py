@@ -1,4 +1,4 @@
-"""What the debug dump tells of the watchers: event streams, recent events, alias decisions, Engines (platform-api.md §4.6)."""
+"""What the debug dump contains about the watchers: event streams, recent events, alias decisions, Engines (platform-api.md §4.6)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from drydock.core.model import Container
 from drydock.core.temporary import canonical_name, is_temporary, is_temporary_name_of
 from drydock.docker.api import Document, EngineReader
 from drydock.hosts.host import Host
-from drydock.registries.room import Registries
+from drydock.registries.service import RegistryService
 from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import (
     AliasFilter,
@@ -35,7 +35,7 @@ PARALLEL = 10
 """Inspections at a time: enough to hide a remote host's delay, few enough to leave its Engine responsive."""
 
 
-def context_of(host: Host, registries: Registries) -> Context:
+def context_of(host: Host, registries: RegistryService) -> Context:
     """What a host's settings add to the facts of its containers."""
 
     def route(registry: str, repository: str, lookup: str | None) -> str:
@@ -104,7 +104,7 @@ class Discovery:
     ) -> Container:
         """One known container from its inspect document: everything but the registry's side.
 
-        `with_image` looks at the image too, though it is the one known already; `image` is its document, if at hand.
+        `with_image` inspects the image too, even if it is already known; `image` is its document, if at hand.
         """
         self.host.namespaces.learn(self.host.reader, inspected)
         entry = entry_of(inspected)
@@ -148,26 +148,49 @@ class _Scan:
 
     async def select(self, entries: Sequence[Document], *, settled: bool) -> None:
         """Label filter, alias filter, settling; in this order."""
+        discovery, known, now_ms = self._discovery, self._known, self._discovery.clock.now_ms()
         usable = [entry for entry in entries if entry.get("Id") and entry.get("Image")]
-        labels = await asyncio.gather(*(self._labels(entry) for entry in usable))
-        defaults = self._discovery.context.defaults
+
+        async def effective(entry: Document) -> dict[str, str]:
+            async with self._slots:
+                return await self._services.effective(entry.get("Labels"))
+
+        labels = await asyncio.gather(*map(effective, usable))
         pairs = [pair for pair in zip(usable, labels, strict=True) if not self._is_passing(*pair)]
-        watched = [pair for pair in pairs if label_names.is_watched(pair[1], defaults)]
+        watched = [pair for pair in pairs if label_names.is_watched(pair[1], discovery.context.defaults)]
         self.outcome.unwatched = {e["Id"] for e in usable} - {e["Id"] for e, _ in watched}
+
+        # how many list entries carry each name; an alias gives way where another entry has its real name
         listed = Counter(name for entry in usable for name in set(raw_names(entry)))
-        kept = [pair for pair in watched if self._is_no_alias(pair[0], listed)]
+
+        def is_no_alias(entry: Document) -> bool:
+            own = set(raw_names(entry))
+            stored = partial(known.has_name, besides=entry["Id"])
+            return discovery.aliases.keep(entry, lambda name: listed[name] > (name in own), stored, now_ms)
+
+        kept = [pair for pair in watched if is_no_alias(pair[0])]
         self.outcome.skipped = {e["Id"] for e, _ in watched} - {e["Id"] for e, _ in kept}
-        self.outcome.pending = set() if settled else self._pending(kept)
+
+        if not settled:
+            unknown = {e["Id"]: display_name(e) for e, _ in kept if known.get(e["Id"]) is None}
+            # one that bears a known name was recreated: it need not settle
+            new = {id: name for id, name in unknown.items() if not known.has_name(name, besides=id)}
+            self.outcome.pending = discovery.settling.pending(new, now_ms)
         self._selected = [pair for pair in kept if pair[0]["Id"] not in self.outcome.pending]
 
     async def inspect(self) -> None:
         """Inspect every selected container and turn it into a record."""
-        records = await asyncio.gather(*(self._guarded(entry, labels) for entry, labels in self._selected))
-        self.outcome.present = [record for record in records if record is not None]
 
-    async def _labels(self, entry: Document) -> dict[str, str]:
-        async with self._slots:
-            return await self._services.effective(entry.get("Labels"))
+        async def guarded(entry: Document, labels: dict[str, str]) -> Container | None:
+            try:
+                return await self._record(entry, labels)
+            except Exception as error:  # a document that breaks our reading costs its own container only
+                log.exception("watcher.container_unusable", container=str(entry.get("Id")))
+                self._not_registered(entry, f"{type(error).__name__}: {error}")
+                return None
+
+        records = await asyncio.gather(*(guarded(entry, labels) for entry, labels in self._selected))
+        self.outcome.present = [record for record in records if record is not None]
 
     def _is_passing(self, entry: Document, labels: Mapping[str, str]) -> bool:
         """What Drydock itself made for the time of an update; users never see it, unless they knew it before."""
@@ -177,68 +200,33 @@ class _Scan:
         unknown = self._known.get(entry["Id"]) is None
         return unknown and is_temporary(name) and self._known.has_name(canonical_name(name), besides=entry["Id"])
 
-    def _is_no_alias(self, entry: Document, listed: Counter[str]) -> bool:
-        """`listed`: by how many entries each name is borne; whoever bears one too leaves it to one less."""
-        own = set(raw_names(entry))
-
-        def elsewhere(name: str) -> bool:
-            return listed[name] > (name in own)
-
-        known = partial(self._known.has_name, besides=entry["Id"])
-        return self._discovery.aliases.keep(entry, elsewhere, known, self._discovery.clock.now_ms())
-
-    def _pending(self, kept: Sequence[tuple[Document, dict[str, str]]]) -> set[str]:
-        named = {entry["Id"]: display_name(entry) for entry, _ in kept if self._known.get(entry["Id"]) is None}
-        unknown = {id: n for id, n in named.items() if not self._known.has_name(n, besides=id)}  # else it was recreated
-        return self._discovery.settling.pending(unknown, self._discovery.clock.now_ms())
-
-    async def _guarded(self, entry: Document, labels: dict[str, str]) -> Container | None:
-        """The record; a document that breaks our reading costs its own container only, never the scan."""
-        try:
-            return await self._record(entry, labels)
-        except Exception as error:
-            log.exception("watcher.container_unusable", container=str(entry.get("Id")))
-            self._not_registered(entry, f"{type(error).__name__}: {error}")
-            return None
-
     async def _record(self, entry: Document, labels: dict[str, str]) -> Container | None:
-        stored = self._known.get(entry["Id"])
+        stored, context = self._known.get(entry["Id"]), self._discovery.context
         if stored is not None and is_temporary_name_of(stored.name, display_name(entry)):
             return stored  # being replaced just now: it stays what it was
+
         if self._light and stored is not None and entry.get("ImageID") == stored.image.id:
-            return self._glanced(stored, entry, labels)
+            glanced = Facts(entry, labels, None, None)
+            told = (glanced.name, glanced.status, label_names.shown(labels))
+            return stored if told == (stored.name, stored.status, stored.labels) else refresh(stored, glanced, context)
+
         inspected, image = await asyncio.gather(self._inspected(entry["Id"]), self._image(entry))
         compose = await self._discovery.compose.depends_on(self._reader, labels)
         facts = Facts(entry, labels, inspected, image if isinstance(image, dict) else None, compose)
         if stored is not None:
-            return self._refreshed(stored, facts)
-        if facts.image is None:
+            record = refresh(stored, facts, context)
+        elif facts.image is None:
             self._not_registered(entry, image)
             return None
-        record = register(facts, self._discovery.context)
-        if record is None:
+        elif (made := register(facts, context)) is None:
             self._not_registered(entry, f"{entry.get('Image')!r} is no image reference")
             return None
-        self._tell(record, labels)
-        self.outcome.fresh.add(record.id)
-        return record
-
-    def _glanced(self, stored: Container, entry: Document, labels: dict[str, str]) -> Container:
-        """A known container after a light look: untouched unless its list entry says something new."""
-        facts = Facts(entry, labels, None, None)
-        if (facts.name, facts.status, label_names.shown(labels)) == (stored.name, stored.status, stored.labels):
-            return stored
-        return refresh(stored, facts, self._discovery.context)
-
-    def _refreshed(self, stored: Container, facts: Facts) -> Container:
-        record = refresh(stored, facts, self._discovery.context)
-        if record.image.id != stored.image.id:
+        else:
+            record = made
+        if stored is None or record.image.id != stored.image.id:
             self.outcome.fresh.add(record.id)
-        self._tell(record, facts.labels)
+        self._discovery.notices.about(record, settings_for(record, labels, context))
         return record
-
-    def _tell(self, record: Container, labels: Mapping[str, str]) -> None:
-        self._discovery.notices.about(record, settings_for(record, labels, self._discovery.context))
 
     def _not_registered(self, entry: Document, why: object) -> None:
         self.outcome.failed.add(entry["Id"])
@@ -255,19 +243,19 @@ class _Scan:
         return inspected
 
     async def _image(self, entry: Document) -> Document | EngineError:
-        """The image document, asked for once per image and scan; the error instead of raising it."""
+        """The image document, requested once per image and scan; the error instead of raising it."""
+
+        async def inspect(ref: str) -> Document:
+            async with self._slots:
+                return await self._reader.inspect_image(ref)
+
         ref = str(entry.get("ImageID") or entry.get("Image"))
-        task = self._images.get(ref)
-        if task is None:
-            task = self._images[ref] = asyncio.ensure_future(self._inspect_image(ref))
+        if ref not in self._images:
+            self._images[ref] = asyncio.ensure_future(inspect(ref))
         try:
-            return await task
+            return await self._images[ref]
         except EngineError as error:
             return error
-
-    async def _inspect_image(self, ref: str) -> Document:
-        async with self._slots:
-            return await self._reader.inspect_image(ref)
 
 
 class Settling:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -46,10 +45,13 @@ class EventHandler:
 
     async def handle(self, event: Document) -> None:
         """Refresh the container the event names; a new, vanished or nameless one asks for an enumeration."""
-        action, container_id = str(event.get("Action") or ""), _container_id(event)
+        action, actor = str(event.get("Action") or ""), str((event.get("Actor") or {}).get("ID") or "")
         if action.startswith(NOISE):
             return
-        self._remember(event, action)
+        id = str(event.get("id") or "")
+        moment = _time_ms(event) or self._ledger.clock.now_ms()
+        self.seen.append(SeenEvent(moment, action, str(event.get("Type") or ""), id, actor))
+        container_id = id or actor
         stored = self._ledger.fleet.get(container_id) if container_id else None
         if stored is None or action in LOOK_AGAIN:
             self._rescan.signal()
@@ -70,35 +72,13 @@ class EventHandler:
         except EngineError as error:
             log.debug("watcher.event_ignored", container=stored.name, reason=error.message)
             return
-        await self._store(stored, record, name)
-
-    async def _store(self, stored: Container, record: Container, name: str) -> None:
-        if is_temporary_name_of(stored.name, name):
-            return  # Drydock's own renaming of the container it is replacing
-        if record == stored:
-            return
+        if is_temporary_name_of(stored.name, name) or record == stored:
+            return  # Drydock's own renaming of the container it is replacing, or nothing new
         for field in ("status", "health", "name"):
             before, after = getattr(stored, field), getattr(record, field)
             if before != after:
                 log.info("watcher.container_changed", container=record.name, field=field, before=before, after=after)
         await self._ledger.seen([record])
-
-    def _remember(self, event: Document, action: str) -> None:
-        actor: dict[str, Any] = event.get("Actor") or {}
-        self.seen.append(
-            SeenEvent(
-                timestamp_ms=_time_ms(event) or self._ledger.clock.now_ms(),
-                action=action,
-                type=str(event.get("Type") or ""),
-                id=str(event.get("id") or ""),
-                actor_id=str(actor.get("ID") or ""),
-            )
-        )
-
-
-def _container_id(event: Document) -> str:
-    actor: dict[str, Any] = event.get("Actor") or {}
-    return str(event.get("id") or actor.get("ID") or "")
 
 
 def _time_ms(event: Document) -> int | None:

@@ -1,6 +1,6 @@
-"""Writes what a watcher learned into the fleet, field by field, and tells when a maturity gate opened.
+"""Writes what a watcher learned into the fleet, field by field, and reports when a maturity gate opened.
 
-While a watcher looks at a container, a person may change its policy, or a scan may end. So a watcher never writes its
+While a watcher checks a container, a person may change its policy, or a scan may end. So a watcher never writes its
 whole copy: it puts the fields it owns (`OBSERVED`, `CHECKED`) into whatever is stored at that moment.
 """
 
@@ -67,7 +67,11 @@ class FleetLedger:
 
     async def seen(self, records: Sequence[Container]) -> list[Container]:
         """Store what the Engine said; records that did not change cost nothing. Gives them as stored."""
-        changed = {record.id: record for record in records if not self._is_known(record)}
+        changed: dict[str, Container] = {}
+        for record in records:
+            stored = self.fleet.get(record.id)
+            if stored is None or (stored is not record and observed(stored, record) != stored):
+                changed[record.id] = record
         if changed:
             await self.fleet.merge_many([(record, observed, None) for record in changed.values()])
         return [stored for record in records if (stored := self.fleet.get(record.id)) is not None]
@@ -91,7 +95,7 @@ class FleetLedger:
         return ContainerChecked(container=after, changed=not crashed and (known_trace is None or differs))
 
     async def open_gate(self, id: str) -> None:
-        """Tell, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
+        """Report, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""
         container, now_ms = self.fleet.get(id), self.clock.now_ms()
         if container is None or container.maturity_gate_pending_since is None or not has_raw_update(container):
             return
@@ -100,7 +104,7 @@ class FleetLedger:
         since = container.maturity_gate_pending_since
         policy = effective(container).policy
         started = maturity.clock(container, now_ms)
-        await self.fleet.change(id, _cleared)
+        await self.fleet.change(id, lambda now: msgspec.structs.replace(now, maturity_gate_pending_since=None))
         self.bus.publish(
             MaturityCleared(
                 container=container,
@@ -112,23 +116,15 @@ class FleetLedger:
         )
 
     async def sweep(self) -> None:
-        """Look at every container whose gate was closed; no registry is asked."""
+        """Evaluate every container whose gate was closed; no registry is queried."""
         for container in self.fleet.all():
             if container.maturity_gate_pending_since is not None:
                 await self.open_gate(container.id)
-
-    def _is_known(self, record: Container) -> bool:
-        stored = self.fleet.get(record.id)
-        return stored is not None and (stored is record or observed(stored, record) == stored)
 
 
 def _candidate(container: Container) -> tuple[str | None, ...]:
     result = container.result
     return (result.tag, result.suggested_tag, result.digest, result.created) if result is not None else ()
-
-
-def _cleared(container: Container) -> Container:
-    return msgspec.structs.replace(container, maturity_gate_pending_since=None)
 
 
 def observed(current: Container, seen: Container) -> Container:

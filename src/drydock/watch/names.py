@@ -82,7 +82,7 @@ class AliasFilter:
         stored: Callable[[str], bool],
         now_ms: int,
     ) -> bool:
-        """True when `entry` is a container of its own. `listed`: whether *another* entry has that raw name."""
+        """True when `entry` is a real container. `listed`: whether *another* entry has that raw name."""
         names = raw_names(entry)
         container_id, first = str(entry.get("Id", "")), names[0] if names else ""
         reason = self._reason(entry, container_id, names, listed, stored, now_ms)

@@ -8,30 +8,26 @@ from dataclasses import dataclass, field
 import structlog
 
 from drydock.core.labels import LabelSettings, category_gap
-from drydock.core.model import Container
+from drydock.core.model import Container, audit_key
 from drydock.watch.record import oddities
 
 log = structlog.get_logger("watcher")
 
 
-def _count_nothing(_key: str) -> None:
-    """For commands that export no counters."""
-
-
 @dataclass
 class Notices:
-    """Remembers what was told, so that each scan does not tell it again. `count_legacy` gets every old label in use.
+    """Remembers what was reported, so that a scan does not repeat it. `count_legacy` gets every old label in use.
 
     `has_actions` and `has_notifications`: whether triggers of that category are configured.
     """
 
     has_actions: bool = False
     has_notifications: bool = False
-    count_legacy: Callable[[str], None] = _count_nothing
+    count_legacy: Callable[[str], None] = lambda _key: None  # commands export no counters
     _told: set[tuple[str, str]] = field(default_factory=set)
 
     def about(self, record: Container, settings: LabelSettings) -> None:
-        """Tell what is new about this container."""
+        """Report what is new about this container."""
         for key in settings.legacy_keys:
             if self._is_new(record, f"legacy {key}"):
                 self.count_legacy(key)
@@ -52,7 +48,7 @@ class Notices:
             log.warning(event, container=record.name, reason=reason)
 
     def _is_new(self, record: Container, what: str) -> bool:
-        mark = (record.name, what)
+        mark = (audit_key(record), what)
         if mark in self._told:
             return False
         self._told.add(mark)

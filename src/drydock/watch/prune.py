@@ -44,7 +44,7 @@ async def prune_same_source(fleet: Fleet, found: Enumeration, others: Sequence[C
 
 
 async def _settle_doubts(discovery: Discovery, fleet: Fleet, doubtful: Sequence[Container]) -> None:
-    """One list of every state tells most of them; only those that it lacks are asked for by id."""
+    """One list of every state covers most of them; only those that it lacks are requested by id."""
     try:
         listed = {str(entry.get("Id")): entry for entry in await discovery.host.reader.list_containers(all=True)}
     except EngineError as error:

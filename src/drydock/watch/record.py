@@ -147,21 +147,16 @@ def _labelled(record: Container, labels: Mapping[str, str], settings: LabelSetti
 
 
 def _live(record: Container, facts: Facts, repo: str | None) -> Container:
-    inspected = facts.inspected
+    inspected, services = facts.inspected, facts.compose
+    if services is None and record.depends_on_source == "compose":  # not read this time: what the files said before
+        services = tuple(record.depends_on or ())
     return msgspec.structs.replace(
         record,
         health=health(inspected) if inspected is not None else record.health,
         details=details(facts.entry, inspected, record.details),
         source_repo=repo,
-        **dependencies(facts.labels, record.name, _compose(record, facts)),
+        **dependencies(facts.labels, record.name, services),
     )
-
-
-def _compose(record: Container, facts: Facts) -> Sequence[str] | None:
-    """Dependencies by Compose: as just read, else as known."""
-    if facts.compose is not None:
-        return facts.compose
-    return record.depends_on if record.depends_on_source == "compose" else None
 
 
 def image_block(
@@ -170,6 +165,8 @@ def image_block(
     """The `image` part of a record (§5.6)."""
     reference = running.reference
     digests = own_digests(reference, map(str, image.get("RepoDigests") or []))
+    on_image = (image.get("Config") or {}).get("Labels") or {}
+    told = (source.get(label_names.OCI_VERSION, "").strip() for source in (on_image, labels))
     inspected_version = _inspected_version(image, settings)
     tag = inspected_version if inspected_version and not settings.inspect_version_only else running.tag
     return Image(
@@ -191,7 +188,7 @@ def image_block(
         os=str(image.get("Os") or "unknown"),
         variant=str(image.get("Variant") or "") or None,
         created=created(image),
-        software_version=inspected_version or _oci_version(image, labels),
+        software_version=inspected_version or next(filter(None, told), None),
         is_local_image=not digests,
     )
 
@@ -216,21 +213,22 @@ def _inspected_version(image: Document, settings: LabelSettings) -> str | None:
     return str(parsed) if parsed is not None else None
 
 
-def _oci_version(image: Document, labels: Mapping[str, str]) -> str | None:
-    on_image = (image.get("Config") or {}).get("Labels") or {}
-    found = (source.get(label_names.OCI_VERSION, "") for source in (on_image, labels))
-    return next((text.strip() for text in found if text.strip()), None)
-
-
 def _refreshed_image(stored: Container, facts: Facts, context: Context) -> Image:
-    """The image block after a look at the Engine: another image, or only fresh repository digests (§5.7)."""
+    """The image block after an inspection: another image, or only fresh repository digests (§5.7)."""
     assert facts.image is not None, "called with image facts only"
     settings = settings_of(facts.labels, _stored_reference(stored), context)
     running = running_image(facts.entry, facts.inspected, facts.image)
     old = stored.image
     unresolved = old.tag.value == UNKNOWN_TAG or old.tag.value.startswith("sha256:")
-    if running is not None and (unresolved or facts.image_id != old.id or _lookup_changed(old, settings)):
-        return _with_known_digest(image_block(running, facts.image, settings, facts.labels, context), old)
+    if running is not None and (
+        unresolved or facts.image_id != old.id or old.registry.lookup_image != settings.lookup_image
+    ):
+        block = image_block(running, facts.image, settings, facts.labels, context)
+        if block.id == old.id and old.digest.repo in (block.digest.repo_digests or ()):
+            # the same image read anew keeps what a check learned about its digest
+            digest = msgspec.structs.replace(block.digest, value=old.digest.value, repo=old.digest.repo)
+            block = msgspec.structs.replace(block, digest=digest)
+        return block
     fresh = own_digests(_stored_reference(stored), map(str, facts.image.get("RepoDigests") or []))
     digest = old.digest
     if fresh and digest.repo not in fresh:
@@ -246,25 +244,10 @@ def _refreshed_image(stored: Container, facts: Facts, context: Context) -> Image
         digest=msgspec.structs.replace(digest, repo_digests=fresh or None),
         is_local_image=not fresh,
         created=old.created or created(facts.image),
-        registry=_rerouted(old, settings, context),
+        registry=msgspec.structs.replace(
+            old.registry, name=context.route(old.registry.url, old.name, settings.lookup_image)
+        ),
     )
-
-
-def _with_known_digest(block: Image, old: Image) -> Image:
-    """A block read anew for the same image keeps what a check learned about its digest."""
-    if block.id != old.id or old.digest.repo not in (block.digest.repo_digests or ()):
-        return block
-    digest = msgspec.structs.replace(block.digest, value=old.digest.value, repo=old.digest.repo)
-    return msgspec.structs.replace(block, digest=digest)
-
-
-def _lookup_changed(image: Image, settings: LabelSettings) -> bool:
-    return bool(image.registry.lookup_image != settings.lookup_image)
-
-
-def _rerouted(image: Image, settings: LabelSettings, context: Context) -> ImageRegistry:
-    name = context.route(image.registry.url, image.name, settings.lookup_image)
-    return msgspec.structs.replace(image.registry, name=name)
 
 
 def _stored_reference(container: Container) -> Reference:

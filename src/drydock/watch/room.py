@@ -14,7 +14,7 @@ from drydock.core.cron import CronError
 from drydock.events import UpdateApplied
 from drydock.hosts.host import Hosts
 from drydock.kernel import Kernel, Room
-from drydock.registries.room import Registries
+from drydock.registries.service import RegistryService
 from drydock.store.documents import Documents
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import Checker
@@ -37,7 +37,7 @@ class Needs:
     """Hosts to watch, registries to ask, the zone of schedules, and where uses of old labels are counted."""
 
     hosts: Hosts
-    registries: Registries
+    registries: RegistryService
     zone: ZoneInfo
     count_legacy_label: Callable[[str], None]
 
@@ -105,7 +105,7 @@ class WatcherMemory:
 
 
 def _notices(settings: Settings, count_legacy: Callable[[str], None]) -> Notices:
-    """What operators are told about labels depends on the triggers that are configured."""
+    """Warnings about labels depend on the triggers that are configured."""
     names = settings.source.names
     old = bool(names("DD_TRIGGER_"))
     return Notices(

@@ -39,7 +39,7 @@ class Timetable:
         return self.window.next_minute(now_ms) if self.window else None
 
     def is_due(self, last_run_ms: int | None, now_ms: int) -> bool:
-        """Whether a tick passed since the last scan: at start, a recent picture is not asked for again."""
+        """Whether a tick passed since the last scan: at start, a recent result is not refreshed."""
         if last_run_ms is None or last_run_ms > now_ms:
             return True
         tick = self.next_tick(last_run_ms)

@@ -91,25 +91,27 @@ class ScheduledWatcher:
     async def run_schedule(self) -> None:
         """The first scan, then one per tick; a queued one as soon as the window opens."""
         await self._clock.sleep(START_DELAY_S)
-        await self._first_scan()
-        while True:
-            if await self._until_due():
-                await self._tick()
-            else:
-                await self.scan("cron")
 
-    async def _first_scan(self) -> None:
-        """At start: the whole scan when it is due, else only a look at the host (the last picture still holds)."""
+        # at start the whole scan when it is due, else only a look at the host: the last picture still holds
         last, now = await self._memory.get(self._key), self._clock.now_ms()
         self.watcher.last_run_ms = int(last) if last else None
         due = self.settings.watch_at_start and self.timetable.is_due(self.watcher.last_run_ms, now)
         open_now = self.timetable.window_open(now)
         if due and open_now:
             await self.scan("start")
-            return
-        if due:
-            self._skip()
-        await self._look(check=open_now, light=False)
+        else:
+            if due:
+                self._put_off()
+            await self._look(check=open_now, light=False)
+
+        while True:
+            if await self._until_due() and self.settings.jitter:
+                await self._clock.sleep(self._random.randrange(self.settings.jitter) / 1000)
+            if self.timetable.window_open(self._clock.now_ms()):
+                log.info("watcher.cron", watcher=self.watcher.name)
+                await self.scan("cron")
+            else:
+                self._put_off()
 
     async def _until_due(self) -> bool:
         """Wait for the next tick (True), or for the window while a scan is queued (False).
@@ -128,16 +130,7 @@ class ScheduledWatcher:
             left = WINDOW_POLL_S if tick is None else (tick - now) / 1000
             await self._clock.sleep(min(left, WINDOW_POLL_S))
 
-    async def _tick(self) -> None:
-        if self.settings.jitter:
-            await self._clock.sleep(self._random.randrange(self.settings.jitter) / 1000)
-        if self.timetable.window_open(self._clock.now_ms()):
-            log.info("watcher.cron", watcher=self.watcher.name)
-            await self.scan("cron")
-        else:
-            self._skip()
-
-    def _skip(self) -> None:
+    def _put_off(self) -> None:
         """Outside the window: the scan waits until it opens."""
         self.queued = True
         self.watcher.ledger.bus.publish(ScanPutOff(host=self.watcher.host.key))
@@ -148,7 +141,7 @@ class ScheduledWatcher:
         while True:
             await self.rescan.wait()
             if not self.timetable.window_open(self._clock.now_ms()):
-                self._skip()
+                self._put_off()
                 await self._look(check=False, light=True)
             elif self._owed:
                 await self.scan("event")
@@ -199,7 +192,7 @@ class WatchService:
         return self._watchers.get(host)
 
     def engine_name(self) -> str | None:
-        """The host name that an Engine told: a watcher on a socket first (watching.md §1.2); None while none did."""
+        """The host name reported by an Engine: a watcher on a socket first (watching.md §1.2); None while none has."""
         ranked = sorted(self.all(), key=lambda one: one.settings.host is not None)
         facts = (one.watcher.host.facts for one in ranked)
         return next((found.name for found in facts if found is not None and found.name), None)
@@ -317,7 +310,7 @@ class WatchService:
 
 
 class WatchFailed(DrydockError):
-    """A check that was asked for could not run at all."""
+    """A requested check could not run at all."""
 
     code = "watch-failed"
     default = "The check could not run"

@@ -27,7 +27,7 @@ Reports = tuple[ContainerChecked, ...]
 class Watcher:
     """Scans one host and writes what it learns into the fleet.
 
-    `rescan` is asked for another look when a held-back container will have settled. `same_source` are the other hosts on
+    `rescan` schedules another scan for when a held-back container has settled. `same_source` are the other hosts on
     the same daemon. `watched` is the gauge `dd_watcher_total`: how many containers the last enumeration found to check.
     """
 
@@ -74,7 +74,7 @@ class Watcher:
     # full scans
 
     async def scan(self, cause: ScanCause) -> Reports:
-        """Enumerate and check everything. One scan at a time: whoever asks during one joins it (§14)."""
+        """Enumerate and check everything. One scan at a time: a request during one joins it (§14)."""
         if self._scanning is None or self._scanning.done():
             self._scanning = asyncio.create_task(self._scan(cause), name=f"{self.id}:scan")
         return await asyncio.shield(self._scanning)

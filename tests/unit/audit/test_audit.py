@@ -18,6 +18,7 @@ from drydock.core.times import DAY_MS
 from drydock.events import Bus, HealthChanged, SecurityAlert
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
+from drydock.supervisor import Supervisor
 from kit.clock import ManualClock
 from kit.containers import container
 
@@ -36,7 +37,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def trail(store: Store, clock: ManualClock) -> AuditTrail:
-    return AuditTrail(store.audit, Bus(), clock)
+    return AuditTrail(store.audit, Bus(), clock, Supervisor(clock))
 
 
 async def fill(trail: AuditTrail, number: int) -> None:

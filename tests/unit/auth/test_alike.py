@@ -6,8 +6,10 @@ import pytest
 
 from drydock.auth.lockout import Lockout, LockoutSettings, normal
 from drydock.auth.passwords import PasswordHash, make_hash, parse_hash, verify
-from drydock.auth.report import NoReport
+from drydock.auth.report import SignInReport
 from drydock.auth.strategies.basic import BasicUser, Guess, Passwords
+from drydock.events import Bus
+from fakes.audit import RecordedAudit
 from kit.clock import ManualClock
 
 
@@ -28,7 +30,9 @@ def passwords(verifier: Counting, *names: str) -> Passwords:
         for name in names
     ]
     clock = ManualClock()
-    return Passwords(users, Lockout(clock, LockoutSettings()), clock, NoReport(), verifier=verifier)
+    return Passwords(
+        users, Lockout(clock, LockoutSettings()), clock, SignInReport(RecordedAudit(clock), Bus()), verifier=verifier
+    )
 
 
 @pytest.mark.parametrize("way", ["login", "check"])

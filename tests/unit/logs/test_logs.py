@@ -32,10 +32,10 @@ from kit.wait import until
 
 
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, stall_s: float = 60) -> None:
         self.engine = ScriptedEngine()
         self.watched = Watched(container("a"), container("off", status="exited"), container("lost", watcher="gone"))
-        self.service = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=0.2)
+        self.service = Logs(self.watched, one_host(self.engine), SystemClock(), stall_s=stall_s)
         self.log = self.prints("a")
 
     def prints(self, ref: str, **options: Any) -> PrintedLog:
@@ -215,7 +215,9 @@ async def test_over_sixteen_mebibytes_stops_reading(stage: Stage) -> None:
         await stage.download(stderr=False, tail=1000)
 
 
-async def test_downloads_fail_with_their_reason(stage: Stage) -> None:
+async def test_downloads_fail_with_their_reason() -> None:
+    stage = Stage(stall_s=0.2)
+
     async def hangs(options: dict[str, Any]) -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
         yield b""
@@ -292,7 +294,8 @@ async def test_lines_in_backlog_and_live_stream_appear_once(stage: Stage) -> Non
         clients = []
         for _ in range(20):
             clients.append(await stack.enter_async_context(stage.looking(tail=50)))
-            await asyncio.sleep(0.003)
+            come = len(stage.log.entries)
+            await until(lambda: len(stage.log.entries) > come + 20, "more lines")  # noqa: B023  # awaited at once
         writing = False
         await writer
         for client in clients:

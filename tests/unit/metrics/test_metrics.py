@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from drydock.metrics.catalogue import Metrics
-from drydock.metrics.containers import labels_of
+from drydock.metrics import process
+from drydock.metrics.computed import Usage, of_findings, of_registries, of_watchers
+from drydock.metrics.containers import families, labels_of
+from drydock.metrics.counters import Counters
 from drydock.metrics.families import Counter, Histogram, Registry, Summary, UnknownLabel
-from drydock.metrics.rooms import Usage, of_findings, of_registries
-from drydock.registries.transport import Metrics as Accounting
+from drydock.registries.accounting import Metrics as Accounting
 from drydock.stats.aggregator import Tick
 from drydock.stats.snapshot import FleetRow, summarise
 from kit.containers import container
@@ -28,9 +29,7 @@ def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def registry(*families: Any) -> Registry:
-    made = Registry()
-    made.add(*families)
-    return made
+    return Registry(*families)
 
 
 def test_values_with_quotes_and_line_breaks_survive() -> None:
@@ -89,10 +88,10 @@ def test_the_catalogue_has_every_name() -> None:
         "updateKind": {"kind": "tag", "semverDiff": "minor"},
     }
     two = {**msgspec.to_builtins(container(2)), "error": {"message": "no answer"}}
-    metrics = Metrics(lambda: [one, two], "1.2.3")
-    metrics.registry_response.observe(0.2, type="hub", name="public")
-    metrics.triggers.inc(type="docker", name="local", status="success")
-    text = metrics.text()
+    counters = Counters()
+    counters.registry_answered("hub", "public", 0.2)
+    counters.triggers.inc(type="docker", name="local", status="success")
+    text = registry(*families(lambda: [one, two]), *counters.families(), *process.families("1.2.3")).text()
     found = samples(text)
     assert b'dd_containers{id="' in text
     for name in ("dd_trigger_count", "dd_trigger_count_total"):
@@ -132,6 +131,20 @@ def test_what_registries_count() -> None:
         ("dd_registry_retries_total", (("host", "docker.io"), ("reason", "429"))): 1,
         ("dd_registry_rate_limit_remaining", (("host", "docker.io"),)): 76,
         ("dd_registry_paused_seconds", (("host", "quay.io"),)): 12.5,
+    }
+
+
+class _Watcher:
+    """A watcher, as far as it is counted."""
+
+    name, watched, last_success_ms = "local", 12, 1_500
+
+
+def test_what_watchers_count() -> None:
+    local = (("name", "local"), ("type", "docker"))
+    assert samples(registry(*of_watchers(lambda: [_Watcher()])).text()) == {
+        ("dd_watcher_total", local): 12,
+        ("drydock_watch_last_success_timestamp_seconds", local): 1.5,
     }
 
 

@@ -6,27 +6,43 @@ from typing import Any, cast
 
 import pytest
 
+from drydock.app.settings import SCHEMA
+from drydock.config.kinds import without_credentials
+from drydock.config.load import Settings, load
 from drydock.core.secret import Secret
-from drydock.notify.components import build, gather, problems_of
-from drydock.notify.families import Families
-from drydock.notify.masking import shown_url, strict
+from drydock.notify.masking import strict
 from drydock.notify.model import Tools, Trigger
+from drydock.notify.providers import PROVIDERS
+from drydock.updates.actions import Action
 
 TOOLS = cast(Tools, type("NoTools", (), {"environ": {}})())
 
 
-def triggers(**values: str) -> dict[str, Trigger]:
-    found, problems = build(gather(values), TOOLS)
-    assert [str(one) for one in problems] == []
+def read(values: dict[str, str]) -> Settings:
+    loaded = load(values, SCHEMA)
+    assert loaded.settings is not None
+    return loaded.settings
+
+
+def opened(settings: Settings) -> dict[str, Trigger]:
+    found = [one.trigger(made, TOOLS) for one in PROVIDERS for made in settings.components(one.options)]
     return {one.id: one for one in found}
 
 
+def triggers(**values: str) -> dict[str, Trigger]:
+    settings = read(values)
+    assert [str(one) for one in settings.problems] == []
+    return opened(settings)
+
+
 def problems(**values: str) -> list[str]:
-    return [str(one) for one in problems_of(values)]
+    return [str(one) for one in read(values).problems]
 
 
-def options(families: Families, kind: str, name: str) -> dict[str, str]:
-    return {key: given.value for key, given in families.components[(kind, name)].items()}
+def options(settings: Settings, id: str, *names: str) -> tuple[object, ...]:
+    """Values of a trigger, of its provider or common ones."""
+    one = opened(settings)[id]
+    return tuple(getattr(one.settings if hasattr(one.settings, name) else one.options, name) for name in names)
 
 
 def test_a_trigger_needs_type_name_and_key() -> None:
@@ -48,15 +64,17 @@ def test_prefixes_are_merged_key_by_key_and_notification_wins() -> None:
         "DD_TRIGGER_NTFY_A_PRIORITY": "1",
         "DD_TRIGGER_NTFY_A_ONCE": "false",
     }
-    found = gather(values)
-    assert options(found, "ntfy", "a") == {"topic": "n", "priority": "2", "once": "false"}
-    assert found.legacy == ["DD_TRIGGER_NTFY_A_ONCE", "DD_TRIGGER_NTFY_A_PRIORITY"]
+    found = read(values)
+    assert options(found, "ntfy.a", "topic", "priority", "once") == ("n", 2, False)
+    assert found.former == ("DD_TRIGGER_NTFY_A_ONCE", "DD_TRIGGER_NTFY_A_PRIORITY")
     assert str(found.problems[0]) == "DD_TRIGGER_NTFY_A_ONCE: is an old name; use DD_NOTIFICATION_NTFY_A_ONCE"
 
 
 def test_old_names_of_actions_become_actions() -> None:
-    found = gather({"DD_TRIGGER_DOCKER_LOCAL_PRUNE": "true", "DD_NOTIFICATION_DOCKER_LOCAL_ONCE": "false"})
-    assert found.for_updates() == {"DD_ACTION_DOCKER_LOCAL_PRUNE": "true", "DD_ACTION_DOCKER_LOCAL_ONCE": "false"}
+    found = read({"DD_TRIGGER_DOCKER_LOCAL_PRUNE": "true", "DD_NOTIFICATION_DOCKER_LOCAL_ONCE": "false"})
+    assert [(one.id, one.settings.prune, one.settings.once) for one in found.components(Action)] == [
+        ("docker.local", True, False)
+    ]
     assert "use DD_ACTION_DOCKER_LOCAL_PRUNE" in str(found.problems[0])
 
 
@@ -69,20 +87,24 @@ def test_defaults_of_types_groups_and_names() -> None:
         "DD_NOTIFICATION_HTTP_OPS_ORDER": "5",
         "DD_NOTIFICATION_NTFY_OTHER_THRESHOLD": "patch",
     }
-    found = gather(values)
-    assert found.problems == []
-    assert options(found, "ntfy", "ops") == {"topic": "t", "threshold": "minor", "mode": "batch", "order": "5"}
-    assert options(found, "http", "ops") == {"url": "http://h", "mode": "batch", "order": "5", "threshold": "minor"}
-    assert options(found, "ntfy", "other") == {"threshold": "patch"}
+    values["DD_NOTIFICATION_NTFY_OTHER_TOPIC"] = "t"
+    found = read(values)
+    assert found.problems == ()
+    assert options(found, "ntfy.ops", "topic", "threshold", "mode", "order") == ("t", "minor", "batch", 5)
+    assert options(found, "http.ops", "url", "threshold", "mode", "order") == ("http://h", "minor", "batch", 5)
+    assert options(found, "ntfy.other", "threshold", "mode", "order") == ("patch", "simple", 100)
 
 
 def test_two_values_under_one_name_are_not_shared() -> None:
     values = {
-        "DD_NOTIFICATION_NTFY_A_ONCE": "true",
-        "DD_NOTIFICATION_HTTP_A_ONCE": "false",
+        "DD_NOTIFICATION_NTFY_A_ONCE": "false",
+        "DD_NOTIFICATION_HTTP_A_ONCE": "true",
+        "DD_NOTIFICATION_HTTP_A_URL": "http://h",
         "DD_NOTIFICATION_MOCK_A_ORDER": "1",
     }
-    assert "once" not in options(gather(values), "mock", "a")
+    assert options(read(values), "mock.a", "once") == (True,)
+    values["DD_NOTIFICATION_HTTP_A_ONCE"] = "false"
+    assert options(read(values), "mock.a", "once") == (False,)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +170,10 @@ def test_a_wrong_value_leaves_only_this_trigger_out(key: str, value: str) -> Non
         "DD_NOTIFICATION_NTFY_TWO_TOPIC": "t",
         f"DD_NOTIFICATION_NTFY_ONE_{key}": value,
     }
-    found, wrong = build(gather(values), TOOLS)
-    assert [one.id for one in found] == ["ntfy.two"]
-    assert wrong[0].variable == f"DD_NOTIFICATION_NTFY_ONE_{key}"
+    found = read(values)
+    assert list(opened(found)) == ["ntfy.two"]
+    assert found.problems[0].variable == f"DD_NOTIFICATION_NTFY_ONE_{key}"
+    assert [one.component and one.component.id for one in found.left_out("trigger")] == ["ntfy.one"]
 
 
 def test_secrets_are_in_no_message() -> None:
@@ -164,9 +187,10 @@ def test_secrets_are_in_no_message() -> None:
 
 
 def test_a_missing_topic_is_a_warning() -> None:
-    found, wrong = build(gather({"DD_NOTIFICATION_NTFY_ONE_PRIORITY": "3"}), TOOLS)
-    assert [one.id for one in found] == ["ntfy.one"]
-    assert [one.message for one in wrong] == ['"topic" is missing; the server will refuse messages']
+    found = read({"DD_NOTIFICATION_NTFY_ONE_PRIORITY": "3"})
+    assert list(opened(found)) == ["ntfy.one"]
+    assert [one.text for one in found.problems] == ['"topic" is missing; the server will refuse messages']
+    assert found.left_out("trigger") == ()
 
 
 def test_switches_are_no_triggers() -> None:
@@ -183,7 +207,7 @@ def test_switches_are_no_triggers() -> None:
     ],
 )
 def test_addresses_stay_readable(url: str, masked: str) -> None:
-    assert shown_url(url) == masked
+    assert without_credentials(url) == masked
 
 
 def test_configuration_is_a_copy() -> None:

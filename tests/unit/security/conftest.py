@@ -12,8 +12,9 @@ from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.supervisor import Supervisor
+from fakes.audit import RecordedAudit
 from kit.clock import SkippingClock
-from kit.security import Audits, FakeProgram, Room, prints, report
+from kit.security import FakeProgram, Room, prints, report
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def room(tmp_path: pathlib.Path, fake: Callable[..., FakeProgram]) -> Asyn
     fleet = Fleet(store.containers, store.retention, bus, clock)
     async with Supervisor(clock) as supervisor:
         program = fake("trivy", prints(report("CRITICAL", "LOW")))
-        made = Room(program, fleet, store, bus, clock, supervisor, Audits(), tmp_path)
+        made = Room(program, fleet, store, bus, clock, supervisor, RecordedAudit(clock), tmp_path)
         publish = bus.publish
 
         def note(event: Event) -> None:

@@ -64,7 +64,7 @@ async def test_findings_block_with_the_reason_and_the_image_goes(room: Room) -> 
     assert room.scans() == [f"nginx@{NEW}"]
     assert phases == ["scanning"]
     assert (engine.removed, engine.tagged) == ([REFERENCE], [])
-    assert room.audits.actions == ["security-alert", "security-scan-blocked"]
+    assert room.audits.actions == ["security-scan-blocked"]
     assert len(room.of(SecurityAlert)) == 1
     now = room.fleet.need(container_id(1))
     assert now.security["updateScan"]["imageDigest"] == NEW

@@ -21,6 +21,7 @@ from drydock.security.scanners.grype import parse as parse_grype
 from drydock.security.scanners.syft import Syft
 from drydock.security.scanners.trivy import Trivy, TrivyOptions
 from drydock.security.scanners.trivy import parse as parse_trivy
+from kit.wait import until
 
 Make = Callable[..., Any]
 ENVIRON = {"PATH": os.environ["PATH"], "DD_SECRET": "no", "TRIVY_CACHE_DIR": "/cache"}
@@ -154,7 +155,6 @@ if "--scanners" in argv:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         sys.exit(7)
-    time.sleep(0.1)
     out('{}')
 """
 
@@ -162,7 +162,11 @@ if "--scanners" in argv:
 async def test_one_at_a_time_on_a_cache_folder(fake: Make, clock: Any) -> None:
     program = fake("trivy", GATE)
     trivy = Trivy(options(program), clock)
-    await asyncio.gather(*(trivy.scan(TARGET) for _ in range(4)))
+    program.hold("--scanners")
+    scans = [asyncio.create_task(trivy.scan(TARGET)) for _ in range(4)]
+    await until(lambda: program.argvs("--scanners"), "the first scan")
+    program.release()
+    await asyncio.gather(*scans)
     assert len(program.argvs("--scanners")) == 4
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
+from drydock.audit.from_events import EventAudit
 from drydock.core.errors import BadRequest, NotFound
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.events import ContainerUpdated, ScanCompleted, ScanCycleCompleted, ScanStarted, SecurityAlert
 from kit.containers import container, container_id, image
 from kit.security import Room, prints, report
+from kit.wait import until
 
 
 def digest(number: int) -> str:
@@ -34,11 +38,17 @@ async def put(room: Room, *containers: Container) -> None:
 
 
 async def started(room: Room, count: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if len(room.scans()) >= count:
-                return
-            await asyncio.sleep(0.01)
+    await until(lambda: len(room.scans()) >= count, "the scanner")
+
+
+@asynccontextmanager
+async def held(room: Room) -> AsyncIterator[asyncio.Task[Container]]:
+    """A scan of the first container that goes on at the end of the block."""
+    room.trivy.hold("--scanners")
+    task = asyncio.create_task(room.security.scan_one(container_id(1)))
+    await started(room, 1)
+    yield task
+    room.trivy.release()
 
 
 async def test_a_scan_on_demand_is_stored_and_told(room: Room) -> None:
@@ -111,40 +121,41 @@ async def test_a_failing_scanner_is_a_result(room: Room) -> None:
 
 
 async def test_identical_requests_share_one_run_and_others_queue(room: Room) -> None:
-    room.trivy.write("if '--scanners' in argv: time.sleep(0.3)\n" + prints(report()))
+    room.trivy.write(prints(report()))
     await put(room, sample(1), sample(2))
-    answers = await asyncio.gather(*(room.security.scan_one(container_id(n)) for n in (1, 1, 1, 2)))
+    room.trivy.hold("--scanners")
+    asked = [asyncio.create_task(room.security.scan_one(container_id(n))) for n in (1, 1, 1, 2)]
+    await started(room, 1)
+    room.trivy.release()
+    answers = await asyncio.gather(*asked)
     assert [answer.id for answer in answers] == [container_id(n) for n in (1, 1, 1, 2)]
     assert len(room.scans()) == 2
     assert len(room.of(ScanStarted)) == len(room.of(ScanCompleted)) == 2
 
 
 async def test_a_container_that_vanishes_during_its_scan(room: Room) -> None:
-    room.trivy.write("if '--scanners' in argv: time.sleep(0.3)\n" + prints(report()))
+    room.trivy.write(prints(report()))
     await put(room, sample(1))
-    task = asyncio.create_task(room.security.scan_one(container_id(1)))
-    await started(room, 1)
-    await room.fleet.remove(container_id(1))
+    async with held(room) as task:
+        await room.fleet.remove(container_id(1))
     with pytest.raises(NotFound):
         await task
     assert len(room.of(ScanCompleted)) == len(room.of(ScanCycleCompleted)) == 1
 
 
 async def test_a_candidate_that_moved_during_the_scan_is_dropped(room: Room) -> None:
-    room.trivy.write("if '--scanners' in argv: time.sleep(0.3)\n" + prints(report("HIGH")))
+    room.trivy.write(prints(report("HIGH")))
     await put(room, sample(1, result=Result(tag="1.1.0")))
-    task = asyncio.create_task(room.security.scan_one(container_id(1)))
-    await started(room, 1)
-    await room.fleet.change(container_id(1), lambda c: msgspec.structs.replace(c, result=Result(tag="1.2.0")))
+    async with held(room) as task:
+        await room.fleet.change(container_id(1), lambda c: msgspec.structs.replace(c, result=Result(tag="1.2.0")))
     assert set((await task).security) == {"scan"}
 
 
 async def test_a_container_recreated_from_another_image_during_the_scan(room: Room) -> None:
-    room.trivy.write("if '--scanners' in argv: time.sleep(0.3)\n" + prints(report("HIGH")))
+    room.trivy.write(prints(report("HIGH")))
     await put(room, sample(1))
-    task = asyncio.create_task(room.security.scan_one(container_id(1)))
-    await started(room, 1)
-    await put(room, sample(1, of=5))
+    async with held(room) as task:
+        await put(room, sample(1, of=5))
     assert (await task).security is None
 
 
@@ -273,15 +284,19 @@ async def test_alerts_only_about_something_new_and_of_the_wanted_level(room: Roo
 
 
 async def test_the_audit_does_not_repeat_itself(room: Room) -> None:
+    audit = EventAudit(room.audits, room.clock)
     await put(room, sample(1))
     await room.security.scan_one(container_id(1))
     await room.security.scan_one(container_id(1))
-    assert len(room.of(SecurityAlert)) == 2
+    alerts = room.of(SecurityAlert)
+    assert len(alerts) == 2
+    await audit.handle(alerts)
     assert [entry.details for entry in room.audits.entries] == [
         "critical=1, high=0, medium=0, low=1, unknown=0; blocking=1"
     ]
     room.clock.advance(301)
     await room.security.scan_one(container_id(1))
+    await audit.handle(room.of(SecurityAlert)[2:])
     assert room.audits.actions == ["security-alert"] * 2
 
 

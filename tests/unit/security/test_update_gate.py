@@ -12,10 +12,9 @@ from drydock.clock import SystemClock
 from drydock.core.errors import EngineNotFound, RegistryNetworkError
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.operation import ImageWanted, Operation
-from drydock.http.client import HttpClient
+from drydock.registries.artifacts import Artifacts
 from drydock.registries.instances import register
-from drydock.registries.room import Artifacts, Registries
-from drydock.registries.settings import RegistriesSettings
+from drydock.registries.service import RegistryOptions, RegistryService
 from drydock.security.signatures import SignatureSettings
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, Room, prints, report
@@ -137,10 +136,7 @@ async def test_reading_beside_an_image(
         variables |= {"DD_REGISTRY_CUSTOM_LAB_LOGIN": "alice", "DD_REGISTRY_CUSTOM_LAB_PASSWORD": "s3cret"}
     instances, problems = register(variables)
     assert problems == []
-    async with (
-        HttpClient() as http,
-        Registries(instances, RegistriesSettings(), http, SystemClock()) as service,
-    ):
+    async with RegistryService(instances, RegistryOptions(), SystemClock()) as service:
         artifacts = Artifacts(service)
         assert await artifacts.digest(server.host, "beside/app", "1.0") == known
         assert await artifacts.digest(server.host, "beside/app", "sha256-abc.sig") is None

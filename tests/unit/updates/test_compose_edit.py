@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from drydock.core.operation import FileEdit, ImageWanted, Operation, PostStart
 from drydock.docker.own import translate
-from drydock.updates.actions import Action, register
+from drydock.updates.actions import Action
 from drydock.updates.compose.edit import edit_image
-from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, unusable, write_edit
+from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, write_edit
 from drydock.updates.compose.hooks import post_start
 from drydock.updates.compose.locate import fit, locate
 from drydock.updates.compose.outlook import outlook
@@ -199,8 +199,8 @@ def operation(reference: str = "app:2") -> Operation:
     )
 
 
-PLAIN = Action(id="docker.local", type="docker", name="local")
-STRICT = Action(id="dockercompose.x", type="dockercompose", name="x", reconciliation_mode="block", backup=True)
+PLAIN = Action(type="docker", name="local")
+STRICT = Action(type="dockercompose", name="x", reconciliation_mode="block", backup=True)
 
 
 async def test_the_last_file_that_holds_the_image_is_edited(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_the_own_label_wins_and_folders_are_probed(tmp_path: Path) -> None:
     assert locate(labels, PLAIN).files == [tmp_path / "own.yaml"]
     del labels["dd.compose.file"]
     assert locate(labels, PLAIN).files == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
-    by_folder = Action(id="dockercompose.x", type="dockercompose", name="x", file=str(tmp_path))
+    by_folder = Action(type="dockercompose", name="x", file=str(tmp_path))
     assert locate({}, by_folder).files == [tmp_path / "docker-compose.yml"]
 
 
@@ -305,7 +305,7 @@ def test_an_own_label_that_leads_out_of_the_folder_is_ignored(tmp_path: Path) ->
 
 
 def compose_action(file: Path, **more: object) -> Action:
-    return Action(id="dockercompose.x", type="dockercompose", name="x", file=str(file), **more)  # type: ignore[arg-type]  # as given
+    return Action(type="dockercompose", name="x", file=str(file), **more)
 
 
 async def test_an_action_with_a_file_serves_the_projects_of_this_file(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ async def test_a_container_without_labels_is_found_by_its_image(tmp_path: Path) 
 
 
 async def test_a_compose_action_needs_its_file(tmp_path: Path) -> None:
-    catch_all = Action(id="dockercompose.x", type="dockercompose", name="x")
+    catch_all = Action(type="dockercompose", name="x")
     with pytest.raises(
         ComposeProblem, match=r"No compose updates were applied for container web: .*gone.yaml does not"
     ):
@@ -368,22 +368,13 @@ async def test_a_compose_action_needs_its_file(tmp_path: Path) -> None:
 
 
 async def test_drift_and_missing_images_are_told(tmp_path: Path) -> None:
-    catch_all = Action(id="dockercompose.x", type="dockercompose", name="x")
+    catch_all = Action(type="dockercompose", name="x")
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: other:1\n")
     plan = await plan_files(operation(), catch_all, labels_of(tmp_path, "compose.yaml"), "app:1")
     assert "declares other:1, but app:1 runs" in plan.warnings[0]
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    build: .\n")
     plan = await plan_files(operation(), catch_all, labels_of(tmp_path, "compose.yaml"), "app:1")
     assert (plan.edits, plan.warnings[0][:28]) == ([], "Service web has no image in ")
-
-
-def test_an_action_without_its_file_is_not_registered(tmp_path: Path) -> None:
-    actions, problems = register({"DD_ACTION_DOCKERCOMPOSE_X_FILE": str(tmp_path / "gone.yaml")}, unusable)
-    assert (actions, problems) == (
-        [],
-        [f"{tmp_path}/gone.yaml does not exist; action dockercompose.x is not registered"],
-    )
-    assert len(register({"DD_ACTION_DOCKERCOMPOSE_X_FILE": str(tmp_path)}, unusable)[0]) == 1
 
 
 def test_post_start_in_every_form() -> None:

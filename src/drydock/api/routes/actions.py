@@ -9,7 +9,7 @@ from litestar import Response, Router, post
 from litestar.params import FromPath
 
 from drydock.api.access import UPDATE
-from drydock.api.auditing import record
+from drydock.api.auditing import note
 from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
@@ -85,9 +85,9 @@ async def _act(request: ApiRequest, container_id: str, verb: Verb) -> Response[b
     except ActionFailed as error:
         known = request.services.fleet.get(container_id)
         if known is not None:
-            await record(request, known, f"container-{verb}", "error", error.cause)
+            await note(request, f"container-{verb}", "error", known, details=error.cause)
         raise
-    await record(request, container, f"container-{verb}", "success")
+    await note(request, f"container-{verb}", "success", container)
     done = ActionDone(f"Container {DONE[verb]} successfully", request.services.fleet.view(container.id))
     return Response(msgspec.json.encode(done), media_type=JSON)
 
@@ -130,10 +130,10 @@ async def preview(request: ApiRequest, container_id: FromPath[str]) -> Preview:
         found = await request.updates.previews.of(container_id)
     except PreviewFailed as error:
         if known is not None:
-            await record(request, known, "preview", "error", f"{error.preview_code}: {error.message}")
+            await note(request, "preview", "error", known, details=f"{error.preview_code}: {error.message}")
         raise
     if known is not None:
-        await record(request, known, "preview", "info")
+        await note(request, "preview", "info", known)
     return found
 
 

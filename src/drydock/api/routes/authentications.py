@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from drydock.api import components
 from drydock.api.services import Component, Services
-
-MASK = "[REDACTED]"
+from drydock.core.secret import MASK
 
 
 def listed(services: Services) -> list[Component]:

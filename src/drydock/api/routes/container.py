@@ -9,7 +9,7 @@ from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath
 
 from drydock.api.access import ADMIN, READ, UPDATE, WATCH, admit_scope, confirmed, limited
-from drydock.api.auditing import record
+from drydock.api.auditing import note
 from drydock.api.fast_path import Encoded
 from drydock.api.openapi import (
     NUMBER,
@@ -117,9 +117,8 @@ async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Enc
     after = await services.fleet.change_policy(container_id, lambda known: actions.apply(body, known, now_ms))
     if after.update_policy_overrides != before.update_policy_overrides:
         action = "set" if body.get("action") in _SETTING else "cleared"
-        await record(
-            request, after, f"update-policy-override-{action}", "success", _policy_details(str(body["action"]), after)
-        )
+        details = _policy_details(str(body["action"]), after)
+        await note(request, f"update-policy-override-{action}", "success", after, details=details)
     return _answer(request, container_id)
 
 
@@ -155,7 +154,7 @@ async def remove(request: ApiRequest, container_id: FromPath[str]) -> None:
     if container.agent is not None:
         await _delete_on_agent(request, container, container.agent)
     await services.fleet.remove(container_id)
-    await record(request, container, "container-delete", "success")
+    await note(request, "container-delete", "success", container)
 
 
 async def _delete_on_agent(request: ApiRequest, container: Container, agent: str) -> None:
@@ -177,7 +176,7 @@ async def reveal(request: ApiRequest, container_id: FromPath[str]) -> Environmen
     container = request.services.fleet.need(container_id)
     env = container.details.env if container.details else []
     shown = sum(entry.sensitive for entry in env)
-    await record(request, container, "env-reveal", "info", f"{shown} sensitive environment variables were shown")
+    await note(request, "env-reveal", "info", container, details=f"{shown} sensitive environment variables were shown")
     return Environment(env)
 
 

@@ -14,10 +14,10 @@ from drydock.api.access import ADMIN, READ
 from drydock.api.auditing import note
 from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.audit.catalogue import AUTHENTICATION
 from drydock.auth.caller import LOCAL, Scope
 from drydock.auth.keys import LONGEST_GRACE_MINUTES, LONGEST_LIFE_DAYS, ApiKey
 from drydock.auth.sessions import Session
+from drydock.core.audit import AUTHENTICATION
 from drydock.core.errors import BadRequest, Forbidden, NotFound
 from drydock.core.scrub import printable
 from drydock.core.times import to_iso

@@ -16,10 +16,11 @@ import msgspec
 
 from drydock.auth.lockout import Locked, Lockout, normal
 from drydock.auth.passwords import PasswordHash, verify
-from drydock.auth.report import LoginAttempt, Outcome, Report
+from drydock.auth.report import SignInReport
 from drydock.auth.roles import Role
 from drydock.clock import Clock
 from drydock.core.errors import TooManyRequests
+from drydock.events import LoginAttempted, LoginOutcome
 
 REMEMBER_S = 60.0
 REMEMBER_MOST = 256
@@ -62,7 +63,7 @@ class Passwords:
         users: Sequence[BasicUser],
         lockout: Lockout,
         clock: Clock,
-        report: Report,
+        report: SignInReport,
         *,
         at_once: int = 2,
         bucket: Callable[[str], str] = str,
@@ -113,46 +114,63 @@ class Passwords:
             self._good[mark] = (found, self._clock.monotonic())
 
     async def _attempt(self, guess: Guess, header: bool) -> BasicUser | None:
-        key = self._bucket(guess.address)
-        began = self._clock.monotonic()
+        key, began = self._bucket(guess.address), self._clock.monotonic()
+        known = [user for user in self.users if _same(user.user, guess.user)]
+        unknown_user = False
+
+        async def report(outcome: LoginOutcome, details: str, *, quiet: bool) -> None:
+            await self._report.attempted(
+                LoginAttempted(
+                    outcome=outcome,
+                    provider="basic",
+                    details=details,
+                    user=guess.user,
+                    address=guess.address,
+                    seconds=self._clock.monotonic() - began,
+                    unknown_user=unknown_user,
+                    quiet=quiet,
+                )
+            )
+
         try:
             self.lockout.check(guess.user, key)
-            found = await self._verified(guess)
+            if self._running >= self._at_once:
+                raise TooManyLogins(headers={"Retry-After": "1"})
+            unknown_user = not known
+            found = await self._verified(guess.password, known or self._stand_in(guess.user))
+            found = None if unknown_user else found
             if found is None:
                 self.lockout.failed(guess.user, key)
             else:
                 self.lockout.succeeded(guess.user, key)
         except Locked:
-            await self._tell(guess, "locked", "Account or address locked", began, quiet=header and self._recent(guess))
+            await report("locked", "Account or address locked", quiet=header and self._recent(guess))
             raise
         except TooManyLogins:
-            await self._tell(guess, "error", TooManyLogins.default, began, quiet=header and self._recent(guess))
+            await report("error", TooManyLogins.default, quiet=header and self._recent(guess))
             raise
-        finally:
-            self._report.locked(*self.lockout.locked())
-        outcome: Outcome = "success" if found else "invalid"
-        text = "Login succeeded" if found else "Invalid credentials"
-        await self._tell(guess, outcome, text, began, quiet=header and found is not None)
+        if found is None:
+            await report("invalid", "Invalid credentials", quiet=False)
+        else:
+            await report("success", "Login succeeded", quiet=header)
         return found
 
-    async def _verified(self, guess: Guess) -> BasicUser | None:
-        """The user whose password this is. An unknown name costs as much time as one of the known ones."""
-        if self._running >= self._at_once:
-            raise TooManyLogins(headers={"Retry-After": "1"})
-        named = [user for user in self.users if _same(user.user, guess.user)]
-        if not named:
-            self._report.unknown_user()
+    async def _verified(self, password: str, users: Sequence[BasicUser]) -> BasicUser | None:
+        """The first of `users` with this password; argon2 runs in a thread."""
         self._running += 1
         try:
-            for user in named or self._stand_in(guess.user):
-                if await asyncio.to_thread(self._verify, user.hash, guess.password) and named:
+            for user in users:
+                if await asyncio.to_thread(self._verify, user.hash, password):
                     return user
             return None
         finally:
             self._running -= 1
 
     def _stand_in(self, name: str) -> Sequence[BasicUser]:
-        """Whose hash an unknown name is checked against: always the same one, so that repeating tells nothing."""
+        """Whose hash an unknown name is checked against, so that it costs as much time as a known one.
+
+        Always the same one for the same name, so that repeating tells nothing.
+        """
         if not self.users:
             return ()
         number = hmac.new(self._key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
@@ -169,19 +187,6 @@ class Passwords:
             self._told = {name: at for name, at in self._told.items() if now - at < QUIET_S}
         self._told[key] = now
         return False
-
-    async def _tell(self, guess: Guess, outcome: Outcome, text: str, began: float, *, quiet: bool) -> None:
-        await self._report.login(
-            LoginAttempt(
-                outcome=outcome,
-                provider="basic",
-                details=text,
-                user=guess.user,
-                address=guess.address,
-                seconds=self._clock.monotonic() - began,
-                quiet=quiet,
-            )
-        )
 
     def _mark(self, guess: Guess) -> bytes:
         """Under which a good guess is remembered: useless outside this process."""

@@ -73,7 +73,7 @@ class Dockhand(Room):
         """One container's figures now; zeros where it does not run.
 
         `reference`: full id, unique prefix, or name. Raises `BadRequest` for a reference that is none, `NotFound` for an
-        unknown environment or container, `EngineError` (500) when the host does not tell.
+        unknown environment or container, `EngineError` (500) when the host does not answer.
         """
         # What is no id and no name is refused before anything is sent to the Engine.
         if not reference or any(bad in reference for bad in ("..", "/", "\\", "\0", "%")):
@@ -140,7 +140,7 @@ class Dockhand(Room):
         return await self.environments.get(canonical(env))
 
     async def _read(self, ledger: Round) -> AsyncGenerator[Occurrence | None]:
-        """The ledger from its beginning to its end, with a keepalive of its own rhythm."""
+        """The ledger from its beginning to its end, with its own keepalive interval."""
         grown, place = asyncio.Event(), 0
         beat = self._clock.monotonic() + self._limits.keepalive_s
         ledger.watch(grown)

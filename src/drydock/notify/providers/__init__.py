@@ -6,7 +6,9 @@ and a `PROVIDER`. Sending, retries, proxies, masking, validation and the referen
 
 from __future__ import annotations
 
-from drydock.notify.model import Provider, Section
+from typing import Any
+
+from drydock.notify.model import Provider
 from drydock.notify.options import CommonOptions
 from drydock.notify.providers import command, http, mock, ntfy
 
@@ -16,7 +18,6 @@ PROVIDERS: tuple[Provider, ...] = (
     mock.PROVIDER,
     ntfy.PROVIDER,
 )
-BY_TYPE = {provider.type: provider for provider in PROVIDERS}
 
-SECTIONS: tuple[Section, ...] = (CommonOptions, *(provider.options for provider in PROVIDERS))
+SECTIONS: tuple[type[Any], ...] = (CommonOptions, *(provider.options for provider in PROVIDERS))
 """What the reference of the configuration describes."""

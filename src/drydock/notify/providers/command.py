@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from drydock.config import kinds
+from drydock.config.components import Wrong
 from drydock.config.schema import option, section
 from drydock.core.flatten import flatten
 from drydock.core.secret import Secret
@@ -137,8 +138,8 @@ def clean(value: Any) -> str:
     return str(text).translate(SENSITIVE_SHELL).encode()[:LONGEST_VALUE].decode("utf-8", "ignore")
 
 
-def _check(options: CommandOptions) -> Sequence[str]:
-    return () if options.cmd else ['"cmd" is required']
+def _check(options: CommandOptions) -> Sequence[Wrong]:
+    return () if options.cmd else [Wrong('"cmd" is required')]
 
 
 PROVIDER = Provider(type="command", options=CommandOptions, open=CommandChannel, check=_check, category="action")

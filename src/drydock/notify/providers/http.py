@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from drydock.config import kinds
+from drydock.config.components import Wrong
 from drydock.config.kinds import Kind
 from drydock.config.schema import option, section
 from drydock.core.secret import Secret
@@ -112,14 +113,14 @@ def _credentials(options: HttpOptions) -> dict[str, str]:
     return {}
 
 
-def _check(options: HttpOptions) -> Sequence[str]:
+def _check(options: HttpOptions) -> Sequence[Wrong]:
     needed: dict[str, object] = {"url": options.url}
     scheme = _auth_type(options)
     if scheme == "BASIC":
         needed |= {"auth.user": options.auth_user, "auth.password": options.auth_password}
     if scheme == "BEARER":
         needed["auth.bearer"] = options.auth_bearer
-    return [f'"{name}" is required' for name, value in needed.items() if value is None]
+    return [Wrong(f'"{name}" is required') for name, value in needed.items() if value is None]
 
 
 PROVIDER = Provider(type="http", options=HttpOptions, open=over_http(render), check=_check)

@@ -30,4 +30,4 @@ class MockChannel:
         log.info("notify.message", mock=self._options.mock, rule=message.rule, title=message.title, body=message.body)
 
 
-PROVIDER = Provider(type="mock", options=MockOptions, open=MockChannel)
+PROVIDER = Provider(type="mock", options=MockOptions, open=MockChannel, for_trial=True)

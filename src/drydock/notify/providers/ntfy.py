@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drydock.config import kinds
+from drydock.config.components import Wrong
 from drydock.config.schema import option, section
 from drydock.core.secret import Secret
 from drydock.notify.channels import over_http, pieces
@@ -52,15 +53,15 @@ def _credentials(options: NtfyOptions) -> dict[str, str]:
     return {}
 
 
-def _check(options: NtfyOptions) -> Sequence[str]:
+def _check(options: NtfyOptions) -> Sequence[Wrong]:
     if (options.auth_user is None) != (options.auth_password is None):
         missing = "auth.password" if options.auth_password is None else "auth.user"
-        return [f'"{missing}" is required']
+        return [Wrong(f'"{missing}" is required')]
     return ()
 
 
-def _advise(options: NtfyOptions) -> Sequence[str]:
-    return () if options.topic else ['"topic" is missing; the server will refuse messages']
+def _advise(options: NtfyOptions) -> Sequence[Wrong]:
+    return () if options.topic else [Wrong('"topic" is missing; the server will refuse messages')]
 
 
 PROVIDER = Provider(type="ntfy", options=NtfyOptions, open=over_http(render), check=_check, advise=_advise)

@@ -1,7 +1,7 @@
 """The explicit steps of the schema, run at start (platform.md §11.3). One module per step in `versions/`.
 
 A new step is `NNNN_name.py` with `revision = "NNNN"` and `down_revision` naming the one before; `HEAD` names the newest.
-Steps never import the tables of today: they spell out what they create, so that they mean the same for ever.
+Steps never import the tables of today: they spell out what they create, so that their meaning never changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was told by which trigger."""
+"""What each trigger has sent."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from drydock.core.operation import ImageWanted, Operation
-from drydock.metrics.catalogue import Metrics
-from drydock.metrics.updates import UpdateReport
+from drydock.events import ContainerAction, OperationEnded
+from drydock.metrics.computed import number
+from drydock.metrics.counters import Counters
+from drydock.metrics.families import Registry
 
 
 def ended(status: str, **more: Any) -> Operation:
@@ -30,14 +32,14 @@ def ended(status: str, **more: Any) -> Operation:
 
 def lines(operation: Operation) -> set[str]:
     """The series of the update metrics after the end of one operation, buckets left out."""
-    metrics = Metrics(list)
-    UpdateReport(metrics).ended(operation)
-    found = metrics.text().decode().splitlines()
+    counters = Counters()
+    counters.count(OperationEnded(operation=operation))
+    found = Registry(*counters.families()).text().decode().splitlines()
     return {
         line
         for line in found
         if line.startswith(("dd_update_", "dd_trigger_")) and "_bucket" not in line and "_total_total" not in line
-    } - {"dd_update_active 0"}
+    }
 
 
 TYPE_NAME = 'type="docker",name="local"'
@@ -81,10 +83,9 @@ def test_the_end_of_an_operation(operation: Operation, expected: set[str]) -> No
 
 
 def test_actions_and_running_updates() -> None:
-    metrics = Metrics(list)
-    report = UpdateReport(metrics)
-    report.acted("container-update")
-    report.running(3)
-    text = metrics.text().decode()
+    counters = Counters()
+    counters.count(ContainerAction(action="container-update"))
+    running = number("dd_update_active", "Updates that run now", lambda: 3)
+    text = Registry(*counters.families(), running).text().decode()
     assert 'dd_container_actions_total{action="container-update"} 1' in text
     assert "dd_update_active 3" in text
