@@ -29,7 +29,7 @@ from drydock.live.event_stream import EventStream
 from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
 from drydock.metrics.room import Metrics
-from drydock.notify.service import Notifications
+from drydock.notify.room import Notifications
 from drydock.preferences.service import Preferences
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.security.build import SecurityRoom

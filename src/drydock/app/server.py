@@ -14,13 +14,12 @@ import structlog
 from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.services import Component, LegacyInputs, Services
-from drydock.api.settings import PublicSettings
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
 from drydock.app.shared import build_registries
-from drydock.app.triggers import build_notifications
 from drydock.app.updates import build_updates, own_signs
 from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
@@ -46,6 +45,8 @@ from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
 from drydock.metrics import room as metrics_room
 from drydock.metrics.room import Metrics
+from drydock.notify import room as notify_room
+from drydock.notify.room import Notifications
 from drydock.registries.service import RegistryService
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
@@ -135,7 +136,15 @@ async def run(
             bus,
             supervisor,
         )
-        await build_notifications(settings, environ, services, store, bus, supervisor, zone, stack)
+        notify_needs = notify_room.Needs(
+            http=http,
+            environ=environ,
+            zone=zone,
+            server_name=lambda: settings[ServerSettings].name or watching.engine_name(),
+            actions=updates.actions.all(),
+            request_update=updates.service.request,
+        )
+        services.notifications = await Notifications.build(kernel, settings, notify_needs)
         services.metrics = metrics = Metrics.build(
             kernel,
             settings,
@@ -154,6 +163,7 @@ async def run(
         application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await audit.start()
+        await services.notifications.start()
         await updates.start()
         await watch.start()
         await dockhand.start()

@@ -1,4 +1,6 @@
-"""Triggers that tell: what is configured, whom an event concerns, what it says, and how it is delivered (notifications.md).
+"""Triggers that send: which are configured, which containers they concern, what they say and how it is sent (notifications.md).
 
-Actions that apply updates are configured here like every trigger (`families`), but carried out by `drydock.updates`.
+`room.Notifications` is the room. `providers/` has one module for each service, `templates/` the language of texts,
+`trigger_worker` reacts to events for one trigger. Actions that apply updates are listed and started here like every
+trigger, and carried out in `updates/`.
 """

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from drydock.core.model import Container, UpdateKind
-from drydock.core.policy.automation import AutoMode
 from drydock.core.policy.thresholds import TriggerReference, match_reference, names, parse_references
 from drydock.core.temporary import is_temporary
 from drydock.notify.model import Category, Trigger
 
-Reason = str | None
-"""Why not; None when nothing speaks against it."""
 
-
-def refusal(trigger: Trigger, container: Container, kind: UpdateKind) -> Reason:
-    """Why this trigger is silent about the container; thresholds in the labels are those of §4.1."""
+def refusal(trigger: Trigger, container: Container, kind: UpdateKind) -> str | None:
+    """Why this trigger is silent about the container, None when it is not; thresholds in labels are those of §4.1."""
     if is_temporary(container.name):
         return "temporary-container"
     include, exclude = labels(trigger.category, container)
     if include is None:
-        if _asks_for_inclusion(trigger.auto):
+        if trigger.auto in ("oninclude", "onauto"):
             return "not-included"
     elif match_reference(parse_references(include), trigger.id, kind) is None:
         return "not-included"
     if match_reference(parse_references(exclude), trigger.id, kind) is not None:
         return "excluded"
     return None
-
-
-def _asks_for_inclusion(auto: AutoMode) -> bool:
-    return auto in ("oninclude", "onauto")
 
 
 def labels(category: Category, container: Container) -> tuple[str | None, str | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from drydock.core.model import Container
@@ -64,54 +64,26 @@ class Catalog:
 
     def all(self) -> list[Listed]:
         """All of them by type, then name."""
-        return sorted(self._shown(), key=lambda one: (one.type, one.name, one.agent or ""))
+        found = [_listed(trigger, trigger.category) for trigger in self._triggers.values()]
+        found += [replace(_listed(action, "action"), agent=action.agent) for action in self._actions.values()]
+        return sorted(found, key=lambda one: (one.type, one.name, one.agent or ""))
 
     def of_container(self, container: Container) -> list[Listed]:
         """Those associated with a container: they can serve it, and its labels do not speak against it."""
-        found = (self._for_container(one, container) for one in self.all() if _compatible(one, container))
-        return [one for one in found if one is not None]
-
-    def _shown(self) -> Iterator[Listed]:
-        for trigger in self._triggers.values():
-            yield Listed(
-                id=trigger.id,
-                type=trigger.type,
-                name=trigger.name,
-                category=trigger.category,
-                configuration=trigger.configuration(),
-            )
-        for action in self._actions.values():
-            yield Listed(
-                id=action.id,
-                type=action.type,
-                name=action.name,
-                category="action",
-                agent=action.agent,
-                configuration=action.configuration(),
-            )
-
-    def _for_container(self, one: Listed, container: Container) -> Listed | None:
-        listed, threshold = listed_threshold(one.id, one.category, container)
-        if not listed:
-            return None
-        configuration = one.configuration if threshold is None else {**one.configuration, "threshold": threshold}
-        return Listed(
-            id=one.id,
-            type=one.type,
-            name=one.name,
-            category=one.category,
-            agent=one.agent,
-            configuration=configuration,
-            resolved_state=self._state(one.id, container),
-        )
-
-    def _state(self, id: str, container: Container) -> Literal["blocked", "manual", "auto"] | None:
-        action = self._actions.get(id)
-        access = choose([action.facts()], container, update_kind(container)) if action else None
-        return access.policy.state if access else None
+        found: list[Listed] = []
+        for one in self.all():
+            if (one.agent is not None or one.type in UPDATE_TYPES) and one.agent != container.agent:
+                continue
+            listed, threshold = listed_threshold(one.id, one.category, container)
+            if not listed:
+                continue
+            if threshold is not None:
+                one = replace(one, configuration={**one.configuration, "threshold": threshold})
+            action = self._actions.get(one.id)
+            access = choose([action.facts()], container, update_kind(container)) if action else None
+            found.append(replace(one, resolved_state=access.policy.state) if access else one)
+        return found
 
 
-def _compatible(one: Listed, container: Container) -> bool:
-    if one.agent is not None or one.type in UPDATE_TYPES:
-        return one.agent == container.agent
-    return True
+def _listed(one: Trigger | UpdateAction, category: Category) -> Listed:
+    return Listed(id=one.id, type=one.type, name=one.name, category=category, configuration=one.configuration())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from drydock.clock import Clock
 from drydock.config.components import Component, Member, SectionClass, shown
 from drydock.core.errors import DrydockError
 from drydock.core.policy.automation import AutoMode
+from drydock.http.client import HttpClient
 from drydock.notify.options import CommonOptions
 
 Category = Literal["action", "notification"]
@@ -55,15 +57,13 @@ class Channel(Protocol):
         ...
 
 
-class Tools(Protocol):
-    """What channels need from outside; `notify.tools`."""
+@dataclass(frozen=True)
+class Tools:
+    """What channels need from outside; `environ` is the environment of the process."""
 
-    @property
-    def environ(self) -> Mapping[str, str]: ...
-
-    async def post(self, requests: Sequence[Any], secrets: Sequence[str]) -> None:
-        """Send requests one after another. Raises `DeliveryFailed`."""
-        ...
+    http: HttpClient
+    clock: Clock
+    environ: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from drydock.core.model import ContainerView
-from drydock.core.template import render
 from drydock.notify.model import Document, Message, Rule
 from drydock.notify.options import BATCH_TITLE, SIMPLE_BODY, SIMPLE_TITLE, CommonOptions
+from drydock.notify.templates.render import render
 
 LONGEST_NOTES = 500
 

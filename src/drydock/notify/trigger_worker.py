@@ -1,19 +1,19 @@
 """One trigger at work: which events it reacts to, and what keeps it silent (notifications.md §5.2, §7).
 
-Every trigger is a subscriber of its own, so a slow service delays nobody else. Each silence is logged with its reason.
+Every trigger is a subscriber of its own, so a slow service delays no other. Each silence is logged with its reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import structlog
 
-from drydock.core.model import Container, ContainerView, audit_key
+from drydock.core.model import Container, audit_key
 from drydock.core.policy.thresholds import reaches
 from drydock.events import (
-    Bus,
     ChecksFinished,
     ContainerChecked,
     Event,
@@ -23,16 +23,19 @@ from drydock.events import (
     UpdateApplied,
     UpdateFailed,
 )
+from drydock.kernel import Kernel
 from drydock.notify import texts
 from drydock.notify.access import refusal
-from drydock.notify.delivery import Desk
+from drydock.notify.delivery import Delivery
 from drydock.notify.history import Kind
 from drydock.notify.model import Document, Rule, Trigger
-from drydock.notify.pending import Pending
 from drydock.notify.rules import DENIED
-from drydock.notify.summary import Digest
+from drydock.notify.summary import Summary
 
 log = structlog.get_logger("notify")
+
+QUIET_S = 0.25
+"""What happens at nearly the same time becomes one message of a batch trigger (notifications.md §7.6)."""
 
 
 class Found(NamedTuple):
@@ -42,121 +45,64 @@ class Found(NamedTuple):
     document: Document
 
 
-class Lane:
+class TriggerWorker:
     """Subscribes one trigger to the events that concern it."""
 
-    def __init__(self, trigger: Trigger, desk: Desk) -> None:
+    def __init__(self, trigger: Trigger, kernel: Kernel, delivery: Delivery, zone: ZoneInfo) -> None:
         self.trigger = trigger
-        self._desk = desk
+        self._fleet = kernel.fleet
+        self._clock = kernel.clock
+        self._supervisor = kernel.supervisor
+        self._delivery = delivery
         mode = trigger.options.mode
         self._batches = mode in ("batch", "batch+digest")
-        self.digest = Digest(trigger, desk, self._still_due) if "digest" in mode and trigger.auto != "none" else None
-        self._pending = Pending(self._send_batch, desk.clock, desk.supervisor, trigger.id)
-        self._handlers: dict[type[Event], Callable[[Any], Awaitable[None]]] = {
+        self.summary: Summary | None = None
+        if "digest" in mode and trigger.auto != "none":
+            self.summary = Summary(trigger, kernel, delivery, zone, self._still_due)
+        self._pending: dict[Rule, dict[str, Found]] = {}
+        """What waits for quiet, the latest of each container."""
+        self._arrivals: dict[Rule, int] = {}
+        handlers: dict[type[Event], Callable[[Any], Awaitable[None]]] = {
             UpdateApplied: self._applied,
             UpdateFailed: self._failed,
             SecurityAlert: self._alert,
             HealthChanged: self._unhealthy,
         }
         if trigger.auto != "none":
-            self._handlers |= {
+            handlers |= {
                 ContainerChecked: self._checked,
                 ChecksFinished: self._checks_finished,
                 MaturityCleared: self._matured,
             }
 
-    def subscribe(self, bus: Bus) -> None:
-        """Listen from now on."""
-        bus.subscribe(f"notify:{self.trigger.id}", self.handle, *self._handlers)
+        async def handle(event: Event) -> None:
+            await handlers[type(event)](event)
 
-    async def handle(self, event: Event) -> None:
-        """React to one event."""
-        await self._handlers[type(event)](event)
+        kernel.bus.subscribe(f"notify:{trigger.id}", handle, *handlers)
 
     # ── found updates ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _checked(self, event: ContainerChecked) -> None:
-        if self.digest is not None:
-            await self._buffer(event.container)
-        if self.trigger.options.mode != "simple":
-            return
-        found = self._due(event.container, "update-available")
-        if found is not None:
-            message = texts.simple("update-available", found.document, self.trigger.options, self._desk.place)
-            if await self._desk.deliver(self.trigger, message, [found.container]):
-                await self._remember([found.container], "update-available")
-
-    async def _buffer(self, container: Container) -> None:
-        if self.digest is None:
-            return
-        if self._due(container, "update-available-digest") is not None:
-            await self.digest.add(audit_key(container))
-        else:
-            await self.digest.evict(audit_key(container))
+        if self.summary is not None:
+            if self._due(event.container, "update-available-digest") is not None:
+                await self.summary.add(audit_key(event.container))
+            else:
+                await self.summary.evict(audit_key(event.container))
+        if self.trigger.options.mode == "simple" and (found := self._due(event.container, "update-available")):
+            await self._send("update-available", [found])
 
     async def _checks_finished(self, event: ChecksFinished) -> None:
         if not self._batches:
             return
-        waiting = self._pending.keys("maturity-cleared")
+        waiting = self._pending.get("maturity-cleared", {})
         due = (self._due(report.container, "update-available") for report in event.reports)
         found = [one for one in due if one is not None and audit_key(one.container) not in waiting]
         if found:
-            await self._send_found(found)
-
-    async def _send_found(self, found: Sequence[Found]) -> None:
-        containers = [one.container for one in found]
-        documents = [one.document for one in found]
-        message = texts.batch("update-available", documents, self.trigger.options, self._desk.place)
-        if await self._desk.deliver(self.trigger, message, containers):
-            await self._remember(containers, "update-available")
-
-    def _due(self, reported: Container, channel: Kind) -> Found | None:
-        """The container as it is now, when this trigger has something new to tell about its update."""
-        container = self._desk.fleet.get(reported.id) or reported
-        view = self._desk.fleet.view_of(container)
-        reason = self._silence(container, view, channel)
-        if reason is None:
-            return Found(container, texts.document_of(view))
-        log.debug("notify.silent", trigger=self.trigger.id, container=container.name, reason=reason)
-        return None
-
-    def _silence(self, container: Container, view: ContainerView, channel: Kind) -> str | None:
-        key, desk = audit_key(container), self._desk
-        if not view.update_available:
-            desk.applied.lift(key)
-            return "no-update"
-        if denied := self._denied("update-available"):
-            return denied
-        if key in desk.applied:
-            return "recently-applied"
-        if self.trigger.options.once and desk.history.told(self.trigger.id, container, channel):
-            return "already-told"
-        return self._out_of_reach(view) or refusal(self.trigger, container, view.update_kind)
-
-    def _out_of_reach(self, view: ContainerView) -> str | None:
-        return None if reaches(view.update_kind, self.trigger.options.threshold) else "threshold-not-reached"
-
-    def _denied(self, rule: Rule) -> str | None:
-        decision = self._desk.rules.decide(rule, self.trigger.id, self.trigger.category)
-        return decision if decision in DENIED else None
-
-    async def _remember(self, containers: Sequence[Container], *kinds: Kind) -> None:
-        if self.trigger.options.once:
-            await self._desk.history.remember(self.trigger.id, containers, *kinds)
-
-    def _still_due(self, key: str) -> tuple[Container, Document] | None:
-        """For the digest: the container of that key, when its update is still worth telling."""
-        for container in self._desk.fleet.by_audit_key(key):
-            found = self._due(container, "update-available-digest")
-            if found is not None:
-                return found
-        return None
-
-    # ── what else happens ───────────────────────────────────────────────────────────────────────────────────────────
+            await self._send("update-available", found)
 
     async def _matured(self, event: MaturityCleared) -> None:
         found = self._due(event.container, "update-available")
-        told = self._desk.history.told(self.trigger.id, event.container, "maturity-cleared")
+        told = self._delivery.history.told(self.trigger.id, event.container, "maturity-cleared")
         if found is None or (told and self.trigger.options.once):
             return
         facts = {
@@ -166,13 +112,42 @@ class Lane:
         }
         await self._tell("maturity-cleared", found.container, facts)
 
+    def _due(self, reported: Container, channel: Kind) -> Found | None:
+        """The container as it is now, when this trigger has something new to tell about its update."""
+        container = self._fleet.get(reported.id) or reported
+        view, key, options = self._fleet.view_of(container), audit_key(container), self.trigger.options
+        if not view.update_available:
+            self._delivery.applied.lift(key)
+            reason: str | None = "no-update"
+        elif denied := self._denied("update-available"):
+            reason = denied
+        elif key in self._delivery.applied:
+            reason = "recently-applied"
+        elif options.once and self._delivery.history.told(self.trigger.id, container, channel):
+            reason = "already-told"
+        elif not reaches(view.update_kind, options.threshold):
+            reason = "threshold-not-reached"
+        else:
+            reason = refusal(self.trigger, container, view.update_kind)
+        if reason is None:
+            return Found(container, texts.document_of(view))
+        log.debug("notify.silent", trigger=self.trigger.id, container=container.name, reason=reason)
+        return None
+
+    def _still_due(self, key: str) -> Found | None:
+        """For the summary: the container of that key, when its update is still worth telling."""
+        due = (self._due(one, "update-available-digest") for one in self._fleet.by_audit_key(key))
+        return next((one for one in due if one is not None), None)
+
+    # ── what else happens ───────────────────────────────────────────────────────────────────────────────────────────
+
     async def _applied(self, event: UpdateApplied) -> None:
         if event.operation.get("phase") == "dryrun":
             return
         container = self._container_of(event.operation, event.container)
         if container is not None:
-            if self.digest is not None:
-                await self.digest.evict(audit_key(container))
+            if self.summary is not None:
+                await self.summary.evict(audit_key(container))
             await self._tell("update-applied", container, {})
 
     async def _failed(self, event: UpdateFailed) -> None:
@@ -190,35 +165,52 @@ class Lane:
     def _container_of(self, operation: Mapping[str, Any], known: Container | None) -> Container | None:
         """The container of an operation: as it came, or by its newest id; None once it has left."""
         ids = (operation.get("newContainerId"), operation.get("containerId"))
-        found = known or next((one for id in ids if id and (one := self._desk.fleet.get(str(id)))), None)
+        found = known or next((one for id in ids if id and (one := self._fleet.get(str(id)))), None)
         if found is None:
             name = operation.get("containerName")
             log.warning("notify.container_left", trigger=self.trigger.id, container=name)
         return found
 
     async def _tell(self, rule: Rule, container: Container, facts: Mapping[str, Any]) -> None:
-        view = self._desk.fleet.view_of(container)
+        """Tell what happened, unless rules or labels speak against it: at once, or in a batch once it is quiet."""
+        view = self._fleet.view_of(container)
         reason = self._denied(rule) or refusal(self.trigger, container, view.update_kind)
         if reason is not None:
             log.debug("notify.silent", trigger=self.trigger.id, container=container.name, rule=rule, reason=reason)
             return
         known = {key: value for key, value in facts.items() if value is not None}
-        document = texts.document_of(view, {"kind": rule, **known})
-        if self._batches:
-            self._pending.add(rule, audit_key(container), container, document)
+        found = Found(container, texts.document_of(view, {"kind": rule, **known}))
+        if not self._batches:
+            await self._send(rule, [found])
             return
-        message = texts.simple(rule, document, self.trigger.options, self._desk.place)
-        if await self._desk.deliver(self.trigger, message, [container]):
-            await self._delivered(rule, [container])
+        self._arrivals[rule] = self._arrivals.get(rule, 0) + 1
+        if rule not in self._pending:
+            self._supervisor.spawn(f"notify:{self.trigger.id}:{rule}", self._send_when_quiet(rule))
+        self._pending.setdefault(rule, {})[audit_key(container)] = found
 
-    async def _send_batch(self, rule: Rule, found: Sequence[tuple[Container, Document]]) -> None:
-        containers = [container for container, _ in found]
-        documents = [document for _, document in found]
-        message = texts.batch(rule, documents, self.trigger.options, self._desk.place)
-        if await self._desk.deliver(self.trigger, message, containers):
-            await self._delivered(rule, containers)
+    async def _send_when_quiet(self, rule: Rule) -> None:
+        arrivals = -1
+        while arrivals != self._arrivals[rule]:
+            arrivals = self._arrivals[rule]
+            await self._clock.sleep(QUIET_S)
+        await self._send(rule, list(self._pending.pop(rule).values()))
 
-    async def _delivered(self, rule: Rule, containers: Sequence[Container]) -> None:
-        """A told maturity is a told update: the next check stays silent."""
+    # ── both ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _denied(self, rule: Rule) -> str | None:
+        decision = self._delivery.rules.decide(rule, self.trigger.id, self.trigger.category)
+        return decision if decision in DENIED else None
+
+    async def _send(self, rule: Rule, found: Sequence[Found]) -> None:
+        """Send one message, and remember what was told by it."""
+        containers, documents = [one.container for one in found], [one.document for one in found]
+        if self._batches:
+            message = texts.batch(rule, documents, self.trigger.options, self._delivery.place)
+        else:
+            message = texts.simple(rule, documents[0], self.trigger.options, self._delivery.place)
+        told: Sequence[Kind] = ("update-available",) if rule == "update-available" else ()
         if rule == "maturity-cleared":
-            await self._remember(containers, "maturity-cleared", "update-available")
+            told = ("maturity-cleared", "update-available")  # the next check stays silent
+        delivered = await self._delivery.deliver(self.trigger, message, containers)
+        if delivered and told and self.trigger.options.once:
+            await self._delivery.history.remember(self.trigger.id, containers, *told)

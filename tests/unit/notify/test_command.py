@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.core.flatten import flatten, snake_case
 from drydock.notify.model import Message
-from drydock.notify.providers.command import LONGEST_VALUE, clean, container_json, variables
+from drydock.notify.providers.command import (
+    LONGEST_VALUE,
+    clean,
+    container_json,
+    flatten,
+    snake_case,
+    variables,
+)
 
 WEB: dict[str, Any] = {
     "id": "c1",

@@ -18,7 +18,7 @@ from drydock.api.request import ApiRequest
 from drydock.api.services import Component, needed
 from drydock.core.errors import BadRequest, NotFound
 from drydock.notify.catalog import Listed
-from drydock.notify.service import Notifications
+from drydock.notify.room import Notifications
 
 JSON = "application/json"
 _WORD = Schema(type=OpenAPIType.STRING, min_length=1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,6 @@ import structlog
 from drydock.config import kinds
 from drydock.config.components import Wrong
 from drydock.config.schema import option, section
-from drydock.core.flatten import flatten
 from drydock.core.secret import Secret
 from drydock.notify.model import DeliveryFailed, Document, Message, Provider, Tools
 
@@ -26,6 +26,8 @@ LONGEST_VALUE = 120 * 1024
 SENSITIVE_SHELL = str.maketrans(
     {**{chr(code): "_" for code in (*range(0x20), 0x7F)}, **dict.fromkeys("`$;&|<>()", "_")}
 )
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
 
 @section("DD_ACTION_COMMAND_", "command", "A command of your own, run in Drydock's container.", family=True)
@@ -34,8 +36,8 @@ class CommandOptions:
 
     cmd: Secret | None = option("CMD", kinds.secret(), default=None, help="What the shell runs. Required.")
     shell: str = option("SHELL", kinds.path(), default="/bin/sh", help="The shell; it is given `-c` and the command.")
-    timeout: int = option(
-        "TIMEOUT", kinds.integer(0), default=60_000, help="Milliseconds after which it is killed; 0: never."
+    timeout: float = option(
+        "TIMEOUT", kinds.milliseconds(), default=60.0, help="Milliseconds after which it is killed; 0: never."
     )
     env: tuple[str, ...] = option(
         "ENV", kinds.csv(), default=(), help="Variables of Drydock's own environment that it may see as well."
@@ -53,49 +55,40 @@ class CommandChannel:
 
     async def send(self, message: Message) -> None:
         """Run it and wait for its end. Raises `DeliveryFailed` for another exit code than 0, a timeout, no shell."""
-        self._warn_once()
-        try:
-            process = await self._start(self._environment(message))
-        except OSError as error:
-            log.warning("command.not_started", reason=error.strerror)
-            raise DeliveryFailed(f"Command could not be started: {error.strerror}") from None
-        output = await self._finish(process)
-        if process.returncode:
-            log.warning("command.failed", exit=process.returncode)
-            raise DeliveryFailed(f"Command execution failed (exit {process.returncode})")
-        log.info("command.completed", stdout=bool(output[0]), stderr=bool(output[1]))
-
-    def _warn_once(self) -> None:
         if not CommandChannel.warned:
             CommandChannel.warned = True
             log.warning("command.security", reason="commands run with the rights of this process")
-
-    def _environment(self, message: Message) -> dict[str, str]:
-        names = (*PASSED_ON, *self._options.env)
-        passed = {name: self._parent[name] for name in names if name in self._parent}
-        return {**passed, **{name: clean(value) for name, value in variables(message).items()}}
-
-    async def _start(self, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-        command = self._options.cmd.reveal() if self._options.cmd else ""
-        return await asyncio.create_subprocess_exec(
-            self._options.shell,
-            "-c",
-            command,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        passed = {name: self._parent[name] for name in (*PASSED_ON, *self._options.env) if name in self._parent}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._options.shell,
+                "-c",
+                self._options.cmd.reveal() if self._options.cmd else "",
+                env=passed | {name: clean(value) for name, value in variables(message).items()},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a process group of its own, so that all of it can be killed
+            )
+        except OSError as error:
+            log.warning("command.not_started", reason=error.strerror)
+            raise DeliveryFailed(f"Command could not be started: {error.strerror}") from None
+        stdout, stderr = await self._finish(process)
+        if process.returncode:
+            log.warning("command.failed", exit=process.returncode)
+            raise DeliveryFailed(f"Command execution failed (exit {process.returncode})")
+        log.info("command.completed", stdout=bool(stdout), stderr=bool(stderr))
 
     async def _finish(self, process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
-        limit = self._options.timeout / 1000 or None
+        """What it wrote. It does not outlive its time, nor this task."""
+        timeout_s = self._options.timeout
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(timeout_s or None):
                 return await process.communicate()
         except TimeoutError:
-            log.warning("command.timeout", timeout_ms=self._options.timeout)
-            raise DeliveryFailed(f"Command execution timed out after {self._options.timeout} ms") from None
+            timeout_ms = round(timeout_s * 1000)
+            log.warning("command.timeout", timeout_ms=timeout_ms)
+            raise DeliveryFailed(f"Command execution timed out after {timeout_ms} ms") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -136,6 +129,28 @@ def clean(value: Any) -> str:
         return "true" if value else "false"
     text = value if isinstance(value, str | int | float) else _encoded(value)
     return str(text).translate(SENSITIVE_SHELL).encode()[:LONGEST_VALUE].decode("utf-8", "ignore")
+
+
+def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"image": {"tag": {"value": "1"}}}` gives `{"image_tag_value": "1"}` (notifications.md §13.2).
+
+    Empty lists and objects stay values.
+    """
+    return {name: value for name, value in _flat("", document) if name != "result_changed"}
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping | list | tuple) or not value:
+        yield prefix, value
+        return
+    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        yield from _flat(f"{prefix}_{snake_case(str(key))}" if prefix else snake_case(str(key)), item)
+
+
+def snake_case(name: str) -> str:
+    """`localValue` gives `local_value`, `dd.display.name` gives `dd_display_name`."""
+    return _SEPARATORS.sub("_", _BOUNDARY.sub("_", name)).strip("_").lower()
 
 
 def _check(options: CommandOptions) -> Sequence[Wrong]:

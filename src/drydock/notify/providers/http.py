@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
+from yarl import URL
+
 from drydock.config import kinds
 from drydock.config.components import Wrong
 from drydock.config.kinds import Kind
 from drydock.config.schema import option, section
 from drydock.core.secret import Secret
-from drydock.notify.channels import over_http
+from drydock.http.addresses import NO_METADATA
+from drydock.http.client import HttpRequest
 from drydock.notify.model import Message, Provider
-from drydock.notify.request import Request, basic, bearer, json_request
+from drydock.notify.sending import basic, bearer, json_request, over_http
 
 
 def _word(*words: str, fold: bool) -> Kind[str]:
@@ -51,32 +54,24 @@ class HttpOptions:
     )
 
 
-def render(options: HttpOptions, message: Message) -> Sequence[Request]:
+def render(options: HttpOptions, message: Message) -> Sequence[HttpRequest]:
     """One request: the container, or the list of containers."""
-    url, content = options.url or "", _content(message)
+    url = options.url or ""
+    content: Any = list(message.containers) if message.batch else message.containers[0]
+    if message.digest_kind is not None:
+        rows = list(message.containers)
+        content = {"title": message.title, "body": message.body, "eventKind": message.digest_kind, "containers": rows}
     more: dict[str, Any] = {
         "headers": _credentials(options),
         "redirects": 0,
         "proxy": options.proxy,
-        "guarded": not options.allowmetadata,
+        "rule": None if options.allowmetadata else NO_METADATA,
     }
     if options.method == "POST":
         return [json_request(url, content, **more)]
-    return [Request(url=_with_query(url, content), method="GET", **more)]
-
-
-def _content(message: Message) -> Any:
-    if message.digest_kind is not None:
-        rows = list(message.containers)
-        return {"title": message.title, "body": message.body, "eventKind": message.digest_kind, "containers": rows}
-    return list(message.containers) if message.batch else message.containers[0]
-
-
-def _with_query(url: str, content: Any) -> str:
     pairs = "&".join(f"{quote_plus(name, safe='[]')}={quote_plus(value)}" for name, value in _flat("", content))
-    base, fragment = url.partition("#")[::2]
-    separator = "&" if "?" in base else "?"
-    return f"{base}{separator}{pairs}" + (f"#{fragment}" if fragment else "")
+    base, sharp, fragment = url.partition("#")
+    return [HttpRequest("GET", URL(f"{base}{'&' if '?' in base else '?'}{pairs}{sharp}{fragment}"), **more)]
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -89,13 +84,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
             nested = isinstance(item, dict | list | tuple) or not prefix
             yield from _flat(f"{prefix}[{place if nested else ''}]" if prefix else str(place), item)
     elif value is not None:
-        yield prefix, _scalar(value)
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+        yield prefix, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _auth_type(options: HttpOptions) -> str | None:

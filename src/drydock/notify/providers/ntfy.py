@@ -8,9 +8,9 @@ from drydock.config import kinds
 from drydock.config.components import Wrong
 from drydock.config.schema import option, section
 from drydock.core.secret import Secret
-from drydock.notify.channels import over_http, pieces
+from drydock.http.client import HttpRequest
 from drydock.notify.model import Message, Provider
-from drydock.notify.request import Request, basic, bearer, json_request
+from drydock.notify.sending import basic, bearer, json_request, over_http, pieces
 
 LONGEST_BODY = 4096
 """Bytes; ntfy turns more into an attachment, or refuses."""
@@ -32,7 +32,7 @@ class NtfyOptions:
     )
 
 
-def render(options: NtfyOptions, message: Message) -> Sequence[Request]:
+def render(options: NtfyOptions, message: Message) -> Sequence[HttpRequest]:
     """One publication to the server's root per 4096 bytes of text."""
     parts = pieces(message.body, LONGEST_BODY)
     return [

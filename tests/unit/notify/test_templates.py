@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.core.template import LONGEST_TEXT, render
+from drydock.notify.templates.render import LONGEST_TEXT, render
 
 VARIABLES: dict[str, Any] = {
     "name": "web",

@@ -1,8 +1,7 @@
 """The `${…}` language of message templates (notifications.md §8.1): what it means and how it is rendered.
 
 Rendering is total: whatever is unknown, missing, forbidden or malformed becomes an empty text. Names are resolved only
-through dictionary keys and list lengths, never through attributes. Parsing is in `template_parser`, the methods in
-`template_methods`.
+through dictionary keys and list lengths, never through attributes.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from drydock.core.template_methods import call
-from drydock.core.template_parser import Binary, Call, Choice, Literal, Lookup, Node, Not, Property, parse
+from drydock.notify.templates.methods import call
+from drydock.notify.templates.parser import Binary, Call, Choice, Literal, Lookup, Node, Not, Property, parse
 
 LONGEST_TEXT = 256 * 1024
 LONGEST_EXPRESSION = 4096
@@ -116,14 +115,9 @@ def _binary(operator: str, left: Node, right: Node, variables: Mapping[str, Any]
     second = evaluate(right, variables)
     if operator == "+":
         return (to_text(first) + to_text(second))[:LONGEST_TEXT]
-    return _COMPARISONS[operator](*_comparable(first, second))
-
-
-def _comparable(first: Any, second: Any) -> tuple[Any, Any]:
-    """Two numbers as they are, everything else by its text."""
-    if _is_number(first) and _is_number(second):
-        return first, second
-    return to_text(first), to_text(second)
+    if not (_is_number(first) and _is_number(second)):
+        first, second = to_text(first), to_text(second)
+    return _COMPARISONS[operator](first, second)
 
 
 def _is_number(value: Any) -> bool:
@@ -156,15 +150,7 @@ def to_text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
     if isinstance(value, int):
-        return _integer_text(value)
-    return _json(value)
-
-
-def _integer_text(value: int) -> str:
-    return str(value) if value.bit_length() < 1024 else ""
-
-
-def _json(value: Any) -> str:
+        return str(value) if value.bit_length() < 1024 else ""  # a number of a million digits takes seconds to write
     try:
         return msgspec.json.encode(value).decode()[:LONGEST_TEXT]
     except (TypeError, ValueError, RecursionError):
