@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from drydock.core.labels import WATCH
 from drydock.core.model import Container
 from drydock.core.times import from_iso
 from drydock.fleet.entry import Entry
@@ -91,7 +92,7 @@ def _kind_test(kind: str) -> Test:
         return lambda entry: entry.view.update_kind.kind == "digest"
     if kind in ("watched", "unwatched"):
         watched = kind == "watched"
-        return lambda entry: (entry.container.labels.get("dd.watch", "").lower() == "true") is watched
+        return lambda entry: (entry.container.labels.get(WATCH, "").lower() == "true") is watched
     return lambda entry: entry.view.update_kind.semver_diff == kind
 
 

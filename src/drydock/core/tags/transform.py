@@ -25,11 +25,6 @@ class Transform:
         self._expression = expression
         self._replacement = replacement
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether every tag stays as it is."""
-        return self._expression is None
-
     def apply(self, tag: str) -> str:
         """The text that is compared instead of `tag`; `$n` is group n, a missing or unmatched group is empty."""
         if self._expression is None:
