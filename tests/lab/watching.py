@@ -27,7 +27,10 @@ from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
-from drydock.registries.service import RegistryOptions, RegistryService, register
+from drydock.http.client import HttpClient
+from drydock.registries.instances import register
+from drydock.registries.room import Registries
+from drydock.registries.settings import RegistriesSettings
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
 from drydock.watch.checker import Checker
@@ -168,8 +171,9 @@ async def watch_harness(
         store = await open_store(StoreSettings(path=str(folder)))
         stack.push_async_callback(store.close)
         instances, problems = register({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url})
-        options = RegistryOptions(cache_path=folder / "registry-cache.db")
-        service = RegistryService(instances, options, clock, problems=problems)
+        http = await stack.enter_async_context(HttpClient())
+        cache = folder / "registry-cache.db"
+        service = Registries(instances, RegistriesSettings(), http, clock, problems=problems, cache_path=cache)
         registries = await stack.enter_async_context(service)
         client = connect(resolve(EngineSettings(socket=settings.socket)))
         stack.push_async_callback(client.close)

@@ -18,8 +18,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
 from drydock.kernel import AuditLog
-from drydock.registries.artifacts import Artifacts
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Artifacts, Registries
 from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
 from drydock.security.inspector import DockerHosts
 from drydock.security.model import SbomFormat
@@ -57,7 +56,7 @@ def gate_facts(settings: Settings) -> GateFacts:
 def build_security(
     settings: Settings,
     environ: Mapping[str, str],
-    registries: RegistryService,
+    registries: Registries,
     fleet: Fleet,
     store: Store,
     audit: AuditLog,

@@ -19,7 +19,6 @@ from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.onlookers import observe
 from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
-from drydock.app.shared import build_registries
 from drydock.app.updates import build_updates, own_signs
 from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
@@ -29,7 +28,6 @@ from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
-from drydock.core.secret import Secret
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
@@ -47,7 +45,7 @@ from drydock.metrics import room as metrics_room
 from drydock.metrics.room import Metrics
 from drydock.notify import room as notify_room
 from drydock.notify.room import Notifications
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.stats import room as stats_room
@@ -94,9 +92,9 @@ async def run(
         supervisor = await stack.enter_async_context(Supervisor(clock))
         bus = Bus(settings[ProcessSettings].event_handler_timeout_ms / 1000)
         audit = AuditTrail.build(store.audit, bus, clock, supervisor)
-        registries = await stack.enter_async_context(
-            build_registries(settings, environ, clock, cache=Path(settings[StoreSettings].path) / REGISTRY_CACHE)
-        )
+        http = await stack.enter_async_context(HttpClient.build(settings, environ))
+        registry_cache = Path(settings[StoreSettings].path) / REGISTRY_CACHE
+        registries = await stack.enter_async_context(Registries.build(settings, http, clock, registry_cache))
         fleet = Fleet(store.containers, store.retention, bus, clock, settings[FleetSettings])
         await fleet.load()
         kernel = Kernel(clock, bus, supervisor, store, fleet, audit)
@@ -113,15 +111,13 @@ async def run(
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
         services.logs, services.stats, services.log = logs, stats, log_buffer
         stream = await observe(services, settings, watching, store, bus, supervisor, stack)
-        http = await stack.enter_async_context(HttpClient.build(settings, environ))
         services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
         stack.push_async_callback(services.icons.stop)
         _inform(services, watching, hosts, store)
         room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
         await room.load()
         services.security = room
-        token = registries.github_token()
-        notes_needs = notes_room.Needs(http, Secret(token) if token else None)
+        notes_needs = notes_room.Needs(http, registries.github_token())
         services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
         updates = build_updates(
             settings,
@@ -241,7 +237,7 @@ class WatchingApi:
 class RegistryComponents:
     """The registries as the API lists them."""
 
-    def __init__(self, registries: RegistryService) -> None:
+    def __init__(self, registries: Registries) -> None:
         self._registries = registries
 
     def components(self) -> list[Component]:
@@ -253,7 +249,7 @@ def build_services(
     clock: Clock,
     fleet: Fleet,
     watching: WatchService,
-    registries: RegistryService,
+    registries: Registries,
     audit: AuditTrail,
     legacy: LegacyInputs,
 ) -> Services:

@@ -26,8 +26,7 @@ from drydock.hosts.host import Host, Hosts
 from drydock.hosts.local import full_engine
 from drydock.hosts.settings import WatcherSettings
 from drydock.live.acknowledgements import Acknowledgements
-from drydock.registries.artifacts import Artifacts
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Artifacts, Registries
 from drydock.security.security_gate import Gate
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
@@ -140,7 +139,7 @@ class UpdateHosts:
         return next(host for host in self._hosts.all() if host.reader is engine)
 
 
-async def pull_auth(registries: RegistryService, reference: str) -> PullAuth | None:
+async def pull_auth(registries: Registries, reference: str) -> PullAuth | None:
     """The credentials for pulling this image, if its registry has any."""
     image = parse(reference)
     found = await registries.pull_auth(image.registry_host, image.repository)
@@ -151,7 +150,7 @@ def build_updates(
     settings: Settings,
     environ: Mapping[str, str],
     services: Services,
-    registries: RegistryService,
+    registries: Registries,
     watching: WatchService,
     watched: Hosts,
     store: Store,

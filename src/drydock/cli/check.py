@@ -26,7 +26,7 @@ from drydock.core.times import from_iso
 from drydock.core.trace import HostRequests, Trace
 from drydock.core.view import ViewContext, view
 from drydock.fleet.settings import FleetSettings
-from drydock.registries.service import Poll
+from drydock.registries.poll import Poll
 
 SEVERITIES = ("major", "minor", "patch", "digest")
 RANK = {"error": 0, "major": 1, "minor": 2, "patch": 3, "prerelease": 4, "digest": 5, "tag": 6, "insight": 7, "": 8}

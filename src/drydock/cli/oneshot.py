@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from drydock.app import shared
 from drydock.clock import SystemClock
 from drydock.config.load import Settings
 from drydock.core.errors import ConfigError, EngineError
@@ -21,6 +20,8 @@ from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.events import ContainerChecked
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
+from drydock.http.client import HttpClient
+from drydock.registries.room import Registries
 from drydock.watch.checker import Checker, Progress
 from drydock.watch.discovery import Discovery, context_of
 
@@ -67,7 +68,10 @@ async def look(settings: Settings, host: str | None, progress: Progress, *, cach
     address = resolve(watcher)
     looked_at = LocalHost(watcher, connect(address), clock, address)
     try:
-        async with shared.build_registries(settings, os.environ, clock, cache=_cache_path(cache)) as registries:
+        async with (
+            HttpClient.build(settings, os.environ) as http,
+            Registries.build(settings, http, clock, _cache_path(cache)) as registries,
+        ):
             discovery = Discovery(looked_at, context_of(looked_at, registries), clock)
             try:
                 found = await discovery.enumerate(Nothing(), settled=True)

@@ -25,6 +25,10 @@ _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_CONTENT_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_PLAIN_HOST = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::\d{1,5})?"
+)
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +47,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def repository(self) -> str:
         """Path at the registry: Docker Hub's official images get their `library/`."""
-        if self.registry_host == DOCKER_HUB and "/" not in self.path:
-            return f"library/{self.path}"
-        return self.path
+        return official(self.registry_host, self.path)
 
     def candidates(self) -> list[str]:
         """Every spelling under which an image set may name this repository (watching.md §2), longest forms last."""
@@ -149,3 +151,28 @@ def own_digests(image: Reference, repo_digests: Iterable[str]) -> list[str]:
     usable = [(repository, digest) for repository, digest in pairs if repository and digest]
     own = [digest for name, digest in usable if (found := try_parse(name)) and same_repository(found, image)]
     return list(dict.fromkeys(own or [digest for _, digest in usable]))
+
+
+def is_host(text: str) -> bool:
+    """Whether a canonical host may be asked: a plain name or an address, no user, no path."""
+    return _PLAIN_HOST.fullmatch(text) is not None
+
+
+def is_repository(text: str) -> bool:
+    """Whether this is a repository path by the OCI grammar."""
+    return len(text) <= 255 and _PATH.fullmatch(text) is not None
+
+
+def is_tag(text: object) -> bool:
+    """Whether this is a tag by the OCI grammar."""
+    return isinstance(text, str) and _TAG.fullmatch(text) is not None
+
+
+def is_digest(text: object) -> bool:
+    """Whether this is a sha256 or sha512 digest as registries give it."""
+    return isinstance(text, str) and _CONTENT_DIGEST.fullmatch(text) is not None
+
+
+def official(host: str, repository: str) -> str:
+    """The path at the registry: Docker Hub's official images live under `library/`."""
+    return f"library/{repository}" if host == DOCKER_HUB and "/" not in repository else repository

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from drydock.core.model import Container
 from drydock.core.temporary import is_temporary
 from drydock.metrics.families import Computed, Labels
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 
 Series = Iterator[tuple[Labels, float]]
 SEVERITIES = ("unknown", "low", "medium", "high", "critical")
@@ -53,7 +53,7 @@ def number(name: str, help: str, value: Callable[[], float], kind: str = "gauge"
     return Computed(name, help, lambda: [((), value())], kind)
 
 
-def of_registries(service: RegistryService) -> tuple[Computed, ...]:
+def of_registries(service: Registries) -> tuple[Computed, ...]:
     """Digests, requests, quotas, pauses and retries."""
     numbers = service.metrics
     requests = ("type", "name", "kind", "status")

@@ -16,7 +16,7 @@ from drydock.metrics import computed, containers, process
 from drydock.metrics.counters import COUNTED, Counters
 from drydock.metrics.families import Registry
 from drydock.metrics.settings import ContainerMetricsSettings, MetricsSettings
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Needs:
     """The numbers of other rooms."""
 
     version: str
-    registries: RegistryService
+    registries: Registries
     watchers: Callable[[], Iterable[computed.WatcherFigures]]
     legacy_inputs: Callable[[], Mapping[tuple[str, str], int]]
     """How often an old name was used, by source and name."""

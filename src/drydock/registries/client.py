@@ -7,29 +7,34 @@ host they belong to; a redirect to another origin goes without them. At most two
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
 from drydock.clock import Clock
 from drydock.core.errors import RegistryError
-from drydock.registries import faults
+from drydock.http.client import REDIRECTS, Answer, TransportError, redirect_target
+from drydock.registries import errors
 from drydock.registries.headers import parse_challenges
-from drydock.registries.hosts import authority, origin
-from drydock.registries.instances import AUTO_INSTANCE, Instance
-from drydock.registries.login import ECR_PUBLIC, NONE, Login, known_login, learn, repository_of
-from drydock.registries.routing import Route
-from drydock.registries.tokens import Token, TokenBroker, Want, batch
-from drydock.registries.transport import Ask, Call, Transport
-from drydock.registries.trust import judge
-from drydock.registries.wire import Answer
+from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
+from drydock.registries.sign_in import (
+    ECR_PUBLIC,
+    NONE,
+    Login,
+    Token,
+    TokenBroker,
+    TokenRequest,
+    batch,
+    judge,
+    known_login,
+    learn,
+    repository_of,
+)
+from drydock.registries.transport import RegistryRequest, Transport
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_HOPS = 5
 FACT_LIFE_S = 24 * 3600.0
-
-EcrToken = Callable[[Instance, str, Call], Awaitable[str]]
+"""What a host turned out not to be able to do is tried again after a day: it may have been updated."""
 
 
 @dataclass
@@ -41,45 +46,17 @@ class HostFacts:
     no_head_until: float = 0.0
     page_size: dict[str, int | None] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)
+    """Repositories that a token for several was refused for."""
     contact: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(frozen=True)
-class _Matter:
-    """What one logical request is about: the first request, for whom, which repository, and the host's facts."""
-
-    ask: Ask
-    call: Call
-    name: str
-    facts: HostFacts
-
-
-@dataclass(frozen=True)
-class _Signed:
-    """The header to send, and the token in it."""
-
-    header: str | None = None
-    token: Token | None = None
-    want: Want | None = None
-    fresh: bool = False
 
 
 class Client:
     """Signs in, follows redirects."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        broker: TokenBroker,
-        clock: Clock,
-        ecr_token: EcrToken,
-        *,
-        allow_private: bool = False,
-    ) -> None:
+    def __init__(self, transport: Transport, tokens: TokenBroker, clock: Clock, *, allow_private: bool = False) -> None:
         self._transport = transport
-        self._broker = broker
+        self._tokens = tokens
         self._clock = clock
-        self._ecr_token = ecr_token
         self._allow_private = allow_private
         self._facts: dict[tuple[str, str], HostFacts] = {}
 
@@ -90,194 +67,151 @@ class Client:
             self._facts[key] = HostFacts(login=known_login(instance, host))
         return self._facts[key]
 
-    async def request(self, ask: Ask, call: Call, name: str) -> Answer:
-        """The final answer to a request about repository `name`; a 401 or 403 in it is the registry's last word.
+    async def request(self, request: RegistryRequest) -> Answer:
+        """The final answer to a request; a 401 or 403 in it is the registry's last word.
 
         Raises `RegistryError` and its children for everything that is no answer.
         """
-        matter = _Matter(ask, call, name, self.facts(call.instance, authority(ask.url)))
-        if matter.facts.login is None:
-            async with matter.facts.contact:
-                if matter.facts.login is None:
-                    return await self._first_contact(matter)
-        return await self._signed(matter)
+        facts = self.facts(request.route.needed, authority(request.url))
+        if facts.login is None:
+            # the first request to a host goes alone: its challenge tells how all the others sign in
+            async with facts.contact:
+                if facts.login is None:
+                    answer = await self._follow(request, None)
+                    if answer.status != 401:
+                        facts.login = NONE if answer.status < 500 else None
+                        return answer
+                    ways = _ways(answer, request)
+                    if not ways:
+                        return answer
+                    facts.login = ways[0]
+                    return await self._signed(request, facts)
+        return await self._signed(request, facts)
 
-    async def _first_contact(self, matter: _Matter) -> Answer:
-        """The first request to a host goes alone: its challenge tells how all the others sign in."""
-        answer = await self._follow(matter, None)
-        if answer.status != 401:
-            matter.facts.login = NONE if answer.status < 500 else None
-            return answer
-        ways = _ways(answer, matter)
-        if not ways:
-            return answer
-        matter.facts.login = ways[0]
-        return await self._signed(matter)
-
-    async def _signed(self, matter: _Matter) -> Answer:
+    async def _signed(self, request: RegistryRequest, facts: HostFacts) -> Answer:
         """Sign, send, and after a refusal try at most two other ways."""
-        tried = [matter.facts.login or NONE]
+        tried = [facts.login or NONE]
         while True:
-            signed = await self._sign(tried[-1], matter)
-            answer = await self._follow(matter, signed.header)
+            authorization, token, fresh = await self._authorization(tried[-1], request, facts)
+            answer = await self._follow(request, authorization)
             if answer.status not in (401, 403) or len(tried) > 2:
                 return answer
-            following = self._after_refusal(answer, signed, tried, matter)
-            if following is None:
+            if token is not None:
+                self._tokens.drop(token)
+                refused_wide = token.wide and tried[-1] != ECR_PUBLIC
+                if refused_wide:  # this repository gets a token of its own from now on
+                    facts.alone.add(request.route.name)
+                    if not token.wanted.shared:
+                        facts.no_batch_until = self._clock.monotonic() + FACT_LIFE_S
+                if refused_wide or not fresh:
+                    tried.append(tried[-1])
+                    continue
+            challenges = parse_challenges(answer.all("WWW-Authenticate"))
+            short = any(challenge.params.get("error") == "insufficient_scope" for challenge in challenges)
+            servers = [login.server for login in tried]
+            other = next((way for way in _ways(answer, request) if way.server not in servers), None)
+            if other is None or (answer.status == 403 and not short):
                 return answer
-            tried.append(following)
+            facts.login = other
+            tried.append(other)
 
-    def _after_refusal(self, answer: Answer, signed: _Signed, tried: list[Login], matter: _Matter) -> Login | None:
-        """The way to try next; None when the refusal is final."""
-        if signed.token is not None and signed.want is not None:
-            self._broker.drop(signed.want, signed.token)
-            if signed.token.wide and tried[-1] != ECR_PUBLIC:
-                self._stop_sharing(signed.token, matter)
-                return tried[-1]
-            if not signed.fresh:
-                return tried[-1]
-        if answer.status != 401 and not _insufficient(answer):
-            return None
-        servers = [login.server for login in tried]
-        following = next((way for way in _ways(answer, matter) if way.server not in servers), None)
-        if following is not None:
-            matter.facts.login = following
-        return following
-
-    def _stop_sharing(self, token: Token, matter: _Matter) -> None:
-        matter.facts.alone.add(matter.name)
-        if not token.shared:
-            matter.facts.no_batch_until = self._clock.monotonic() + FACT_LIFE_S
-
-    # signing
-
-    async def _sign(self, login: Login, matter: _Matter) -> _Signed:
-        instance = matter.call.instance
-        if login.scheme == "none":
-            return _Signed()
+    async def _authorization(
+        self, login: Login, request: RegistryRequest, facts: HostFacts
+    ) -> tuple[str | None, Token | None, bool]:
+        """The header for a way to sign in, the token in it, and whether that was asked for just now."""
+        route = request.route
+        instance = route.needed
         if login.scheme == "ecr":
-            return _Signed(await self._ecr_token(instance, authority(matter.ask.url), matter.call))
+            return f"Basic {(await self._tokens.ecr_token(request)).reveal()}", None, False
         if login.scheme == "basic":
             credentials = instance.credentials()
-            return _Signed(credentials.basic() if credentials else None)
-        want = self._want(login, matter)
-        token, fresh = await self._broker.get(want, matter.call)
-        return _Signed(f"Bearer {token.value.reveal()}", token, want, fresh)
+            return credentials.basic() if credentials else None, None, False
+        if login.scheme == "none" or login.realm is None:
+            return None, None, False
 
-    def _want(self, login: Login, matter: _Matter) -> Want:
-        assert login.realm is not None, "a bearer login has a realm"
-        instance = matter.call.instance
-        trust = judge(login.realm, matter.ask.url, instance)
-        alone = matter.name in matter.facts.alone
-        return Want(
+        trust = judge(login.realm, request.url, instance)
+        alone = route.name in facts.alone
+        scope = login.scope_of(route.name)
+        scopes: tuple[str, ...] = (scope,) if scope is not None else ()
+        # the repository together with the others of its group, where the server grants several
+        several = login.scope is not None and "{name}" in login.scope and not login.shared and not alone
+        if login.scope is not None and several and facts.no_batch_until <= self._clock.monotonic():
+            names = request.account.batches.get((instance.id, authority(request.url)), ())
+            scopes = batch([name for name in names if name not in facts.alone], login.scope, route.name)
+        wanted = TokenRequest(
             login.realm,
             login.service,
-            login.scope_of(matter.name),
-            self._scopes(login, matter),
+            scope,
+            scopes,
             shared=login.shared and not alone,
             exact=alone,
             credentials=instance.credentials() if trust.credentials and login != ECR_PUBLIC else None,
             guarded=trust.guarded and not self._allow_private,
         )
+        token, fresh = await self._tokens.get(wanted, request)
+        return f"Bearer {token.value.reveal()}", token, fresh
 
-    def _scopes(self, login: Login, matter: _Matter) -> tuple[str, ...]:
-        """What to ask a token for: the repository, with the others of its group where the server grants several."""
-        scope = login.scope_of(matter.name)
-        if scope is None or login.scope is None:
-            return ()
-        facts = matter.facts
-        batching = "{name}" in login.scope and not login.shared and facts.no_batch_until <= self._clock.monotonic()
-        if not batching or matter.name in facts.alone:
-            return (scope,)
-        names = matter.call.batches.get((matter.call.instance.id, authority(matter.ask.url)), ())
-        return batch([other for other in names if other not in facts.alone], login.scope, matter.name)
-
-    # redirects
-
-    async def _follow(self, matter: _Matter, authorization: str | None) -> Answer:
+    async def _follow(self, request: RegistryRequest, authorization: str | None) -> Answer:
         """Send and follow redirects. Once another server was met, the credentials stay at home for good."""
-        first, ask, call = matter.ask.url, matter.ask, matter.call
+        first, instance = request.url, request.route.needed
         left = False
         for _ in range(MOST_HOPS + 1):
-            answer = await self._hop(ask, call, authorization)
+            guarded = (instance is AUTO_INSTANCE or left) and not self._allow_private
+            headers = request.headers if authorization is None else {**request.headers, "Authorization": authorization}
+            answer = await self._transport.send(replace(request, headers=headers, guarded=guarded))
             if answer.status == 401 and left:
-                answer = await self._as_stranger(answer, ask, matter)
-            target = _target(answer, ask.url)
-            if answer.status not in REDIRECTS or target is None:
+                # answered once, anonymously, with that server's own realm
+                name = repository_of(request.url, request.route.name)
+                challenges = parse_challenges(answer.all("WWW-Authenticate"))
+                ways = learn(challenges, request.url, name, credentialed=False)
+                if ways:
+                    self.facts(AUTO_INSTANCE, authority(request.url)).login = ways[0]
+                    headers = {**request.headers, **await self._strangers_headers(request)}
+                    answer = await self._transport.send(replace(request, headers=headers, guarded=guarded))
+            if answer.status not in REDIRECTS:
                 return answer
-            _check_downgrade(target, first)
-            left = left or _foreign(target, first, call)
+            try:
+                target = redirect_target(answer)
+            except TransportError as error:
+                raise errors.network(authority(first), error.text) from None
+            if target is None:
+                return answer
+            left = left or _foreign(target, first, instance)
+            request = replace(request, url=target)
             if left:
-                authorization = await self._strangers_header(target, matter)
-            guarded = not self._allow_private and (call.instance == AUTO_INSTANCE or left)
-            ask = replace(ask, url=target, guarded=guarded)
+                authorization = (await self._strangers_headers(request)).get("Authorization")
         raise RegistryError(f"{authority(first)}: more than {MOST_HOPS} redirects")
 
-    async def _hop(self, ask: Ask, call: Call, authorization: str | None) -> Answer:
-        headers = {**ask.headers, **({"Authorization": authorization} if authorization else {})}
-        guarded = ask.guarded or (call.instance == AUTO_INSTANCE and not self._allow_private)
-        return await self._transport.send(replace(ask, headers=headers, guarded=guarded), call)
-
-    async def _as_stranger(self, answer: Answer, ask: Ask, matter: _Matter) -> Answer:
-        """A 401 from another host is answered once, anonymously, with that host's own realm."""
-        name = repository_of(ask.url, matter.name)
-        ways = learn(parse_challenges(answer.all("WWW-Authenticate")), ask.url, name, credentialed=False)
-        if not ways:
-            return answer
-        self.facts(AUTO_INSTANCE, authority(ask.url)).login = ways[0]
-        return await self._hop(ask, matter.call, await self._strangers_header(ask.url, matter))
-
-    async def _strangers_header(self, url: URL, matter: _Matter) -> str | None:
-        facts = self.facts(AUTO_INSTANCE, authority(url))
+    async def _strangers_headers(self, request: RegistryRequest) -> dict[str, str]:
+        """What is sent to a server that a redirect led to: an anonymous token, where it is known to want one."""
+        facts = self.facts(AUTO_INSTANCE, authority(request.url))
         if facts.login is None or facts.login.realm is None:
-            return None
-        stranger = replace(matter.call, instance=AUTO_INSTANCE, batches={})
-        foreign = _Matter(Ask("GET", url, {}, 0, "token"), stranger, repository_of(url, matter.name), facts)
-        return (await self._sign(facts.login, foreign)).header
+            return {}
+        name = repository_of(request.url, request.route.name)
+        stranger = replace(request, route=replace(request.route, instance=AUTO_INSTANCE, name=name))
+        authorization = (await self._authorization(facts.login, stranger, facts))[0]
+        return {"Authorization": authorization} if authorization else {}
 
 
-def _ways(answer: Answer, matter: _Matter) -> list[Login]:
+def _ways(answer: Answer, request: RegistryRequest) -> list[Login]:
     """How the refusing server itself offers to sign in; another server's offers do not count."""
-    if origin(answer.url) != origin(matter.ask.url):
+    if answer.url.origin() != request.url.origin():
         return []
     challenges = parse_challenges(answer.all("WWW-Authenticate"))
-    credentialed = matter.call.instance.credentials() is not None
-    return learn(challenges, matter.ask.url, matter.name, credentialed=credentialed)
+    credentialed = request.route.needed.credentials() is not None
+    return learn(challenges, request.url, request.route.name, credentialed=credentialed)
 
 
-def _insufficient(answer: Answer) -> bool:
-    challenges = parse_challenges(answer.all("WWW-Authenticate"))
-    return any(challenge.params.get("error") == "insufficient_scope" for challenge in challenges)
-
-
-def _foreign(url: URL, first: URL, call: Call) -> bool:
+def _foreign(url: URL, first: URL, instance: Instance) -> bool:
     """Whether a redirect leaves the server that the credentials belong to."""
-    if origin(url) == origin(first):
+    if url.origin() == first.origin():
         return False
-    relatives = call.instance.provider.relatives
-    return url.scheme != first.scheme or not {authority(url), authority(first)} <= relatives
+    return url.scheme != first.scheme or not {authority(url), authority(first)} <= instance.provider.relatives
 
 
-def _target(answer: Answer, url: URL) -> URL | None:
-    text = answer.headers.get("Location")
-    if not text:
-        return None
-    try:
-        target = url.join(URL(text, encoded=True))
-    except ValueError:
-        raise RegistryError(f"{authority(url)}: redirect to an unusable address") from None
-    if target.scheme not in ("http", "https") or not target.host or target.user is not None:
-        raise RegistryError(f"{authority(url)}: redirect to an unusable address")
-    return target
-
-
-def _check_downgrade(target: URL, first: URL) -> None:
-    if target.scheme == "http" and first.scheme == "https":
-        raise faults.network(authority(first), f"refused a redirect from https to http ({authority(target)})")
-
-
-def failed(answer: Answer, route: Route, what: str) -> RegistryError:
+def failed(answer: Answer, request: RegistryRequest, what: str) -> RegistryError:
     """The error for a final answer that is not the wanted one; `what` is what was asked about the repository."""
+    route = request.route
     if answer.status in (401, 403):
-        return faults.refused(route.host, route.repository, answer.status, answer.body)
-    return faults.unexpected(route.host, f"{what} of {route.repository}", answer.status, answer.body)
+        return errors.refused(route.host, route.repository, answer.status, answer.body)
+    return errors.unexpected(route.host, f"{what} of {route.repository}", answer.status, answer.body)

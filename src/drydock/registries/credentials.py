@@ -1,4 +1,4 @@
-"""How each type's keys become a user and a password (registries.md §2.6). Pure; keys come validated by `shapes.py`."""
+"""How each type's keys become a user and a password (registries.md §2.6). Pure; keys come validated by `option_rules.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from drydock.core.secret import Secret
-from drydock.registries.shapes import decode_auth
+from drydock.registries.option_rules import decode_auth
 
 Keys = Mapping[str, str]
 

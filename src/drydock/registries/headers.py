@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from drydock.registries.hosts import is_digest
+from drydock.core.reference import is_digest
 
 FLOOR_S = 0.1
 """The shortest wait that is honoured; registries advise microseconds."""

@@ -14,10 +14,11 @@ from typing import Any
 
 from yarl import URL
 
+from drydock.core.reference import canonical_host
 from drydock.core.secret import MASK, Secret
-from drydock.registries import shapes
+from drydock.http.tls import TlsFiles
+from drydock.registries import option_rules
 from drydock.registries.credentials import ANONYMOUS, Credentials
-from drydock.registries.hosts import authority
 from drydock.registries.spec import AUTO, BY_TYPE, PRIVATE, TYPES, Pace, Provider
 
 PREFIX = "DD_REGISTRY_"
@@ -27,7 +28,12 @@ SECRET_KEYS = frozenset(
 CREDENTIAL_KEYS = SECRET_KEYS | {"clientemail", "clientkey"}
 
 
-@dataclass(frozen=True)
+def authority(url: URL) -> str:
+    """Host and port of a URL in canonical form, brackets kept for IPv6."""
+    return canonical_host(f"{url.scheme}://{url.host_subcomponent or ''}:{url.port or 0}")
+
+
+@dataclass(frozen=True, eq=False)
 class Instance:
     """One registry: its type, its label and its keys. Secrets are kept apart and never shown."""
 
@@ -56,13 +62,13 @@ class Instance:
         text = self.get("url") or self.provider.url
         if not text and self.provider.base and "{" not in self.provider.base:
             text = self.provider.base.removesuffix("/v2")
-        return shapes.with_scheme(text) if text else None
+        return option_rules.with_scheme(text) if text else None
 
     @property
     def authurl(self) -> str | None:
         """The token server that may see the credentials, if configured or fixed."""
         text = self.get("authurl") or self.provider.authurl
-        return shapes.with_scheme(text) if text else None
+        return option_rules.with_scheme(text) if text else None
 
     @cached_property
     def authority(self) -> str | None:
@@ -76,6 +82,12 @@ class Instance:
         if found is not None:
             return found.id
         return f"{self.id}" if self.credentialed else ANONYMOUS
+
+    @cached_property
+    def tls(self) -> TlsFiles:
+        """The TLS files of its own host."""
+        insecure = self.get("insecure").lower() == "true"
+        return TlsFiles(self.get("cafile"), insecure, self.get("clientcert"), self.get("clientkey"))
 
     @property
     def pace(self) -> Pace:
@@ -142,8 +154,8 @@ def check(type_: str, keys: Mapping[str, str]) -> str | None:
     blank = sorted(key for key, value in keys.items() if not value.strip() and key != "auth")
     if blank:
         return f'"{blank[0]}" is not allowed to be empty'
-    own = {key: value for key, value in keys.items() if key not in shapes.COMMON_KEYS}
-    return BY_TYPE[type_].shape(own) or shapes.common(keys) or _unreadable(keys)
+    own = {key: value for key, value in keys.items() if key not in option_rules.COMMON_KEYS}
+    return BY_TYPE[type_].shape(own) or option_rules.common(keys) or _unreadable(keys)
 
 
 def summary(problems: Sequence[str]) -> str | None:

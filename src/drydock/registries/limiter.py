@@ -52,8 +52,18 @@ class HostLimiter:
     @asynccontextmanager
     async def permit(self, lane: int) -> AsyncIterator[None]:
         """Hold a permit for one request. Raises `HostPaused` when the host is paused for long."""
-        self._refuse_if_long_paused()
-        await self._acquire(lane)
+        if self.paused_until - self._clock.monotonic() > LONG_PAUSE_S:
+            raise HostPaused(self.paused_until)
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (lane, next(self._order), granted))
+        self._serve()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self._active -= 1  # it was granted in the very moment of the cancellation
+                self._serve()
+            raise
         try:
             yield
         finally:
@@ -67,7 +77,10 @@ class HostLimiter:
         self.concurrency = 1
         self._good = 0
         if wait_s > LONG_PAUSE_S:
-            self._fail_all()
+            waiting, self._waiting = self._waiting, []
+            for _, _, granted in waiting:
+                if not granted.done():
+                    granted.set_exception(HostPaused(self.paused_until))
 
     def went_well(self) -> None:
         """The host answered without complaint; enough of these restore the pace."""
@@ -88,58 +101,25 @@ class HostLimiter:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _acquire(self, lane: int) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (lane, next(self._order), future))
-        self._serve()
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._active -= 1
-                self._serve()
-            raise
-
     def _serve(self) -> None:
-        self._refill()
-        while self._waiting and self._active < self.concurrency:
-            if self._waiting[0][2].done():
-                heapq.heappop(self._waiting)
-                continue
-            delay = self._delay()
-            if delay > 0:
-                self._wake_in(delay)
-                return
-            future = heapq.heappop(self._waiting)[2]
-            self._permits -= 1
-            self._active += 1
-            future.set_result(None)
-
-    def _delay(self) -> float:
-        short = max(0.0, 1 - self._permits) / self.rate
-        return max(self.pause_left(), short)
-
-    def _refill(self) -> None:
+        """Grant what pace and pause allow now, and come back when they allow more."""
         now = self._clock.monotonic()
-        earned = (now - self._filled_at) * self.rate
-        self._permits = min(float(self._start.burst), self._permits + earned)
+        self._permits = min(float(self._start.burst), self._permits + (now - self._filled_at) * self.rate)
         self._filled_at = now
+        while self._waiting and self._active < self.concurrency:
+            granted = self._waiting[0][2]
+            if not granted.done():  # else its caller was cancelled while it waited
+                delay = max(self.paused_until - now, (1 - self._permits) / self.rate)
+                if delay > 0:
+                    if self._timer is None or self._timer.done():
+                        self._timer = asyncio.create_task(self._serve_in(delay), name="registries:limiter")
+                    return
+                self._permits -= 1
+                self._active += 1
+                granted.set_result(None)
+            heapq.heappop(self._waiting)
 
-    def _wake_in(self, delay: float) -> None:
-        if self._timer is None or self._timer.done():
-            self._timer = asyncio.create_task(self._wake(delay), name="registries:limiter")
-
-    async def _wake(self, delay: float) -> None:
-        await self._clock.sleep(delay + 0.001)
+    async def _serve_in(self, delay: float) -> None:
+        await self._clock.sleep(delay + 0.001)  # a moment later, so that rounding does not need a second round
         self._timer = None
         self._serve()
-
-    def _refuse_if_long_paused(self) -> None:
-        if self.pause_left() > LONG_PAUSE_S:
-            raise HostPaused(self.paused_until)
-
-    def _fail_all(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for _, _, future in waiting:
-            if not future.done():
-                future.set_exception(HostPaused(self.paused_until))

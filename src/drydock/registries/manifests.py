@@ -12,9 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from drydock.core.errors import RegistryError
+from drydock.core.reference import is_digest
 from drydock.core.times import from_iso
-from drydock.registries.faults import clean
-from drydock.registries.hosts import is_digest
+from drydock.registries.errors import clean
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"

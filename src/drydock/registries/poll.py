@@ -1,7 +1,7 @@
 """One pass over containers, scheduled or asked for: every question once, shared with whoever asks the same (§8).
 
 A `Poll` answers the questions of registries.md §7.1, keeps account of the requests, and remembers failures for the rest
-of the pass. How an answer is obtained is in `listing.py` and `digests.py`; `service.py` builds polls.
+of the pass. How an answer is obtained is in `tag_lists.py` and `documents.py`; `RegistryEngine` is what passes share.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from yarl import URL
 
 from drydock.clock import Clock
-from drydock.core.errors import RegistryError, RegistryNotFound
+from drydock.core.errors import RegistryError
 from drydock.core.times import DAY_MS
 from drydock.core.trace import HostRequests
-from drydock.registries.accounting import Ledger, Metrics
 from drydock.registries.cache import DiskCache
-from drydock.registries.digests import Digests, Resolved
-from drydock.registries.hosts import authority
+from drydock.registries.client import Client
+from drydock.registries.documents import Documents, Resolved
 from drydock.registries.limiter import INTERACTIVE, SCHEDULED
-from drydock.registries.listing import Lister, TagList
 from drydock.registries.manifests import Platform
-from drydock.registries.routing import Route, Router
-from drydock.registries.strategies import DATES
-from drydock.registries.transport import Call, Transport
+from drydock.registries.push_dates import SOURCES
+from drydock.registries.routing import Route
+from drydock.registries.sign_in import TokenBroker
+from drydock.registries.tag_lists import TagList, TagLists
+from drydock.registries.transport import Account, Transport
 from drydock.single_flight import SingleFlight
 
 log = structlog.get_logger("registries")
@@ -40,6 +39,7 @@ SHARED_S = 60.0
 """A scheduled pass takes answers that arrived up to so long before it began."""
 FALLBACK_PLATFORM = Platform("linux", "amd64")
 LOW_QUOTA = 10
+"""Pulls that are left for people; a build date, which costs one, can wait."""
 
 
 @dataclass(frozen=True)
@@ -50,40 +50,34 @@ class Published:
     trusted: bool
 
 
-class Snapshot:
-    """The latest answers with the time of their arrival (monotonic seconds), shared by all passes."""
+class RegistryEngine:
+    """What all passes share: the connections, what was learnt, and the latest answers."""
 
-    def __init__(self) -> None:
-        self._answers: dict[Hashable, tuple[float, Any]] = {}
+    def __init__(
+        self, transport: Transport, cache: DiskCache, clock: Clock, *, allow_private: bool = False, max_pages: int = 500
+    ) -> None:
+        self.clock = clock
+        self.transport = transport
+        self.tokens = TokenBroker(transport, clock)
+        client = Client(transport, self.tokens, clock, allow_private=allow_private)
+        self.tag_lists = TagLists(client, cache)
+        self.documents = Documents(client, cache, clock)
+        self.cache = cache
+        self.max_pages = max_pages
+        self.flights: SingleFlight[Any] = SingleFlight()
+        self.answers: dict[Hashable, tuple[float, Any]] = {}
+        """The latest answer to each question, with the time of its arrival (monotonic seconds)."""
 
-    def get(self, key: Hashable, not_before: float) -> Any | None:
-        """The answer if it arrived at `not_before` or later."""
-        arrived, answer = self._answers.get(key, (float("-inf"), None))
-        return answer if arrived >= not_before else None
+    async def open(self) -> None:
+        """Open the cache."""
+        await self.cache.open()
 
-    def put(self, key: Hashable, arrived: float, answer: Any) -> None:
-        """Keep the newest answer."""
-        self._answers[key] = arrived, answer
-
-    def forget_before(self, moment: float) -> None:
-        """Free what no pass may take any more."""
-        self._answers = {key: kept for key, kept in self._answers.items() if kept[0] >= moment}
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """What all passes of one service share."""
-
-    clock: Clock
-    router: Router
-    transport: Transport
-    lister: Lister
-    digests: Digests
-    cache: DiskCache
-    metrics: Metrics
-    snapshot: Snapshot
-    flights: SingleFlight[Any]
-    max_pages: int
+    async def close(self) -> None:
+        """Cancel everything under way, close the cache."""
+        for part in (self.flights, self.documents, self.tokens):
+            await part.close()
+        self.transport.close()
+        await self.cache.close()
 
 
 class Poll:
@@ -94,20 +88,20 @@ class Poll:
     to the same question for the rest of the pass.
     """
 
-    def __init__(self, shared: Machinery, *, not_before: float | None, interactive: bool) -> None:
-        self._shared = shared
-        self._began = shared.clock.monotonic()
-        self._not_before = self._began - SHARED_S if not_before is None else not_before
-        self._lane = INTERACTIVE if interactive else SCHEDULED
-        self._ledger = Ledger()
-        self._batches: dict[tuple[str, str], tuple[str, ...]] = {}
+    def __init__(self, engine: RegistryEngine, *, not_before: float | None, interactive: bool) -> None:
+        self._engine = engine
+        began = engine.clock.monotonic()
+        self._not_before = began - SHARED_S if not_before is None else not_before
+        self._account = Account(began, INTERACTIVE if interactive else SCHEDULED)
         self._failed: dict[Hashable, RegistryError] = {}
         self._resolved: dict[Hashable, Resolved] = {}
         self._kept: dict[Hashable, TagList | None] = {}
         self._warming: set[asyncio.Task[None]] = set()
-        self._announced_once: set[Hashable] = set()
         self._announced: dict[Hashable, bool] = {}
-        shared.snapshot.forget_before(self._began - 2 * SHARED_S)
+        """Questions of `prefetch`: False until it asked itself, True until it was asked for the first time after that."""
+        # free what no pass may take any more
+        oldest = began - 2 * SHARED_S
+        engine.answers = {key: kept for key, kept in engine.answers.items() if kept[0] >= oldest}
 
     async def __aenter__(self) -> Poll:
         return self
@@ -116,7 +110,14 @@ class Poll:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
-        self._log_end()
+
+        account, limiters = self._account, self._engine.transport.limiters
+        asked = account.hits + account.misses
+        rate = 100 * account.hits / asked if asked else 0.0
+        log.debug("registries.digest_cache", rate=f"{rate:.2f}%", hits=account.hits, misses=account.misses)
+        hosts = {item.host: item.requests for item in self.requests() if item.requests}
+        pauses = {host: round(left, 1) for host, limiter in limiters.items() if (left := limiter.pause_left())}
+        log.info("registries.poll", requests=hosts, kinds=dict(account.kinds), retries=account.retries, pauses=pauses)
 
     # questions
 
@@ -124,55 +125,48 @@ class Poll:
         """All tags of the repository.
 
         `max_age` (seconds): a list read so long ago will do, for containers that need it for suggestions only (§8.1).
-        Lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass.
         """
-        call = self._call(route)
-        if call.instance.provider.lists_digests:
+        engine, key = self._engine, route.key
+        if route.needed.provider.lists_digests:
             max_age = 0.0  # the list is read for the digests anyway
         if max_age:
-            kept = await self._kept_list(route, call, max_age * _spread(route))
+            if key not in self._kept:
+                # lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass
+                age = max_age * (0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4)
+                flight = self._account.lane, ("kept", *key, age)
+                found = await engine.flights.run(
+                    flight, lambda: engine.tag_lists.kept(route, age, engine.clock.now_ms())
+                )
+                self._kept.setdefault(key, found)
+            kept = self._kept[key]
             if kept is not None:
-                self._ledger.served(call.label)
+                self._account.served(route)
                 return kept
-        lister, clock = self._shared.lister, self._shared.clock
-        found = await self._once(("tags", *_key(route, call)), call, lambda: lister.tags(route, call))
-        key = _kept_key(route, call)
+        listed = await self._once(("tags", *key), route, lambda: engine.tag_lists.read(route, self._account))
         if max_age and self._kept.get(key) is None:
-            self._kept[key] = found
-            await lister.keep(route, call, found, clock.now_ms())
-        return found
-
-    async def _kept_list(self, route: Route, call: Call, max_age: float) -> TagList | None:
-        """A stored list that is young enough, None without one; looked for once in a pass."""
-        key = _kept_key(route, call)
-        lister, now_ms = self._shared.lister, self._shared.clock.now_ms()
-        if key not in self._kept:
-            flight = (self._lane, (*key, max_age))
-            found = await self._shared.flights.run(flight, lambda: lister.kept(route, call, max_age, now_ms))
-            self._kept.setdefault(key, found)
-        return self._kept[key]
+            self._kept[key] = listed
+            await engine.tag_lists.keep(route, listed, engine.clock.now_ms())
+        return listed
 
     async def head_digest(self, route: Route, tag: str) -> str:
         """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
-        call = self._call(route)
-        listed = await self.tags(route) if call.instance.provider.lists_digests else self._listed(route, call)
+        documents, account = self._engine.documents, self._account
+        listed = await self.tags(route) if route.needed.provider.lists_digests else self._listed(route)
         if listed is not None and listed.digests and tag in listed.digests:
-            self._ledger.served(call.label)
+            account.served(route)
             return listed.digests[tag]
         known = listed is not None and tag in listed.names
-        digests = self._shared.digests
-        key = ("head", *_key(route, call), tag)
-        return await self._once(key, call, lambda: digests.head(route, tag, call, listed=known), digest=True)
+        key = "head", *route.key, tag
+        return await self._once(key, route, lambda: documents.head(route, tag, account, listed=known))
 
     async def resolve(self, route: Route, digest: str, platform: Platform) -> Resolved:
         """What a digest means for a platform: manifest and configuration digest, creation date, labels."""
-        call = self._call(route)
-        key = ("resolve", *_key(route, call), digest, platform)
+        documents, account = self._engine.documents, self._account
+        key = "resolve", *route.key, digest, platform
         if key in self._resolved:
-            self._ledger.served(call.label)
+            account.served(route)
         else:
-            digests = self._shared.digests
-            found = await self._remembering(key, lambda: digests.resolve(route, digest, platform, call))
+            found = await self._remembering(key, lambda: documents.resolve(route, digest, platform, account))
             self._resolved[key] = found
         return self._resolved[key]
 
@@ -180,17 +174,29 @@ class Poll:
         self, route: Route, tag: str, digest: str, platform: Platform | None = None
     ) -> Published | None:
         """When the candidate was pushed, else built; None when nobody knows or the question failed (logged)."""
-        call = self._call(route)
-        listed = self._listed(route, call)
+        listed = self._listed(route)
         if listed is not None and listed.pushed and tag in listed.pushed:
             return Published(listed.pushed[tag], trusted=True)
-        key = "|".join((*_key(route, call), tag, digest))
+        cache, account = self._engine.cache, self._account
+        key, now = "|".join((*route.key, tag, digest)), self._engine.clock.now_ms()
+
+        async def ask() -> Published | None:
+            kept = await cache.get("date", key)
+            if kept is not None and (kept[1] or int(kept[0]) > now):
+                account.served(route)
+                return Published(kept[1].decode(), trusted=kept[0] == "push") if kept[1] else None
+            found = await self._fresh_date(route, tag, digest, platform)
+            if found is not None:
+                await cache.put("date", key, found.at.encode(), "push" if found.trusted else "build")
+            else:  # that there is none is believed for a day
+                await cache.put("date", key, b"", str(now + DAY_MS))
+            return found
+
         try:
-            return await self._remembering(("date", key), lambda: self._date(route, tag, digest, platform, call, key))
+            return await self._remembering(("date", key), ask)
         except RegistryError as error:
-            log.warning(
-                "registries.no_publish_date", image=f"{route.host}/{route.repository}:{tag}", reason=error.message
-            )
+            image = f"{route.host}/{route.repository}:{tag}"
+            log.warning("registries.no_publish_date", image=image, reason=error.message)
             return None
 
     async def prefetch(self, routes: Iterable[Route], tags: Iterable[tuple[Route, str]] = ()) -> None:
@@ -198,62 +204,74 @@ class Poll:
 
         `routes` have their lists read, `tags` their digests. Without announcing, everything works with more tokens.
         """
-        lists, heads = dict.fromkeys(routes), dict.fromkeys(tags)
+        lists = [route for route in dict.fromkeys(routes) if route.instance]
+        heads = [(route, tag) for route, tag in dict.fromkeys(tags) if route.instance]
         groups: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for route in (*lists, *(route for route, _ in heads)):
-            if route.known:
-                groups[route.instance_id, authority(URL(route.api_base))].add(route.name)
-        self._batches.update({key: tuple(sorted(names)) for key, names in groups.items()})
-        for route, tag in heads:
-            if route.known:
-                self._warm(("head", *_key(route, self._call(route)), tag), partial(self.head_digest, route, tag))
-        for route in lists:
-            if route.known:
-                self._warm(("tags", *_key(route, self._call(route))), partial(self.tags, route))
+            groups[route.instance_id, route.authority].add(route.name)
+        self._account.batches.update({key: tuple(sorted(names)) for key, names in groups.items()})
+        questions: list[tuple[Hashable, Callable[[], Awaitable[object]]]] = [
+            *((("head", *route.key, tag), partial(self.head_digest, route, tag)) for route, tag in heads),
+            *((("tags", *route.key), partial(self.tags, route)) for route in lists),
+        ]
+        for key, question in questions:
+            self._announced[key] = False
+            task = asyncio.create_task(_quietly(question), name="registries:prefetch")
+            self._warming.add(task)
+            task.add_done_callback(self._warming.discard)
 
     async def manifest(self, route: Route, reference: str) -> bytes | None:
         """The bytes of a manifest as they are, None when there is none; never from a cache."""
-        return await self._shared.digests.manifest(route, reference, self._call(route))
+        return await self._engine.documents.manifest(route, reference, self._account)
 
     async def blob(self, route: Route, digest: str, cap: int) -> bytes:
         """The bytes of a blob of at most `cap` bytes, checked against its digest."""
-        return await self._shared.digests.blob(route, digest, self._call(route), cap)
+        return await self._engine.documents.blob(route, digest, self._account, cap)
 
     def requests(self, route: Route | None = None) -> list[HostRequests]:
         """Requests of this pass per host, of everything or on behalf of one repository."""
         label = (route.host, route.repository) if route is not None else None
-        return self._ledger.by_host(self._shared.metrics.remaining, label)
+        return self._account.by_host(self._engine.transport.metrics.remaining, label)
 
     def counted_pulls(self) -> int:
         """Requests of this pass that Docker Hub counts as pulls."""
-        return self._ledger.pulls
+        return self._account.pulls
 
     # how a question is asked once
 
-    async def _once(
-        self, key: Hashable, call: Call, make: Callable[[], Coroutine[Any, Any, T]], *, digest: bool = False
-    ) -> T:
-        shared = self._shared
-        kept = shared.snapshot.get(key, self._not_before)
-        joining = self._flight(key)
-        if kept is not None or joining is not None:
-            self._count(key, call, hit=True, digest=digest)
-            if kept is not None:
-                return kept  # type: ignore[no-any-return]  # the snapshot holds what the same key once produced
-        else:
-            self._count(key, call, hit=False, digest=digest)
+    async def _once(self, key: tuple[Hashable, ...], route: Route, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer of another pass that is new enough or under way, else our own."""
+        engine, account = self._engine, self._account
+        arrived, kept = engine.answers.get(key, (float("-inf"), None))
+        fresh = arrived >= self._not_before
+        # a request of the own lane is joined, or of a faster one
+        lanes = range(INTERACTIVE, account.lane + 1)
+        flight = next(((lane, key) for lane in lanes if (lane, key) in engine.flights), None)
+        self._count(key, route, hit=fresh or flight is not None)
+        if fresh:
+            return kept  # type: ignore[no-any-return]  # the same key once produced it
 
-        async def ask() -> T:
-            answer = await make()
-            shared.snapshot.put(key, shared.clock.monotonic(), answer)
+        async def asked() -> T:
+            answer = await ask()
+            engine.answers[key] = engine.clock.monotonic(), answer
             return answer
 
-        return await self._remembering(key, lambda: shared.flights.run(joining or (self._lane, key), ask))
+        return await self._remembering(key, lambda: engine.flights.run(flight or (account.lane, key), asked))
 
-    def _flight(self, key: Hashable) -> Hashable | None:
-        """A running request to join: of the own lane, or of a faster one."""
-        lanes = range(INTERACTIVE, self._lane + 1)
-        return next(((lane, key) for lane in lanes if (lane, key) in self._shared.flights), None)
+    def _count(self, key: tuple[Hashable, ...], route: Route, *, hit: bool) -> None:
+        if self._announced.get(key):
+            del self._announced[key]
+            return  # the first question after its announcement: `prefetch` asked, and was counted
+        if key in self._announced:
+            self._announced[key] = True
+        account, metrics = self._account, self._engine.transport.metrics
+        if hit:
+            account.served(route)
+        if key[0] == "head":
+            metrics.digest_hits += hit
+            metrics.digest_misses += not hit
+            account.hits += hit
+            account.misses += not hit
 
     async def _remembering(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, unless the same question already failed in this pass."""
@@ -265,111 +283,28 @@ class Poll:
             self._failed[key] = error
             raise
 
-    def _count(self, key: Hashable, call: Call, *, hit: bool, digest: bool) -> None:
-        if self._announced.pop(key, False):
-            return  # announced by `prefetch`, which asked before and was counted
-        if key in self._announced_once:
-            self._announced_once.discard(key)
-            self._announced[key] = True
-        if hit:
-            self._ledger.served(call.label)
-        if digest:
-            metrics = self._shared.metrics
-            metrics.digest_hits += hit
-            metrics.digest_misses += not hit
-            self._ledger.hits += hit
-            self._ledger.misses += not hit
+    def _listed(self, route: Route) -> TagList | None:
+        """The tag list, if it was read already."""
+        arrived, found = self._engine.answers.get(("tags", *route.key), (float("-inf"), None))
+        return found if arrived >= self._not_before else None
 
-    def _warm(self, key: Hashable, question: Callable[[], Awaitable[object]]) -> None:
-        async def ask() -> None:
-            try:
-                await question()
-            except RegistryError:
-                return  # kept in `_failed` for whoever asks
-
-        self._announced_once.add(key)
-        task = asyncio.create_task(ask(), name="registries:prefetch")
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
-
-    def _listed(self, route: Route, call: Call) -> TagList | None:
-        found: TagList | None = self._shared.snapshot.get(("tags", *_key(route, call)), self._not_before)
-        return found
-
-    def _call(self, route: Route) -> Call:
-        if not route.known:
-            raise RegistryNotFound(f"No Registry Provider found for {route.host}/{route.repository}", hint=route.reason)
-        instance = self._shared.router.by_id[route.instance_id]
-        return Call(
-            instance,
-            (route.host, route.repository),
-            self._lane,
-            self._ledger,
-            self._began,
-            authority(URL(route.api_base)),
-            self._batches,
-        )
-
-    # dates
-
-    async def _date(
-        self, route: Route, tag: str, digest: str, platform: Platform | None, call: Call, key: str
-    ) -> Published | None:
-        kept = await self._shared.cache.get("date", key)
-        now = self._shared.clock.now_ms()
-        if kept is not None and (kept[1] or int(kept[0]) > now):
-            self._ledger.served(call.label)
-            return Published(kept[1].decode(), trusted=kept[0] == "push") if kept[1] else None
-        found = await self._fresh_date(route, tag, digest, platform, call)
-        if found is not None:
-            await self._shared.cache.put("date", key, found.at.encode(), "push" if found.trusted else "build")
-        else:
-            await self._shared.cache.put("date", key, b"", str(now + DAY_MS))
-        return found
-
-    async def _fresh_date(
-        self, route: Route, tag: str, digest: str, platform: Platform | None, call: Call
-    ) -> Published | None:
-        source = DATES.get(call.instance.provider.dates)
+    async def _fresh_date(self, route: Route, tag: str, digest: str, platform: Platform | None) -> Published | None:
+        engine, metrics = self._engine, self._engine.transport.metrics
+        source = SOURCES.get(route.needed.provider.dates)
         if source is not None:
-            at = await source(self._shared.transport.send, route, tag, call, self._shared.max_pages)
+            at = await source(engine.transport, route, tag, self._account, engine.max_pages)
             return Published(at, trusted=True) if at else None
-        if self._quota_is_low(call):
-            log.debug("registries.date_skipped", host=call.own_host, reason="pull quota is low")
+        left, limit = metrics.remaining.get(route.authority), metrics.limits.get(route.authority, 0)
+        if left is not None and left <= max(LOW_QUOTA, limit // 10):
+            log.debug("registries.date_skipped", host=route.authority, reason="pull quota is low")
             return None
-        resolved = await self._shared.digests.resolve(route, digest, platform or FALLBACK_PLATFORM, call)
+        resolved = await engine.documents.resolve(route, digest, platform or FALLBACK_PLATFORM, self._account)
         return Published(resolved.created, trusted=False) if resolved.created else None
 
-    def _quota_is_low(self, call: Call) -> bool:
-        left = self._shared.metrics.remaining.get(call.own_host)
-        limit = self._shared.metrics.limits.get(call.own_host, 0)
-        return left is not None and left <= max(LOW_QUOTA, limit // 10)
 
-    def _log_end(self) -> None:
-        ledger = self._ledger
-        asked = ledger.hits + ledger.misses
-        rate = 100 * ledger.hits / asked if asked else 0.0
-        log.debug("registries.digest_cache", rate=f"{rate:.2f}%", hits=ledger.hits, misses=ledger.misses)
-        hosts = {item.host: item.requests for item in self.requests() if item.requests}
-        pauses = {
-            host: round(lim.pause_left(), 1)
-            for host, lim in self._shared.transport.limiters.items()
-            if lim.pause_left()
-        }
-        log.info("registries.poll", requests=hosts, kinds=dict(ledger.kinds), retries=ledger.retries, pauses=pauses)
-
-
-def _spread(route: Route) -> float:
-    """A factor from 0.75 to 1, always the same for one repository."""
-    return 0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4
-
-
-def _kept_key(route: Route, call: Call) -> tuple[str, ...]:
-    return ("kept", *_key(route, call))
-
-
-def _key(route: Route, call: Call) -> tuple[str, str, str]:
-    return call.instance.credential_id, route.host, route.repository
-
-
-__all__ = ["Machinery", "Platform", "Poll", "Published", "Resolved", "Snapshot", "TagList"]
+async def _quietly(question: Callable[[], Awaitable[object]]) -> None:
+    """Ask ahead; a failure is remembered by the pass for the one who asks."""
+    try:
+        await question()
+    except RegistryError:
+        return

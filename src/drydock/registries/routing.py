@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from yarl import URL
 
-from drydock.core.reference import canonical_host, try_parse
-from drydock.registries.hosts import is_host, is_local_name, is_repository, official
-from drydock.registries.instances import AUTO_INSTANCE, Instance
+from drydock.core.errors import RegistryNotFound
+from drydock.core.reference import canonical_host, is_host, is_repository, official, try_parse
+from drydock.http.addresses import is_local_name
+from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
 from drydock.registries.spec import HTTPS_BASE
 
 UNKNOWN = "unknown"
@@ -23,20 +25,42 @@ class Route:
     """Where the questions about one image go.
 
     `host` and `repository` are those of the lookup, canonical; `name` is the repository as the API of this instance
-    knows it (a path prefix in the configured URL removed). `instance_id` is `unknown` when nobody serves the host;
-    `reason` says why this instance, or why none and what would help.
+    knows it (a path prefix in the configured URL removed). `instance` is None when none serves the host; `reason` says
+    why this instance, or why none and what would help.
     """
 
-    instance_id: str
+    instance: Instance | None
     host: str
     repository: str
-    api_base: str
     reason: str
+    api_base: str = ""
     name: str = ""
 
     @property
-    def known(self) -> bool:
-        return self.instance_id != UNKNOWN
+    def instance_id(self) -> str:
+        """`unknown` when no instance serves the host."""
+        return self.instance.id if self.instance else UNKNOWN
+
+    @property
+    def needed(self) -> Instance:
+        """The instance. Raises `RegistryNotFound` when there is none."""
+        if self.instance is None:
+            raise RegistryNotFound(f"No Registry Provider found for {self.host}/{self.repository}", hint=self.reason)
+        return self.instance
+
+    @cached_property
+    def authority(self) -> str:
+        """Canonical host and port of the API: where credentials and client certificate belong."""
+        return authority(URL(self.api_base))
+
+    @cached_property
+    def key(self) -> tuple[str, str, str]:
+        """What answers are kept by: rights, host and repository. Raises `RegistryNotFound`."""
+        return self.needed.credential_id, self.host, self.repository
+
+    def url(self, rest: str) -> URL:
+        """An address of the API about this repository."""
+        return URL(f"{self.api_base}/{self.name}/{rest}", encoded=True)
 
 
 def lookup_target(host: str, repository: str, lookup: str | None) -> tuple[str, str]:
@@ -54,46 +78,30 @@ def lookup_target(host: str, repository: str, lookup: str | None) -> tuple[str, 
     return (other, official(other, path)) if is_host(other) else own_target
 
 
-def ecr_region(host: str) -> str | None:
-    """The region in an ECR host name."""
-    match = _ECR_REGION.fullmatch(host)
-    return match[1] if match else None
-
-
 class Router:
     """Chooses among the instances, best claim first."""
 
     def __init__(self, instances: Sequence[Instance], *, auto: bool = True) -> None:
         self._instances = tuple(instances)
         self._auto = auto
-        self.by_id = {instance.id: instance for instance in (*instances, AUTO_INSTANCE)}
 
     def route(self, host: str, repository: str, *, lookup: str | None = None) -> Route:
-        """The route of an image; `instance_id` is `unknown` when nobody serves it."""
+        """The route of an image; its instance is None when none serves it."""
         target, path = lookup_target(host, repository, lookup)
         if not is_host(target) or not is_repository(path):
-            return Route(UNKNOWN, target, path, "", "not a valid image name")
-        instance, count = self._choose(target, path)
-        if instance is not None:
-            return _served(instance, target, path, f"{instance.id} claims {target} ({count} matched)")
-        refusal = self._auto_refusal(target)
-        if refusal is None:
-            return _served(AUTO_INSTANCE, target, path, f"no instance claims {target}: asked anonymously")
-        return Route(UNKNOWN, target, path, "", refusal)
-
-    def _choose(self, host: str, repository: str) -> tuple[Instance | None, int]:
-        claiming = [instance for instance in self._instances if claims(instance, host)]
-        if not claiming:
-            return None, 0
-        return min(claiming, key=lambda instance: _rank(instance, host, repository)), len(claiming)
-
-    def _auto_refusal(self, host: str) -> str | None:
-        hint = f"declare it with DD_REGISTRY_CUSTOM_<NAME>_URL=https://{host}"
-        if is_local_name(host):
-            return f"no registry is configured for {host}, and private hosts are never asked unasked: {hint}"
+            return Route(None, target, path, "not a valid image name")
+        claiming = [instance for instance in self._instances if claims(instance, target)]
+        if claiming:
+            best = min(claiming, key=lambda instance: _rank(instance, target, path))
+            return _served(best, target, path, f"{best.id} claims {target} ({len(claiming)} matched)")
+        hint = f"declare it with DD_REGISTRY_CUSTOM_<NAME>_URL=https://{target}"
+        if is_local_name(target):
+            reason = f"no registry is configured for {target}, and private hosts are never asked unasked: {hint}"
+            return Route(None, target, path, reason)
         if not self._auto:
-            return f"no registry is configured for {host} and DD_REGISTRIES_AUTO is false: {hint}"
-        return None
+            reason = f"no registry is configured for {target} and DD_REGISTRIES_AUTO is false: {hint}"
+            return Route(None, target, path, reason)
+        return _served(AUTO_INSTANCE, target, path, f"no instance claims {target}: asked anonymously")
 
 
 def claims(instance: Instance, host: str) -> bool:
@@ -110,11 +118,11 @@ def _is_authority(instance: Instance, host: str) -> bool:
 
 def _rank(instance: Instance, host: str, repository: str) -> tuple[object, ...]:
     exact = bool(instance.get("url")) and _is_authority(instance, host)
-    region = instance.get("region")
+    region, found = instance.get("region"), _ECR_REGION.fullmatch(host)
     return (
         not exact,
         -len(_shared_prefix(instance, repository)),
-        not (region and region == ecr_region(host)),
+        not (region and found and region == found[1]),
         not instance.credentialed,
         instance.name,
         instance.type,
@@ -131,4 +139,4 @@ def _served(instance: Instance, host: str, repository: str, reason: str) -> Rout
     prefix = _shared_prefix(instance, repository)
     name = repository[len(prefix) :].lstrip("/") or repository
     base = (instance.provider.base or HTTPS_BASE).format(host=host, url=instance.url)
-    return Route(instance.id, host, repository, base, reason, name)
+    return Route(instance, host, repository, reason, base, name)

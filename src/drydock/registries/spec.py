@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from drydock.registries import credentials as who
-from drydock.registries import shapes
+from drydock.registries import option_rules
 
 PULL_SCOPE = "repository:{name}:pull"
 
@@ -54,7 +54,7 @@ class Provider:
     """
 
     type: str
-    shape: shapes.Shape
+    shape: option_rules.Shape
     credentials: who.Rule = who.none
     hosts: tuple[str, ...] = ()
     base: str = ""
@@ -82,7 +82,7 @@ def _host(name: str) -> tuple[str, ...]:
 
 def _self_hosted(type_: str) -> Provider:
     return Provider(
-        type=type_, shape=shapes.self_hosted, credentials=who.login, basic=True, base="{url}/v2", pace=PRIVATE
+        type=type_, shape=option_rules.self_hosted, credentials=who.login, basic=True, base="{url}/v2", pace=PRIVATE
     )
 
 
@@ -92,7 +92,7 @@ _GHCR_FAMILY = frozenset({"ghcr.io", "lscr.io"})
 PROVIDERS: tuple[Provider, ...] = (
     Provider(
         type="hub",
-        shape=shapes.token,
+        shape=option_rules.token,
         credentials=who.docker,
         hosts=_host("docker.io"),
         base="https://registry-1.docker.io/v2",
@@ -106,7 +106,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="dhi",
-        shape=shapes.token,
+        shape=option_rules.token,
         credentials=who.docker,
         hosts=_host("dhi.io"),
         base="https://dhi.io/v2",
@@ -117,7 +117,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ghcr",
-        shape=shapes.user_token,
+        shape=option_rules.user_token,
         credentials=who.user_token,
         hosts=_host("ghcr.io"),
         base=HTTPS_BASE,
@@ -132,7 +132,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="lscr",
-        shape=shapes.user_token,
+        shape=option_rules.user_token,
         credentials=who.user_token,
         hosts=_host("lscr.io"),
         base="https://lscr.io/v2",
@@ -147,7 +147,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ecr",
-        shape=shapes.ecr,
+        shape=option_rules.ecr,
         hosts=(
             r"[a-z0-9-]+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?",
             r"[a-z0-9-]+\.dkr-ecr\.[a-z0-9-]+\.on\.aws",
@@ -158,7 +158,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="quay",
-        shape=shapes.quay,
+        shape=option_rules.quay,
         credentials=who.quay,
         hosts=_host("quay.io"),
         base=HTTPS_BASE,
@@ -170,7 +170,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gitlab",
-        shape=shapes.gitlab,
+        shape=option_rules.gitlab,
         credentials=who.gitlab,
         base="{url}/v2",
         url="https://registry.gitlab.com",
@@ -182,7 +182,7 @@ PROVIDERS: tuple[Provider, ...] = (
     _self_hosted("forgejo"),
     Provider(
         type="codeberg",
-        shape=shapes.basic,
+        shape=option_rules.basic,
         credentials=who.login,
         hosts=(r"codeberg\.org",),
         base="https://codeberg.org/v2",
@@ -195,7 +195,7 @@ PROVIDERS: tuple[Provider, ...] = (
     _self_hosted("custom"),
     Provider(
         type="acr",
-        shape=shapes.acr,
+        shape=option_rules.acr,
         credentials=who.acr,
         hosts=(r"(?:[a-z0-9-]+\.)+azurecr\.(?:io|cn|us)",),
         base=HTTPS_BASE,
@@ -203,7 +203,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="alicr",
-        shape=shapes.basic,
+        shape=option_rules.basic,
         credentials=who.login,
         hosts=(
             r"registry(?:-intl)?\.[a-z0-9-]+\.aliyuncs\.com",
@@ -216,7 +216,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="docr",
-        shape=shapes.docr,
+        shape=option_rules.docr,
         credentials=who.docr,
         hosts=_host("registry.digitalocean.com"),
         base="https://registry.digitalocean.com/v2",
@@ -226,7 +226,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gar",
-        shape=shapes.google,
+        shape=option_rules.google,
         credentials=who.google,
         hosts=(r"[a-z0-9-]+-docker\.pkg\.dev",),
         base=HTTPS_BASE,
@@ -239,7 +239,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gcr",
-        shape=shapes.google,
+        shape=option_rules.google,
         credentials=who.google,
         hosts=_host("gcr.io"),
         base=HTTPS_BASE,
@@ -252,7 +252,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ibmcr",
-        shape=shapes.ibmcr,
+        shape=option_rules.ibmcr,
         credentials=who.ibm,
         hosts=_host("icr.io"),
         base=HTTPS_BASE,
@@ -261,7 +261,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="mau",
-        shape=shapes.mau,
+        shape=option_rules.mau,
         credentials=who.gitlab,
         hosts=_host("dock.mau.dev"),
         base=HTTPS_BASE,
@@ -273,7 +273,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ocir",
-        shape=shapes.basic,
+        shape=option_rules.basic,
         credentials=who.login,
         hosts=_host("ocir.io"),
         base=HTTPS_BASE,
@@ -282,7 +282,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="trueforge",
-        shape=shapes.user_token,
+        shape=option_rules.user_token,
         credentials=who.user_token,
         hosts=_host("oci.trueforge.org"),
         base=HTTPS_BASE,
@@ -291,7 +291,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
 )
 
-AUTO = Provider(type="auto", shape=shapes.empty, base=HTTPS_BASE)
+AUTO = Provider(type="auto", shape=option_rules.empty, base=HTTPS_BASE)
 """Serves hosts that no instance claims, anonymously and by challenge only (§3.5). Not configurable."""
 
 BY_TYPE = {provider.type: provider for provider in (*PROVIDERS, AUTO)}

@@ -1,29 +1,34 @@
-"""Requests with manners: pace per host, retries, pauses, quotas and accounting (registries.md §6.1–6.4).
+"""Requests with manners: pace per host, retries, pauses, quotas and accounting (registries.md §6.1–6.4, §10).
 
-One `Ask` in, one final `Answer` out (any status that is not worth retrying), or an error of the tree. Signing in and
-redirects are `client.py`, the exchange itself is `wire.py`.
+One `RegistryRequest` in, one final `Answer` out (any status that is not worth retrying), or an error of the tree. Signing
+in and redirects are `client.py`, the exchange itself is `drydock.http`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from yarl import URL
 
+from drydock.backoff import Backoff
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError, RegistryError, RegistryNotFound
-from drydock.registries import faults
-from drydock.registries.accounting import Label, Ledger, Metrics, Observer
+from drydock.core.reference import DOCKER_HUB
+from drydock.core.trace import HostRequests
+from drydock.http.addresses import PUBLIC_ONLY, AddressRule
+from drydock.http.client import Answer, HttpClient, HttpRequest, TransportError
+from drydock.http.tls import SYSTEM_ROOTS
+from drydock.registries import errors
 from drydock.registries.headers import advised_wait, parse_quota
-from drydock.registries.hosts import authority
-from drydock.registries.instances import Instance
+from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
 from drydock.registries.limiter import LONG_PAUSE_S, HostLimiter, HostPaused
+from drydock.registries.routing import Route
 from drydock.registries.spec import HOST_PACE, PUBLIC, Pace
-from drydock.registries.tls import TlsContexts, TlsSettings
-from drydock.registries.wire import Answer, Hop, NoAnswer, Wire
 
 log = structlog.get_logger("registries")
 
@@ -35,34 +40,87 @@ LOOKUP_S = 120.0
 """Time that the exchanges and back-offs of one request may take together; waiting for a permit does not count."""
 REFILL_S = 30.0
 """Waits below a second hint at a shared bucket: asked again for so long, however often."""
+INSECURE_TOLD_S = 3600.0
+GUARDED_PORTS = frozenset({80, 443})
+
+Observer = Callable[[str, str, float], None]
+"""Called with type, name and seconds of every registry API request, failed ones too (`dd_registry_response`)."""
+Label = tuple[str, str]
+"""Host and repository a request was made for."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """On whose behalf: the instance, the repository, the lane and ledger of the pass, and when the pass began.
+@dataclass
+class Metrics:
+    """Counters and gauges of one process since its start; plain numbers, exporting them is the work of others."""
 
-    `batches`: the repositories that the pass will visit, by instance id and host, for shared tokens (§5.5).
+    digest_hits: int = 0
+    digest_misses: int = 0
+    requests: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """By type, name, kind (token tags head manifest blob metadata) and status (`error` when there was no answer)."""
+    retries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By host and reason."""
+    remaining: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    """Pull quota by host: how many are left, of how many (`limits`)."""
+
+
+class Account:
+    """The account of one pass over containers: since when (monotonic seconds), in which lane, what was asked of whom.
+
+    A request counts when its head went out on a connection, so silent repetitions by the HTTP library are counted as
+    well. `batches`: the repositories that the pass will visit, by instance id and host, for shared tokens (§5.5).
     """
 
-    instance: Instance
-    label: Label
-    lane: int
-    ledger: Ledger
-    began: float
-    own_host: str
-    batches: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    def __init__(self, began: float, lane: int) -> None:
+        self.began = began
+        self.lane = lane
+        self.batches: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._requests: defaultdict[Label, Counter[str]] = defaultdict(Counter)
+        self._cached: defaultdict[Label, Counter[str]] = defaultdict(Counter)
+        self.kinds: Counter[str] = Counter()
+        self.retries = 0
+        self.pulls = 0
+        """Requests that count against a pull quota: manifests read at Docker Hub."""
+        self.hits = 0
+        self.misses = 0
+
+    def sent(self, label: Label, host: str, kind: str) -> None:
+        """One request left for `host` on behalf of `label`."""
+        self._requests[label][host] += 1
+        self.kinds[kind] += 1
+        self.pulls += kind == "manifest" and label[0] == DOCKER_HUB
+
+    def served(self, route: Route) -> None:
+        """One question about an image was answered without a request."""
+        self._cached[route.host, route.repository][route.host] += 1
+
+    def by_host(self, remaining: Mapping[str, int], label: Label | None = None) -> list[HostRequests]:
+        """Totals per host, of everything or of one repository, hosts in alphabetical order."""
+        requests, cached = (
+            sum(counters.values(), Counter[str]()) if label is None else counters.get(label, Counter[str]())
+            for counters in (self._requests, self._cached)
+        )
+        return [
+            HostRequests(host=host, requests=requests[host], cached=cached[host], quota_left=remaining.get(host))
+            for host in sorted(requests.keys() | cached.keys())
+        ]
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request: what, how large its answer may be, which kind it is in the metrics, and whether only a public
-    address will do."""
+class RegistryRequest:
+    """One request about the repository of a route, on behalf of a pass.
+
+    `cap`: the largest accepted answer in bytes. `kind` as in `Metrics.requests`. `guarded`: only a public address on a
+    usual port will do.
+    """
 
     method: str
     url: URL
     headers: Mapping[str, str]
     cap: int
     kind: str
+    route: Route
+    account: Account
     guarded: bool = False
     body: bytes | None = None
 
@@ -70,57 +128,53 @@ class Ask:
 class _Tries:
     """How often and how long one request has been tried."""
 
-    def __init__(self, base_s: float) -> None:
-        self._base = base_s
-        self.status = 0
-        self.network = 0
-        self.refilling_since: float | None = None
-        self.spent = 0.0
+    def __init__(self, first_backoff_s: float) -> None:
+        self._backoff = Backoff(first_backoff_s, LONGEST_BACKOFF_S)
+        self._failures = 0
+        self._refusals = 0
+        self._refilling_since: float | None = None
+        self.spent_s = 0.0
 
-    def backoff(self) -> float:
-        """Full jitter on 1, 2, 4 … seconds."""
-        exponent = max(0, self.status + self.network - 1)
-        return random.uniform(0, min(LONGEST_BACKOFF_S, self._base * 2**exponent))
+    def backoff_s(self) -> float:
+        """Full jitter: clients that failed together do not come back together."""
+        return random.uniform(0, self._backoff.next_s())
+
+    def again_after_failure(self) -> bool:
+        self._failures += 1
+        return self._failures <= NETWORK_RETRIES and self.spent_s < LOOKUP_S
 
     def again_after_status(self) -> bool:
-        self.status += 1
-        return self.status <= STATUS_RETRIES and self.spent < LOOKUP_S
+        self._refusals += 1
+        return self._refusals <= STATUS_RETRIES and self.spent_s < LOOKUP_S
 
     def again_after_refill(self, now: float) -> bool:
         """`now` in the clock's monotonic seconds; waiting for the limiter counts too."""
-        if self.refilling_since is None:
-            self.refilling_since = now
-        return now - self.refilling_since < REFILL_S
-
-    def again_after_failure(self) -> bool:
-        self.network += 1
-        return self.network <= NETWORK_RETRIES and self.spent < LOOKUP_S
+        if self._refilling_since is None:
+            self._refilling_since = now
+        return now - self._refilling_since < REFILL_S
 
 
 class Transport:
-    """Sends requests for all instances; owns the limiters."""
+    """Sends requests for all instances; owns the limiters. `rule` is what `guarded` means."""
 
     def __init__(
         self,
-        wire: Wire,
-        contexts: TlsContexts,
+        http: HttpClient,
         clock: Clock,
-        metrics: Metrics,
-        *,
         paces: Mapping[str, Pace],
         concurrency: int | None = None,
-        observer: Observer | None = None,
         backoff_s: float = 1.0,
+        rule: AddressRule = PUBLIC_ONLY,
     ) -> None:
-        self._wire = wire
-        self._contexts = contexts
+        self._http = http
         self._clock = clock
-        self._metrics = metrics
         self._paces = paces
         self._concurrency = concurrency
-        self.observer = observer
         self._backoff_s = backoff_s
-        self._warned: dict[str, float] = {}
+        self._rule = rule
+        self._told_insecure: dict[str, float] = {}
+        self.metrics = Metrics()
+        self.observers: list[Observer] = []
         self.limiters: dict[str, HostLimiter] = {}
 
     def close(self) -> None:
@@ -128,142 +182,133 @@ class Transport:
         for limiter in self.limiters.values():
             limiter.close()
 
-    def limiter(self, host: str, call: Call) -> HostLimiter:
-        """The limiter of a canonical host; the first instance that asks there sets its start values."""
-        if host not in self.limiters:
-            self.limiters[host] = HostLimiter(self._clock, self._pace(host, call))
-        return self.limiters[host]
-
-    def _pace(self, host: str, call: Call) -> Pace:
-        own = call.instance.pace if host == call.own_host else None
-        pace = self._paces.get(host) or own or HOST_PACE.get(host) or PUBLIC
-        if self._concurrency is None or pace.concurrency != PUBLIC.concurrency or call.instance.get("concurrency"):
-            return pace
-        return replace(pace, concurrency=self._concurrency)
-
-    async def send(self, ask: Ask, call: Call) -> Answer:
+    async def send(self, request: RegistryRequest) -> Answer:
         """Ask until there is an answer worth having. Raises `RegistryNetworkError`, `RegistryRateLimited`,
         `RegistryNotFound` (a private host that no instance names)."""
-        host = authority(ask.url)
-        limiter = self.limiter(host, call)
+        host, clock = authority(request.url), self._clock
+        limiter = self._limiter(host, request)
+        outgoing = self._http_request(request, host)
         tries = _Tries(self._backoff_s)
         while True:
             try:
-                answer = await self._attempt(ask, call, host, limiter, tries)
-            except NoAnswer as failure:
-                wait = self._after_failure(failure, ask, call, host, tries)
+                async with limiter.permit(request.account.lane):
+                    began = clock.monotonic()
+                    try:
+                        outcome: Answer | TransportError = await self._http.exchange(outgoing)
+                    except TransportError as failure:
+                        outcome = failure
+                    seconds = clock.monotonic() - began
+            except HostPaused as paused:
+                raise self._paused(host, paused.until) from None
+            tries.spent_s += seconds
+            self._note(request, host, outcome, seconds)
+
+            repeatable = request.method != "POST"
+            if isinstance(outcome, TransportError):
+                if not repeatable or not outcome.transient or not tries.again_after_failure():
+                    raise self._error(outcome, request, host) from None
+                reason, wait_s = str(outcome.reason), tries.backoff_s()
+            elif outcome.status not in RETRIED or not repeatable:
+                return outcome
             else:
-                if answer.status not in RETRIED or ask.method == "POST":
-                    return answer
-                again = self._after_status(answer, call, host, limiter, tries)
-                if again is None:
-                    return answer
-                wait = again
-            tries.spent += wait
-            if wait:
-                await self._clock.sleep(wait)
+                limited = outcome.status == 429
+                advised_s = advised_wait(outcome.headers, outcome.body, clock.now_ms())
+                refill = limited and advised_s is not None and advised_s < 1
+                again = tries.again_after_refill(clock.monotonic()) if refill else tries.again_after_status()
+                wait_s = tries.backoff_s() if advised_s is None else advised_s
+                if limited or wait_s > LONG_PAUSE_S:
+                    limiter.slow_down(wait_s)
+                if wait_s > LONG_PAUSE_S or (limited and not again):
+                    raise self._paused(host, limiter.paused_until)
+                if not again:
+                    return outcome
+                reason = str(outcome.status)
+                if limited:
+                    wait_s = 0.0  # the limiter waits, for every request to this host
 
-    async def _attempt(self, ask: Ask, call: Call, host: str, limiter: HostLimiter, tries: _Tries) -> Answer:
-        hop = self._hop(ask, call, host)
-        try:
-            async with limiter.permit(call.lane):
-                began = self._clock.monotonic()
-                try:
-                    answer = await self._wire.send(hop)
-                except NoAnswer:
-                    self._observe(ask, call, began, "error", tries)
-                    raise
-                self._observe(ask, call, began, str(answer.status), tries)
-        except HostPaused as paused:
-            raise self._paused(host, paused.until) from None
-        self._learn(answer, host, limiter)
-        return answer
+            self.metrics.retries[host, reason] += 1
+            request.account.retries += 1
+            tries.spent_s += wait_s
+            if wait_s:
+                await clock.sleep(wait_s)
 
-    def _hop(self, ask: Ask, call: Call, host: str) -> Hop:
-        settings = TlsSettings.of(call.instance)
-        if settings.insecure and ask.url.scheme == "https":
-            self._warn_insecure(call.instance.id)
-        own = host == call.own_host
-        ports = {80, 443}
-        if call.instance.id == "auto.public" and own:
-            ports.add(ask.url.port or 443)
-        return Hop(
-            ask.method,
-            ask.url,
-            ask.headers,
-            ask.cap,
-            self._contexts.get(settings if own else settings.without_client()),
-            guarded=ask.guarded,
-            ports=frozenset(ports),
-            body=ask.body,
-            sent=lambda: call.ledger.sent(call.label, host, ask.kind),
+    def _limiter(self, host: str, request: RegistryRequest) -> HostLimiter:
+        """The limiter of a canonical host; the first instance that asks there sets its start values."""
+        if host not in self.limiters:
+            instance = request.route.needed
+            own = instance.pace if host == request.route.authority else None
+            pace = self._paces.get(host) or own or HOST_PACE.get(host) or PUBLIC
+            if self._concurrency and pace.concurrency == PUBLIC.concurrency and not instance.get("concurrency"):
+                pace = replace(pace, concurrency=self._concurrency)
+            self.limiters[host] = HostLimiter(self._clock, pace)
+        return self.limiters[host]
+
+    def _http_request(self, request: RegistryRequest, host: str) -> HttpRequest:
+        """TLS files go to every host that an instance leads to, its client certificate to its own host only."""
+        instance, own = request.route.needed, host == request.route.authority
+        tls = SYSTEM_ROOTS
+        if request.url.scheme == "https":
+            tls = instance.tls if own else instance.tls.without_client()
+            if tls.insecure:
+                self._warn_insecure(instance)
+        # the port of an image that no instance serves was written by whoever named the image
+        ports = GUARDED_PORTS | {request.url.port} if instance is AUTO_INSTANCE and own else GUARDED_PORTS
+        if request.guarded and request.url.port not in ports:
+            raise errors.network(host, f"port {request.url.port} is not allowed here", hint=_HINTS["address"])
+        return HttpRequest(
+            request.method,
+            request.url,
+            request.headers,
+            request.body,
+            cap=request.cap,
+            tls=tls,
+            rule=self._rule if request.guarded else None,
+            sent=partial(request.account.sent, (request.route.host, request.route.repository), host, request.kind),
         )
 
-    def _warn_insecure(self, id_: str) -> None:
-        """Once per instance and hour."""
+    def _warn_insecure(self, instance: Instance) -> None:
         now = self._clock.monotonic()
-        if now - self._warned.get(id_, float("-inf")) >= 3600:
-            self._warned[id_] = now
-            log.warning("registries.insecure", registry=id_, reason="certificates are not verified (INSECURE=true)")
+        if now - self._told_insecure.get(instance.id, float("-inf")) >= INSECURE_TOLD_S:
+            self._told_insecure[instance.id] = now
+            reason = "certificates are not verified (INSECURE=true)"
+            log.warning("registries.insecure", registry=instance.id, reason=reason)
 
-    def _observe(self, ask: Ask, call: Call, began: float, status: str, tries: _Tries) -> None:
-        seconds = self._clock.monotonic() - began
-        tries.spent += seconds
-        type_, name = call.instance.type, call.instance.name
-        self._metrics.requests[type_, name, ask.kind, status] += 1
-        if self.observer is not None and ask.kind not in ("token", "metadata"):
-            self.observer(type_, name, seconds)
-        shown = f"{ask.url.scheme}://{ask.url.host_port_subcomponent}{ask.url.path}"
-        log.debug(
-            "registry.request", registry=call.instance.id, method=ask.method, url=faults.clean(shown), status=status
-        )
-
-    def _learn(self, answer: Answer, host: str, limiter: HostLimiter) -> None:
-        if answer.status != 429:
-            limiter.went_well()
-        quota = parse_quota(answer.headers)
+    def _note(self, request: RegistryRequest, host: str, outcome: Answer | TransportError, seconds: float) -> None:
+        """Account for one exchange, and learn from the answer how the host is."""
+        instance = request.route.needed
+        status = "error" if isinstance(outcome, TransportError) else str(outcome.status)
+        self.metrics.requests[instance.type, instance.name, request.kind, status] += 1
+        if request.kind not in ("token", "metadata"):
+            for observer in self.observers:
+                observer(instance.type, instance.name, seconds)
+        # without its query, where cursors and signatures of storage stand
+        shown = f"{request.url.scheme}://{request.url.host_port_subcomponent}{request.url.raw_path}"
+        log.debug("registry.request", registry=instance.id, method=request.method, url=shown, status=status)
+        if isinstance(outcome, TransportError):
+            return
+        if outcome.status != 429:
+            self.limiters[host].went_well()
+        quota = parse_quota(outcome.headers)
         if quota is not None and quota.remaining is not None:
-            self._metrics.remaining[host] = quota.remaining
+            self.metrics.remaining[host] = quota.remaining
         if quota is not None and quota.limit is not None:
-            self._metrics.limits[host] = quota.limit
+            self.metrics.limits[host] = quota.limit
 
-    def _after_status(self, answer: Answer, call: Call, host: str, limiter: HostLimiter, tries: _Tries) -> float | None:
-        """Seconds to wait before the next try; None when this answer is final."""
-        limited = answer.status == 429
-        advised = advised_wait(answer.headers, answer.body, self._clock.now_ms())
-        refill = limited and advised is not None and advised < 1
-        again = tries.again_after_refill(self._clock.monotonic()) if refill else tries.again_after_status()
-        wait = advised if advised is not None else tries.backoff()
-        if limited or wait > LONG_PAUSE_S:
-            limiter.slow_down(wait)
-        if wait > LONG_PAUSE_S or (limited and not again):
-            raise self._paused(host, limiter.paused_until)
-        if not again:
-            return None
-        self._metrics.retries[host, str(answer.status)] += 1
-        call.ledger.retries += 1
-        return 0.0 if limited else wait
-
-    def _after_failure(self, failure: NoAnswer, ask: Ask, call: Call, host: str, tries: _Tries) -> float:
-        if ask.method == "POST" or not failure.transient or not tries.again_after_failure():
-            raise self._error(failure, call, host) from None
-        self._metrics.retries[host, failure.reason] += 1
-        call.ledger.retries += 1
-        return tries.backoff()
-
-    def _error(self, failure: NoAnswer, call: Call, host: str) -> DrydockError:
+    def _error(self, failure: TransportError, request: RegistryRequest, host: str) -> DrydockError:
+        route = request.route
         if failure.reason == "size":
             return RegistryError(f"{host}: {failure.text}")
-        if failure.reason == "address" and call.instance.id == "auto.public" and host == call.own_host:
+        if failure.reason == "address" and route.needed is AUTO_INSTANCE and host == route.authority:
             return RegistryNotFound(
                 f"No registry is configured for {host}, and hosts with private addresses are never asked unasked",
                 hint=f"declare it with DD_REGISTRY_CUSTOM_<NAME>_URL=https://{host}",
             )
-        return faults.network(host, failure.text, hint=_HINTS.get(failure.reason))
+        text = f"certificate or TLS error: {failure.text}" if failure.reason == "tls" else failure.text
+        return errors.network(host, text, hint=_HINTS.get(failure.reason))
 
     def _paused(self, host: str, until: float) -> DrydockError:
         left_ms = max(0, round((until - self._clock.monotonic()) * 1000))
-        return faults.rate_limited(host, self._clock.now_ms() + left_ms)
+        return errors.rate_limited(host, self._clock.now_ms() + left_ms)
 
 
 _HINTS: Mapping[str, str] = {

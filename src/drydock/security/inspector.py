@@ -28,7 +28,7 @@ log = structlog.get_logger("security")
 T = TypeVar("T")
 
 Logins = Callable[[str, str], Awaitable[Login | None]]
-"""Host and repository → what signs in there; `RegistryService.pull_auth`."""
+"""Host and repository → what signs in there; `Registries.pull_auth`."""
 DockerHosts = Callable[[str, str | None], str | None]
 """Watcher and agent → `DOCKER_HOST` under which a scanner may find images that no registry has."""
 Looked = tuple[Found, str]

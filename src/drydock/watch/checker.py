@@ -18,7 +18,11 @@ from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.events import ContainerChecked, ScanCause
-from drydock.registries.service import Platform, Poll, RegistryService, Resolved, Route
+from drydock.registries.documents import Resolved
+from drydock.registries.manifests import Platform
+from drydock.registries.poll import Poll
+from drydock.registries.room import Registries
+from drydock.registries.routing import Route
 
 log = structlog.get_logger("watcher")
 
@@ -92,9 +96,7 @@ class Progress(Protocol):
 class Checker:
     """Checks containers with one poll for all of them, so that a repository is asked once."""
 
-    def __init__(
-        self, registries: RegistryService, ledger: Ledger, clock: Clock, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, registries: Registries, ledger: Ledger, clock: Clock, progress: Progress | None = None) -> None:
         self._progress = progress
         self._registries = registries
         self._ledger = ledger

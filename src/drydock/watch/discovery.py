@@ -19,7 +19,7 @@ from drydock.core.model import Container
 from drydock.core.temporary import canonical_name, is_temporary, is_temporary_name_of
 from drydock.docker.api import Document, EngineReader
 from drydock.hosts.host import Host
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 from drydock.watch.compose import ComposeFiles
 from drydock.watch.names import (
     AliasFilter,
@@ -35,7 +35,7 @@ PARALLEL = 10
 """Inspections at a time: enough to hide a remote host's delay, few enough to leave its Engine responsive."""
 
 
-def context_of(host: Host, registries: RegistryService) -> Context:
+def context_of(host: Host, registries: Registries) -> Context:
     """What a host's settings add to the facts of its containers."""
 
     def route(registry: str, repository: str, lookup: str | None) -> str:

@@ -14,7 +14,7 @@ from drydock.core.cron import CronError
 from drydock.events import UpdateApplied
 from drydock.hosts.host import Hosts
 from drydock.kernel import Kernel, Room
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 from drydock.store.documents import Documents
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import Checker
@@ -37,7 +37,7 @@ class Needs:
     """Hosts to watch, registries to ask, the zone of schedules, and where uses of old labels are counted."""
 
     hosts: Hosts
-    registries: RegistryService
+    registries: Registries
     zone: ZoneInfo
     count_legacy_label: Callable[[str], None]
 

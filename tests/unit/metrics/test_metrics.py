@@ -13,7 +13,7 @@ from drydock.metrics.computed import Usage, of_findings, of_registries, of_watch
 from drydock.metrics.containers import families, labels_of
 from drydock.metrics.counters import Counters
 from drydock.metrics.families import Counter, Histogram, Registry, Summary, UnknownLabel
-from drydock.registries.accounting import Metrics as Accounting
+from drydock.registries.transport import Metrics as Accounting
 from drydock.stats.aggregator import Tick
 from drydock.stats.snapshot import FleetRow, summarise
 from kit.containers import container

@@ -6,13 +6,17 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from drydock.registries.service import RegistryOptions, RegistryService, register
+from drydock.http.client import HttpClient
+from drydock.registries.instances import register
+from drydock.registries.room import Registries, RegistryOptions
+from drydock.registries.settings import RegistriesSettings
 from kit.clock import ImpatientClock
 from lab.images import Pusher
 from lab.proxy import Proxy
@@ -38,7 +42,7 @@ class Names(AbstractResolver):
         return None
 
 
-MakeService = Callable[..., Awaitable[RegistryService]]
+MakeService = Callable[..., Awaitable[Registries]]
 
 
 @pytest.fixture
@@ -78,18 +82,34 @@ def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
 
 @pytest.fixture
 async def make_service(clock: ImpatientClock, trusting: Callable[[], ssl.SSLContext]) -> AsyncIterator[MakeService]:
-    """`make_service(variables, ports={name: port}, **options)`: a running service that trusts the test authority."""
+    """`make_service(variables, ports={name: port}, …)`: running registries that trust the test authority.
+
+    Further arguments are `http` and `engine` (arguments of `HttpClient` and `RegistryOptions`), `cache_path`, and
+    values of `RegistriesSettings`.
+    """
     async with AsyncExitStack() as stack:
 
         async def make(
-            variables: Mapping[str, str], *, ports: Mapping[str, int] | None = None, **options: Any
-        ) -> RegistryService:
+            variables: Mapping[str, str],
+            *,
+            ports: Mapping[str, int] | None = None,
+            http: Mapping[str, Any] | None = None,
+            engine: Mapping[str, Any] | None = None,
+            cache_path: Path | None = None,
+            **settings: Any,
+        ) -> Registries:
             instances, problems = register(variables)
-            names = Names(ports or {})
-            service = RegistryService(
-                instances, RegistryOptions(**options), clock, problems=problems, resolver=names, ssl=trusting
+            client = HttpClient(resolver=Names(ports or {}), roots=trusting, **(http or {}))
+            made = Registries(
+                instances,
+                RegistriesSettings(**settings),
+                await stack.enter_async_context(client),
+                clock,
+                problems=problems,
+                cache_path=cache_path,
+                options=RegistryOptions(**(engine or {})),
             )
-            return await stack.enter_async_context(service)
+            return await stack.enter_async_context(made)
 
         yield make
 
@@ -115,7 +135,7 @@ async def proxy(proxies: Callable[..., Awaitable[Proxy]], registry: RegistryServ
 
 
 @pytest.fixture
-async def service(make_service: MakeService, proxy: Proxy) -> RegistryService:
+async def service(make_service: MakeService, proxy: Proxy) -> Registries:
     """A service whose `custom.lab` is the proxy."""
     return await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url})
 

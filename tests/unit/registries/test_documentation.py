@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drydock.core import errors
-from drydock.registries.shapes import COMMON_KEYS
+from drydock.registries.option_rules import COMMON_KEYS
 from drydock.registries.spec import TYPES
 
 TEXT = (Path(__file__).parents[3] / "docs" / "registries.md").read_text()

@@ -18,7 +18,9 @@ from drydock.core.model import Container, ImageDigest, ImageRegistry, ImageTag
 from drydock.core.trace import Trace
 from drydock.events import ContainerChecked
 from drydock.registries.cache import DiskCache
-from drydock.registries.service import Platform, RegistryService, Route
+from drydock.registries.manifests import Platform
+from drydock.registries.room import Registries
+from drydock.registries.routing import Route
 from drydock.watch.checker import Checker
 from kit.containers import container, image
 from lab.images import Pusher
@@ -39,7 +41,7 @@ REPLICAS = 5
 class World:
     """Simulated public registries, their token servers, and the fleet on them."""
 
-    service: RegistryService
+    service: Registries
     fronts: dict[str, Proxy]
     tokens: dict[str, TokenServer]
     fleet: list[tuple[Route, str]]
@@ -63,7 +65,7 @@ async def world(
     tmp_path: Path,
     proxies: Callable[..., Awaitable[Proxy]],
     server_tls: Callable[..., ssl.SSLContext],
-    make_service: Callable[..., Awaitable[RegistryService]],
+    make_service: Callable[..., Awaitable[Registries]],
 ) -> AsyncIterator[World]:
     filler = RegistryServer(tmp_path / "data").start()
     pusher = Pusher(filler.host, filler.connection)
@@ -125,7 +127,7 @@ def _join_token_server(front: Proxy, server: TokenServer) -> None:
     front._pass_on = pass_on  # type: ignore[method-assign]
 
 
-async def check_all(service: RegistryService, fleet: list[tuple[Route, str]]) -> None:
+async def check_all(service: Registries, fleet: list[tuple[Route, str]]) -> None:
     async with service.poll() as poll:
         await poll.prefetch([route for route, _ in fleet], fleet)
         for route, tag in fleet:
@@ -212,7 +214,7 @@ async def test_a_failure_is_the_answer_for_the_rest_of_the_pass(world: World) ->
 
 
 async def test_manifests_survive_a_restart(
-    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[RegistryService]]
+    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[Registries]]
 ) -> None:
     variables = {"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}
     for _ in range(2):
@@ -226,7 +228,7 @@ async def test_manifests_survive_a_restart(
 
 
 async def test_a_damaged_cache_is_made_anew(
-    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[RegistryService]]
+    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[Registries]]
 ) -> None:
     (tmp_path / "cache.db").write_bytes(b"not a database" * 1000)
     service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, cache_path=tmp_path / "cache.db")
@@ -245,7 +247,7 @@ async def test_a_private_repository_gets_a_token_of_its_own(world: World) -> Non
 
 
 async def test_a_failing_configuration_is_asked_once_per_pass(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     proxy.faults = [Fault("/blobs/", status=404)]
     async with service.poll() as poll:
@@ -255,7 +257,7 @@ async def test_a_failing_configuration_is_asked_once_per_pass(
 
 
 async def test_lists_for_suggestions_may_be_a_day_old(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: object
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: object
 ) -> None:
     route = service.route(proxy.host, "demo/app")
     for hours in (0, 1, 12, 25):
@@ -285,7 +287,7 @@ def running(proxy: Proxy, digest: str, tag: str, number: int = 1) -> Container:
 
 
 async def test_a_floating_tag_costs_one_head_and_its_list_once_a_day(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: Any
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: Any
 ) -> None:
     checker = Checker(service, NoLedger(), clock)
     fleet = [running(proxy, pushed["demo/app"], "latest", number) for number in range(1, 6)]
@@ -297,7 +299,7 @@ async def test_a_floating_tag_costs_one_head_and_its_list_once_a_day(
 
 
 async def test_a_list_that_decides_is_always_a_new_one(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: Any
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: Any
 ) -> None:
     checker, digest = Checker(service, NoLedger(), clock), pushed["demo/app"]
     floating, pinned = running(proxy, digest, "latest", 1), running(proxy, digest, "1.0", 2)
@@ -313,7 +315,7 @@ async def test_a_list_that_decides_is_always_a_new_one(
 
 
 async def test_a_cache_that_breaks_while_it_is_used(
-    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[RegistryService]]
+    tmp_path: Path, proxy: Proxy, pushed: Mapping[str, str], make_service: Callable[..., Awaitable[Registries]]
 ) -> None:
     path = tmp_path / "cache.db"
     service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, cache_path=path)

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from drydock.core.errors import RegistryError
 from drydock.registries import manifests
-from drydock.registries.faults import clean, registry_says
+from drydock.registries.errors import clean, registry_says
 from drydock.registries.headers import advised_wait, digest_of, next_link, parse_challenges, parse_quota, parse_wait
 from drydock.registries.manifests import Platform
 

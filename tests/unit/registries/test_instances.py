@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from drydock.registries.hosts import official
+from drydock.core.reference import official
 from drydock.registries.instances import Instance, register
 from drydock.registries.routing import Route, Router, claims
 from drydock.registries.spec import PROVIDERS, TYPES

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import pytest
 
 from drydock.core.errors import RegistryError
-from drydock.registries.service import RegistryService, Route
+from drydock.registries.room import Registries
+from drydock.registries.routing import Route
 from lab.proxy import Fault, Proxy
 
 
-def route_to(service: RegistryService, proxy: Proxy) -> Route:
+def route_to(service: Registries, proxy: Proxy) -> Route:
     return service.route(proxy.host, "demo/app")
 
 
@@ -26,7 +27,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize("kind", LINKS)
-async def test_all_pages_are_read(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], kind: str) -> None:
+async def test_all_pages_are_read(service: Registries, proxy: Proxy, pushed: Mapping[str, str], kind: str) -> None:
     proxy.faults = [Fault("/tags/list", page=1, link=LINKS[kind])]
     async with service.poll() as poll:
         assert sorted((await poll.tags(route_to(service, proxy))).names) == ["1.0", "1.1", "latest"]
@@ -34,7 +35,7 @@ async def test_all_pages_are_read(service: RegistryService, proxy: Proxy, pushed
 
 
 async def test_a_link_that_is_not_next_ends_the_list(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     proxy.faults = [Fault("/tags/list", headers={"Link": '</v2/>; rel="prev"'})]
     async with service.poll() as poll:
@@ -42,7 +43,7 @@ async def test_a_link_that_is_not_next_ends_the_list(
     assert proxy.count() == {"tags": 1}
 
 
-async def test_a_loop_is_an_error(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_a_loop_is_an_error(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     proxy.faults = [Fault("/tags/list", headers={"Link": '</v2/demo/app/tags/list?n=1>; rel="next"'})]
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="links back"):
@@ -51,7 +52,7 @@ async def test_a_loop_is_an_error(service: RegistryService, proxy: Proxy, pushed
 
 
 async def test_an_error_on_page_two_fails_the_list(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     proxy.faults = [Fault("last=", status=404), Fault("/tags/list", page=1)]
     async with service.poll() as poll:
@@ -67,7 +68,7 @@ async def test_an_error_on_page_two_fails_the_list(
     ],
 )
 async def test_page_size_refused(
-    service: RegistryService,
+    service: Registries,
     proxy: Proxy,
     pushed: Mapping[str, str],
     status: int,
@@ -82,7 +83,7 @@ async def test_page_size_refused(
     assert [seen.query for seen in proxy.seen] == ["n=1000", query, query]
 
 
-async def test_validators_are_used(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_validators_are_used(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     proxy.faults = [
         Fault("/tags/list", times=1, headers={"ETag": '"v1"'}),
         Fault("/tags/list", status=304),

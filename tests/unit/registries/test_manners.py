@@ -11,31 +11,31 @@ import pytest
 
 from drydock.core.errors import RegistryNetworkError, RegistryRateLimited
 from drydock.registries.limiter import INTERACTIVE, LOWEST_RATE, SCHEDULED, HostLimiter, HostPaused
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 from drydock.registries.spec import Pace
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer
 
 from .conftest import ImpatientClock
 
-MakeService = Callable[..., Awaitable[RegistryService]]
+MakeService = Callable[..., Awaitable[Registries]]
 
 
-async def tags(service: RegistryService, proxy: Proxy, repository: str = "demo/app") -> tuple[str, ...]:
+async def tags(service: Registries, proxy: Proxy, repository: str = "demo/app") -> tuple[str, ...]:
     async with service.poll(not_before=float("inf")) as poll:
         return (await poll.tags(service.route(proxy.host, repository))).names
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 async def test_passing_faults_are_asked_again(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], status: int
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], status: int
 ) -> None:
     proxy.faults = [Fault("/tags/list", status=status, times=3)]
     assert len(await tags(service, proxy)) == 3
     assert proxy.count() == {"tags": 4}
 
 
-async def test_lasting_faults_are_network_errors(service: RegistryService, proxy: Proxy) -> None:
+async def test_lasting_faults_are_network_errors(service: Registries, proxy: Proxy) -> None:
     proxy.faults = [Fault("/tags/list", status=503)]
     with pytest.raises(RegistryNetworkError, match="HTTP 503"):
         await tags(service, proxy)
@@ -43,7 +43,7 @@ async def test_lasting_faults_are_network_errors(service: RegistryService, proxy
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
-async def test_final_answers_are_not_asked_again(service: RegistryService, proxy: Proxy, status: int) -> None:
+async def test_final_answers_are_not_asked_again(service: Registries, proxy: Proxy, status: int) -> None:
     proxy.faults = [Fault("/tags/list", status=status)]
     with pytest.raises(Exception, match="tag list"):
         await tags(service, proxy)
@@ -53,7 +53,7 @@ async def test_final_answers_are_not_asked_again(service: RegistryService, proxy
 async def test_a_slow_registry_times_out(
     make_service: MakeService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
 ) -> None:
-    service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, timeout_s=0.05)
+    service = await make_service({"DD_REGISTRY_CUSTOM_LAB_URL": proxy.url}, http={"timeout_s": 0.05})
     proxy.faults = [Fault("/tags/list", delay=5.0)]
     with pytest.raises(RegistryNetworkError, match="timed out"):
         await tags(service, proxy)
@@ -72,7 +72,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_429_pauses_as_advised(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock, form: str
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock, form: str
 ) -> None:
     text, seconds = FORMS[form]
     proxy.faults = [Fault("/tags/list", status=429, times=1, headers={"Retry-After": text})]
@@ -86,7 +86,7 @@ async def test_429_pauses_as_advised(
 
 
 async def test_429_with_a_date_and_with_an_instant(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
 ) -> None:
     for headers in (
         {"Retry-After": email.utils.formatdate(time.time() + 30, usegmt=True)},
@@ -124,7 +124,7 @@ async def test_a_long_pause_fails_at_once_and_isolates_the_host(
 
 
 async def test_refill_hints_are_followed_for_half_a_minute(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], clock: ImpatientClock
 ) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"retry-after: 23.722\xc2\xb5s, allowed: 44000/minute"}]}'
     proxy.faults = [Fault("/tags/list", status=429, body=body, times=9)]
@@ -137,7 +137,7 @@ async def test_refill_hints_are_followed_for_half_a_minute(
     assert 30 <= clock.monotonic() - began < 60
 
 
-async def test_quota_is_reported(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_quota_is_reported(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     quota = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}
     proxy.faults = [Fault("/manifests/", headers=quota)]
     async with service.poll() as poll:
@@ -146,7 +146,7 @@ async def test_quota_is_reported(service: RegistryService, proxy: Proxy, pushed:
 
 
 async def test_dates_are_skipped_when_the_quota_is_low(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     quota = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "9;w=21600"}
     proxy.faults = [Fault("/manifests/", headers=quota)]

@@ -11,13 +11,17 @@ from datetime import UTC, datetime
 import pytest
 
 from drydock.core.errors import RegistryAuthFailed
-from drydock.registries.service import Platform, Published, RegistryService
-from drydock.registries.strategies.ecr import signed_headers, signing_key
+from drydock.http.addresses import AddressRule
+from drydock.registries.ecr import signed_headers, signing_key
+from drydock.registries.manifests import Platform
+from drydock.registries.poll import Published
+from drydock.registries.room import Registries
 from lab.ecr import EcrApi
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer
 
-MakeService = Callable[..., Awaitable[RegistryService]]
+LOOPBACK = AddressRule(lambda address: address == "127.0.0.1", "address is not public", public_names=True)
+MakeService = Callable[..., Awaitable[Registries]]
 Proxies = Callable[..., Awaitable[Proxy]]
 ServerTls = Callable[..., ssl.SSLContext]
 AMD64 = Platform("linux", "amd64")
@@ -34,7 +38,7 @@ def answer(path: str, document: object, *, status: int = 200, **options: object)
     return Fault(path, status=status, body=json.dumps(document).encode(), **options)  # type: ignore[arg-type]
 
 
-async def published(service: RegistryService, host: str, repository: str, tag: str = "1") -> Published | None:
+async def published(service: Registries, host: str, repository: str, tag: str = "1") -> Published | None:
     async with service.poll() as poll:
         return await poll.published_at(service.route(host, repository), tag, SHA)
 
@@ -257,7 +261,7 @@ async def test_a_registry_that_redirects_to_another_with_its_own_tokens(
     challenge = {"WWW-Authenticate": 'Bearer realm="https://back.example/token",service="back"'}
     back.faults = [answer("^/token", {"token": "anonymous-token"}), Fault("", status=401, headers=challenge, times=1)]
     ports = {"front.example": front.port, "back.example": back.port}
-    service = await make_service({}, ports=ports, public_address=lambda address: address == "127.0.0.1")
+    service = await make_service({}, ports=ports, engine={"rule": LOOPBACK})
     async with service.poll() as poll:
         route = service.route("front.example", "demo/app")
         assert len((await poll.tags(route)).names) == 3

@@ -10,18 +10,20 @@ from collections.abc import Mapping
 import pytest
 
 from drydock.core.errors import RegistryError, RegistryNetworkError, RegistryNotFound
-from drydock.registries.service import Platform, RegistryService, Route
+from drydock.registries.manifests import Platform
+from drydock.registries.room import Registries
+from drydock.registries.routing import Route
 from lab.images import DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Pusher
 from lab.proxy import Fault, Proxy
 
 AMD64 = Platform("linux", "amd64")
 
 
-def route_to(service: RegistryService, proxy: Proxy, repository: str = "demo/app") -> Route:
+def route_to(service: Registries, proxy: Proxy, repository: str = "demo/app") -> Route:
     return service.route(proxy.host, repository)
 
 
-async def test_tags_digest_and_resolution(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_tags_digest_and_resolution(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     route = route_to(service, proxy)
     async with service.poll() as poll:
         assert sorted((await poll.tags(route)).names) == ["1.0", "1.1", "latest"]
@@ -46,7 +48,7 @@ async def test_tags_digest_and_resolution(service: RegistryService, proxy: Proxy
     ],
 )
 async def test_platform_of_an_index(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str], platform: Platform, expected: str
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str], platform: Platform, expected: str
 ) -> None:
     route = route_to(service, proxy, "demo/multi")
     async with service.poll() as poll:
@@ -55,14 +57,14 @@ async def test_platform_of_an_index(
         assert (await poll.resolve(route, digest, platform)).platform_digest == pushed[expected]
 
 
-async def test_missing_platform_names_it(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_missing_platform_names_it(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     route = route_to(service, proxy, "demo/multi")
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="no manifest for linux/s390x"):
             await poll.resolve(route, pushed["demo/multi"], Platform("linux", "s390x"))
 
 
-async def test_nested_index_and_attestations(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
+async def test_nested_index_and_attestations(service: Registries, proxy: Proxy, images: Pusher) -> None:
     inner, children = images.push_index("demo/nested", platforms=("linux/amd64",), oci=True)
     attestation = {
         "mediaType": OCI_MANIFEST,
@@ -80,7 +82,7 @@ async def test_nested_index_and_attestations(service: RegistryService, proxy: Pr
         assert (await poll.resolve(route, digest, AMD64)).platform_digest == children["linux/amd64"]
 
 
-async def test_too_deep_an_index(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
+async def test_too_deep_an_index(service: Registries, proxy: Proxy, images: Pusher) -> None:
     digest, _ = images.push_index("demo/deep", platforms=("linux/amd64",))
     for _ in range(4):
         entry = {"mediaType": DOCKER_LIST, "digest": digest, "size": 1}
@@ -95,7 +97,7 @@ def _list() -> dict[str, str]:
     return {"mediaType": DOCKER_LIST}
 
 
-async def test_a_manifest_without_media_type(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
+async def test_a_manifest_without_media_type(service: Registries, proxy: Proxy, images: Pusher) -> None:
     digest = images.push("demo/plain", "1", oci=True, media_type=False)
     route = route_to(service, proxy, "demo/plain")
     async with service.poll() as poll:
@@ -104,7 +106,7 @@ async def test_a_manifest_without_media_type(service: RegistryService, proxy: Pr
 
 
 async def test_head_without_digest_falls_back_once(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     route = route_to(service, proxy)
     proxy.faults = [Fault("/manifests/", remove=("Docker-Content-Digest", "ETag", "Etag"))]
@@ -114,13 +116,13 @@ async def test_head_without_digest_falls_back_once(
     assert proxy.count() == {"head": 1, "manifest": 2}
 
 
-async def test_head_refused(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_head_refused(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     proxy.faults = [Fault("/manifests/", "HEAD", status=405)]
     async with service.poll() as poll:
         assert await poll.head_digest(route_to(service, proxy), "1.0") == pushed["demo/app"]
 
 
-async def test_etag_serves_as_digest(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_etag_serves_as_digest(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     digest = pushed["demo/app"]
     proxy.faults = [Fault("/manifests/", "HEAD", remove=("Docker-Content-Digest",), headers={"ETag": f'W/"{digest}"'})]
     async with service.poll() as poll:
@@ -128,7 +130,7 @@ async def test_etag_serves_as_digest(service: RegistryService, proxy: Proxy, pus
     assert proxy.count() == {"head": 1}
 
 
-async def test_wrong_content_is_refused(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_wrong_content_is_refused(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     proxy.faults = [Fault("/manifests/", "GET", rewrite=lambda body: body + b" ")]
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="digest mismatch"):
@@ -136,7 +138,7 @@ async def test_wrong_content_is_refused(service: RegistryService, proxy: Proxy, 
 
 
 async def test_configuration_failures_never_fail_the_digest(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
+    service: Registries, proxy: Proxy, pushed: Mapping[str, str]
 ) -> None:
     proxy.faults = [Fault("/blobs/", status=404)]
     async with service.poll() as poll:
@@ -146,7 +148,7 @@ async def test_configuration_failures_never_fail_the_digest(
     assert resolved.created is None
 
 
-async def test_invalid_creation_date(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
+async def test_invalid_creation_date(service: Registries, proxy: Proxy, images: Pusher) -> None:
     digest = images.push("demo/undated", "1", created="yesterday")
     async with service.poll() as poll:
         route = route_to(service, proxy, "demo/undated")
@@ -154,7 +156,7 @@ async def test_invalid_creation_date(service: RegistryService, proxy: Proxy, ima
         assert await poll.published_at(route, "1", digest) is None
 
 
-async def test_inline_configuration_saves_the_blob(service: RegistryService, proxy: Proxy, images: Pusher) -> None:
+async def test_inline_configuration_saves_the_blob(service: Registries, proxy: Proxy, images: Pusher) -> None:
     blob = json.dumps({"architecture": "amd64", "os": "linux", "created": "2026-05-05T05:05:05Z"}).encode()
     layer = images.blob("demo/inline", b"layer")
     descriptor = {"mediaType": DOCKER_CONFIG, "size": len(blob), "digest": images.blob("demo/inline", blob)}
@@ -171,7 +173,7 @@ async def test_inline_configuration_saves_the_blob(service: RegistryService, pro
     assert "blob" not in proxy.count()
 
 
-async def test_schema_1_tells_its_date_only(service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]) -> None:
+async def test_schema_1_tells_its_date_only(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     history = [{"v1Compatibility": json.dumps({"created": "2015-01-01T00:00:00Z"})}]
     body = json.dumps({"schemaVersion": 1, "history": history}).encode()
     digest = "sha256:" + hashlib.sha256(body).hexdigest()
@@ -181,9 +183,7 @@ async def test_schema_1_tells_its_date_only(service: RegistryService, proxy: Pro
     assert (resolved.schema1, resolved.created, resolved.config_digest) == (True, "2015-01-01T00:00:00Z", None)
 
 
-async def test_unknown_repository_tag_and_host(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
-) -> None:
+async def test_unknown_repository_tag_and_host(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="tag list of demo/none not found"):
             await poll.tags(route_to(service, proxy, "demo/none"))
@@ -194,7 +194,7 @@ async def test_unknown_repository_tag_and_host(
     assert "DD_REGISTRY_CUSTOM_<NAME>_URL" in str(caught.value.hint)
 
 
-async def test_refused_connection_is_not_repeated(service: RegistryService, proxy: Proxy, clock: object) -> None:
+async def test_refused_connection_is_not_repeated(service: Registries, proxy: Proxy, clock: object) -> None:
     await proxy.stop()
     async with service.poll() as poll:
         with pytest.raises(RegistryNetworkError, match="connection refused"):
@@ -202,7 +202,7 @@ async def test_refused_connection_is_not_repeated(service: RegistryService, prox
     assert clock.slept == []  # type: ignore[attr-defined]
 
 
-async def test_null_and_strange_tag_lists(service: RegistryService, proxy: Proxy) -> None:
+async def test_null_and_strange_tag_lists(service: Registries, proxy: Proxy) -> None:
     def answer(body: bytes) -> list[Fault]:
         return [Fault("/tags/list", status=200, body=body)]
 
@@ -218,16 +218,14 @@ async def test_null_and_strange_tag_lists(service: RegistryService, proxy: Proxy
                 await poll.tags(route)
 
 
-async def test_too_large_an_answer(service: RegistryService, proxy: Proxy) -> None:
+async def test_too_large_an_answer(service: Registries, proxy: Proxy) -> None:
     proxy.faults = [Fault("/manifests/", status=200, body=b" " * (4 * 1024 * 1024 + 1))]
     async with service.poll() as poll:
         with pytest.raises(RegistryError, match="response too large"):
             await poll.resolve(route_to(service, proxy), "sha256:" + "a" * 64, AMD64)
 
 
-async def test_a_truncated_answer_is_asked_again(
-    service: RegistryService, proxy: Proxy, pushed: Mapping[str, str]
-) -> None:
+async def test_a_truncated_answer_is_asked_again(service: Registries, proxy: Proxy, pushed: Mapping[str, str]) -> None:
     proxy.faults = [Fault("/tags/list", cut=5, times=1)]
     async with service.poll() as poll:
         assert len((await poll.tags(route_to(service, proxy))).names) == 3

@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 import structlog
 import trustme
-from yarl import URL
 
 from drydock.core.errors import RegistryAuthFailed, RegistryError, RegistryNetworkError, RegistryNotFound
+from drydock.http.addresses import AddressRule
 from drydock.http.proxies import Proxies as ProxyRules
-from drydock.registries.hosts import is_public_address
-from drydock.registries.service import Platform, RegistryService
+from drydock.registries.manifests import Platform
+from drydock.registries.room import Registries
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer
 
 AMD64 = Platform("linux", "amd64")
-MakeService = Callable[..., Awaitable[RegistryService]]
+LOOPBACK = AddressRule(lambda address: address == "127.0.0.1", "address is not public", public_names=True)
+MakeService = Callable[..., Awaitable[Registries]]
 Proxies = Callable[..., Awaitable[Proxy]]
 ALICE = {"LOGIN": "alice", "PASSWORD": "s3cret"}
 
@@ -156,41 +157,11 @@ async def test_auto_serves_public_hosts_only(
             await poll.tags(strict.route("registry.example", "demo/app"))
     assert "DD_REGISTRY_CUSTOM" in str(caught.value.hint)
     assert front.seen == []
-    lenient = await make_service({}, ports=ports, public_address=lambda address: address == "127.0.0.1")
+    lenient = await make_service({}, ports=ports, engine={"rule": LOOPBACK})
     route = lenient.route("registry.example", "demo/app")
     assert route.instance_id == "auto.public"
     async with lenient.poll() as poll:
         assert len((await poll.tags(route)).names) == 3
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("::", False),
-        ("fd00:ec2::254", False),
-        ("fe80::1%eth0", False),
-        ("ff02::1", False),
-        ("::ffff:169.254.169.254", False),
-        ("::ffff:8.8.8.8", True),
-        ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-        ("not an address", False),
-    ],
-)
-def test_public_addresses(address: str, public: bool) -> None:
-    assert is_public_address(address) is public
 
 
 @pytest.fixture
@@ -243,7 +214,7 @@ def tls_of(ca: trustme.CA, name: str = "127.0.0.1", **options: object) -> ssl.SS
     return context
 
 
-async def tags_over(service: RegistryService, front: Proxy) -> int:
+async def tags_over(service: Registries, front: Proxy) -> int:
     async with service.poll() as poll:
         return len((await poll.tags(service.route(front.host, "demo/app"))).names)
 
@@ -314,10 +285,11 @@ async def test_a_client_certificate(
 async def test_a_proxy_makes_the_connection(proxy: Proxy, pushed: Mapping[str, str], make_service: MakeService) -> None:
     variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "http://reg.internal:5000"}
     rules = ProxyRules.of({"http_proxy": proxy.url})
-    service = await make_service(variables, proxies=rules)
+    service = await make_service(variables, http={"proxies": rules})
     async with service.poll() as poll:
         assert len((await poll.tags(service.route("reg.internal:5000", "demo/app"))).names) == 3
-    bypass = await make_service(variables, proxies=ProxyRules.of({"HTTP_PROXY": proxy.url, "NO_PROXY": ".internal"}))
+    around = ProxyRules.of({"HTTP_PROXY": proxy.url, "NO_PROXY": ".internal"})
+    bypass = await make_service(variables, http={"proxies": around})
     async with bypass.poll() as poll:
         with pytest.raises(RegistryNetworkError, match="unknown host"):
             await poll.tags(bypass.route("reg.internal:5000", "demo/app"))
@@ -325,31 +297,12 @@ async def test_a_proxy_makes_the_connection(proxy: Proxy, pushed: Mapping[str, s
 
 async def test_behind_a_proxy_addresses_are_judged_by_their_text(proxy: Proxy, make_service: MakeService) -> None:
     variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "http://reg.internal:5000"}
-    service = await make_service(variables, proxies=ProxyRules(http=proxy.url))
+    service = await make_service(variables, http={"proxies": ProxyRules(http=proxy.url)})
     proxy.faults = [Fault("", status=302, headers={"Location": "http://169.254.169.254/latest"})]
     async with service.poll() as poll:
         with pytest.raises(RegistryNetworkError, match="not public"):
             await poll.tags(service.route("reg.internal:5000", "demo/app"))
     assert len(proxy.seen) == 1
-
-
-@pytest.mark.parametrize(
-    ("no_proxy", "url", "bypassed"),
-    [
-        ("*", "https://reg.example", True),
-        ("reg.example", "https://reg.example", True),
-        (".example", "https://reg.example", True),
-        ("example", "https://reg.example", True),
-        ("example:444", "https://reg.example", False),
-        ("example:443", "https://reg.example", True),
-        ("xample", "https://reg.example", False),
-        ("", "https://reg.example", False),
-        ("a,b", "https://reg.example", False),
-    ],
-)
-def test_no_proxy(no_proxy: str, url: str, bypassed: bool) -> None:
-    rules = ProxyRules.of({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": no_proxy})
-    assert (rules.for_url(URL(url)) is None) is bypassed
 
 
 async def test_a_redirect_back_home_brings_no_credentials(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drydock.core.errors import RegistryAuthFailed, RegistryError
-from drydock.registries.service import RegistryService
+from drydock.registries.room import Registries
 from lab.images import Pusher
 from lab.proxy import Fault, Proxy
 from lab.registry import RegistryServer, token_auth
@@ -20,7 +20,7 @@ from lab.tokens import ISSUER, SERVICE, TokenServer
 REPOSITORIES = [f"public/app{number}" for number in range(5)]
 ALICE = {"LOGIN": "alice", "PASSWORD": "s3cret"}
 Proxies = Callable[..., Awaitable[Proxy]]
-MakeService = Callable[..., Awaitable[RegistryService]]
+MakeService = Callable[..., Awaitable[Registries]]
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_a_registry_that_offers_both_schemes(
 
 
 def test_masked_configuration() -> None:
-    from drydock.registries.service import register
+    from drydock.registries.instances import register
 
     variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "https://reg.example", "DD_REGISTRY_CUSTOM_LAB_LOGIN": "alice"}
     (instance,) = [i for i in register(variables | {"DD_REGISTRY_CUSTOM_LAB_PASSWORD": "pw"})[0] if i.type == "custom"]

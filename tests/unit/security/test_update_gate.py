@@ -12,9 +12,10 @@ from drydock.clock import SystemClock
 from drydock.core.errors import EngineNotFound, RegistryNetworkError
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.operation import ImageWanted, Operation
-from drydock.registries.artifacts import Artifacts
+from drydock.http.client import HttpClient
 from drydock.registries.instances import register
-from drydock.registries.service import RegistryOptions, RegistryService
+from drydock.registries.room import Artifacts, Registries
+from drydock.registries.settings import RegistriesSettings
 from drydock.security.signatures import SignatureSettings
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, Room, prints, report
@@ -136,7 +137,10 @@ async def test_reading_beside_an_image(
         variables |= {"DD_REGISTRY_CUSTOM_LAB_LOGIN": "alice", "DD_REGISTRY_CUSTOM_LAB_PASSWORD": "s3cret"}
     instances, problems = register(variables)
     assert problems == []
-    async with RegistryService(instances, RegistryOptions(), SystemClock()) as service:
+    async with (
+        HttpClient() as http,
+        Registries(instances, RegistriesSettings(), http, SystemClock()) as service,
+    ):
         artifacts = Artifacts(service)
         assert await artifacts.digest(server.host, "beside/app", "1.0") == known
         assert await artifacts.digest(server.host, "beside/app", "sha256-abc.sig") is None

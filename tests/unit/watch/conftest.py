@@ -18,7 +18,10 @@ from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
-from drydock.registries.service import RegistryOptions, RegistryService, register
+from drydock.http.client import HttpClient
+from drydock.registries.instances import register
+from drydock.registries.room import Registries
+from drydock.registries.settings import RegistriesSettings
 from drydock.watch.checker import Checker
 from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
@@ -192,12 +195,12 @@ class Place:
 async def make_place() -> AsyncIterator[Any]:
     """`make_place(**settings of the watcher)`; `at` is the time (epoch ms), `like` another place whose store is kept."""
     places: list[Place] = []
-    services: list[RegistryService] = []
+    services: list[Registries] = []
 
     async def make(*, at: int | None = None, like: Place | None = None, **settings: Any) -> Place:
         clock = ManualClock(at) if at is not None else like.clock if like else ManualClock()
         instances, problems = register({})
-        registries = RegistryService(instances, RegistryOptions(), clock, problems=problems)
+        registries = Registries(instances, RegistriesSettings(), HttpClient(), clock, problems=problems)
         services.append(await registries.__aenter__())
         place = await build(clock, registries, like, WatcherSettings(name="local", **settings))
         places.append(place)
@@ -210,9 +213,7 @@ async def make_place() -> AsyncIterator[Any]:
         await service.__aexit__()
 
 
-async def build(
-    clock: ManualClock, registries: RegistryService, like: Place | None, settings: WatcherSettings
-) -> Place:
+async def build(clock: ManualClock, registries: Registries, like: Place | None, settings: WatcherSettings) -> Place:
     bus = Bus()
     events: list[Event] = []
     publish = bus.publish

@@ -17,7 +17,7 @@ from drydock.core.tags.decide import TagSubject
 from drydock.core.times import DAY_MS
 from drydock.core.trace import Trace
 from drydock.events import ChecksFinished, ContainerChecked, MaturityCleared
-from drydock.registries.listing import TagList
+from drydock.registries.tag_lists import TagList
 from drydock.watch.checker import CRASHED, LONG_LIST, Checker, Pass
 from drydock.watch.notices import Notices
 from drydock.watch.service import WatchFailed
