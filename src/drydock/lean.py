@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,15 +20,3 @@ def without(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-def only_parts_of(package: str) -> None:
-    """From now on `package` is a plain folder of modules: each can be imported, its `__init__` is never run.
-
-    For a package whose `__init__` imports much that we do not use. Nothing happens when it is imported already.
-    """
-    if package in sys.modules:
-        return
-    spec = importlib.util.find_spec(package)
-    if spec is not None:
-        sys.modules[package] = importlib.util.module_from_spec(spec)

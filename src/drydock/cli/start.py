@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 
-from drydock.lean import only_parts_of, without
+from drydock.lean import without
 
 
 def serve() -> int:
@@ -15,7 +15,6 @@ def serve() -> int:
     gc.disable()  # until it has started: collecting a thousand fresh modules again and again takes 0.3 s
     with without("rich", "better_exceptions"):  # 8 MB, for tracebacks that the server prints without them
         import structlog  # noqa: F401
-    only_parts_of("sqlalchemy.ext.asyncio")  # 6 MB: the whole object mapper, of which the store uses nothing
     from drydock.cli.serve import run
 
     return run()

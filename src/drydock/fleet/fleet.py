@@ -29,13 +29,13 @@ from drydock.fleet.counters import Counters, Summary
 from drydock.fleet.entry import Entry
 from drydock.fleet.incoming_guard import Marks, keep_secrets
 from drydock.fleet.index import Index, containers
-from drydock.fleet.response_cache import Bodies, PageFacts, envelope
+from drydock.fleet.response_cache import PageFacts, ResponseCache, envelope
 from drydock.fleet.retention import Records as RetentionRecords
 from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_overrides
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
 from drydock.fleet.update_clocks import stamp
-from drydock.fleet.write_queue import Change, Job, Merge, Record, Waiting
+from drydock.fleet.write_queue import Change, Job, Merge, Record, WriteQueue
 
 log = structlog.get_logger("fleet")
 
@@ -72,9 +72,9 @@ class Fleet:
         self._facts: Callable[[Container], UpdateFacts] | None = None
         self._index = Index()
         self._counters = Counters()
-        self._bodies = Bodies(self.settings)
+        self._bodies = ResponseCache(self.settings)
         self._marks = Marks()
-        self._waiting = Waiting()
+        self._waiting = WriteQueue()
         self._turn = asyncio.Lock()
         self._latest_ms = 0
         self.version = 0

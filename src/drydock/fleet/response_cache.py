@@ -27,7 +27,7 @@ def envelope(rows: Sequence[bytes], facts: PageFacts) -> bytes:
     return b'{"data":[' + b",".join(rows) + b"]," + msgspec.json.encode(facts)[1:]
 
 
-class Bodies:
+class ResponseCache:
     """Finished bodies by query. All are dropped when the fleet changes; each lives a second at most."""
 
     def __init__(self, settings: FleetSettings) -> None:

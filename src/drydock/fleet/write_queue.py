@@ -26,7 +26,7 @@ class Job:
         self.stored: list[Container] | None = None
 
 
-class Waiting:
+class WriteQueue:
     """Jobs in the order of arrival."""
 
     def __init__(self) -> None:
