@@ -16,15 +16,17 @@ from drydock.clock import SystemClock
 from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.host import Hosts
 from drydock.security.alerts import Alerts
 from drydock.security.cache import DAY_MS, DigestCache
-from drydock.security.cycles import Cycle, Plan, Runner
+from drydock.security.commands import anonymous
+from drydock.security.cycles import Cycle, Runner
 from drydock.security.findings import Found, judge, trimmed
 from drydock.security.inspector import Inspector
 from drydock.security.overview import overview
 from drydock.security.scanners.base import Target
 from drydock.security.scanners.trivy import parse
-from drydock.security.settings import Policy
+from drydock.security.settings import DEFAULT_BLOCK
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 
@@ -109,13 +111,13 @@ class Scene:
         self.scanner, bus = Still(findings), Bus()
         self.fleet = Fleet(store.containers, store.retention, bus, CLOCK)
         cache = DigestCache(store.scans, CLOCK, capacity=500, interval_ms=interval_ms)
-        inspector = Inspector(self.scanner, self.scanner, cache, CLOCK, policy=Policy())
+        inspector = Inspector(self.scanner, self.scanner, cache, CLOCK, DEFAULT_BLOCK, anonymous, Hosts([]))
         self._runner = Runner(self.fleet, inspector, Alerts(bus, store.scan_alerts), bus, CLOCK)
 
     async def cycle(self) -> int:
         """Scan everything; how often the scanner ran."""
         before = self.scanner.runs
-        await self._runner.run(Cycle("bench", Plan(self.fleet.all(), "on-demand-bulk"), "now"))
+        await self._runner.run(Cycle("bench", "now", self.fleet.all(), "on-demand-bulk"))
         return self.scanner.runs - before
 
 

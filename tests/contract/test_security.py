@@ -18,11 +18,16 @@ from drydock.auth.caller import ANONYMOUS, Caller
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.policy.eligibility import EligibilityContext
 from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
-from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.scanners.trivy import TrivyOptions
-from drydock.security.settings import Policy, ScanSettings
-from drydock.security.signatures import SignatureSettings
+from drydock.hosts.host import Hosts
+from drydock.kernel import Kernel
+from drydock.security.room import Needs, Security
+from drydock.security.scanners.trivy import TrivySettings
+from drydock.security.settings import SecuritySettings
+from drydock.security.signatures.cosign import CosignSettings
+from drydock.store.settings import StoreSettings
 from drydock.supervisor import Supervisor
+from fakes.audit import RecordedAudit
+from kit.configured import configured
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, prints, report
 from kit.wait import until
@@ -50,27 +55,23 @@ class Scene:
         self.http_app, self.supervisor, self.trivy, self.folder = http_app, supervisor, trivy, folder
         self.api = http_app.api
 
-    def build(self, *, command: str = "", environ: dict[str, str] | None = None, **settings: Any) -> SecurityRoom:
-        """The room with these settings; `scanner=None` switches it off."""
-        environ = {"PATH": os.environ["PATH"], **(environ or {})}
-        programs = ProgramSettings(
-            scanner=settings.pop("scanner", "trivy"),
-            programs={"trivy": TrivyOptions(command or self.trivy.path, 60_000, environ=environ)},
-            signatures=settings.pop("signatures", None),
-        )
-        parts = Parts(
-            fleet=self.http_app.fleet,
-            bus=self.http_app.bus,
-            clock=self.http_app.clock,
-            supervisor=self.supervisor,
-            audit=self.http_app.services.audit,
-            scan_rows=self.http_app.store.scans,
-            alert_memory=self.http_app.store.scan_alerts,
-            sbom_folder=self.folder / "sbom",
-        )
-        policy = Policy(block=settings.pop("block", ("CRITICAL", "HIGH")))
-        room = assemble(parts, ScanSettings(policy=policy, **settings), programs)
-        self.http_app.services.security = room
+    def build(
+        self,
+        *,
+        command: str = "",
+        environ: dict[str, str] | None = None,
+        cosign: CosignSettings | None = None,
+        **settings: Any,
+    ) -> Security:
+        """The room with these `SecuritySettings`; `scanner=None` switches it off."""
+        app = self.http_app
+        own = SecuritySettings(**{"scanner": "trivy", "verify_signatures": cosign is not None, **settings})
+        trivy = TrivySettings(command=command or self.trivy.path, timeout_s=60)
+        store = StoreSettings(path=str(self.folder))
+        kernel = Kernel(app.clock, app.bus, self.supervisor, app.store, app.fleet, RecordedAudit(app.clock))
+        needs = Needs(Hosts([]), {"PATH": os.environ["PATH"], **(environ or {})})
+        room = Security.build(kernel, configured(own, trivy, cosign or CosignSettings(), store), needs)
+        app.services.security = room
         return room
 
     def scans(self) -> list[str]:
@@ -158,7 +159,7 @@ async def test_signature_and_sbom_by_choice(scene: Scene, tmp_path: Path) -> Non
     security = (await scene.api.post(f"/containers/{ONE}/scan")).json()["security"]
     assert set(security) == {"scan"}
     assert cosign.calls == []
-    scene.build(sbom_enabled=True, signatures=SignatureSettings(command=cosign.path))
+    scene.build(sbom_enabled=True, cosign=CosignSettings(command=cosign.path))
     security = (await scene.api.post(f"/containers/{ONE}/scan")).json()["security"]
     assert (security["signature"]["status"], security["signature"]["signatures"]) == ("verified", 1)
     assert (security["sbom"]["status"], security["sbom"]["formats"]) == ("generated", ["spdx-json"])
@@ -193,7 +194,7 @@ async def test_switched_off_and_broken(scene: Scene) -> None:
 async def test_thirty_scans_a_minute(scene: Scene) -> None:
     scene.build()
     await scene.http_app.seed(sample(1), sample(2))
-    scene.http_app.services.security.service.tools.inspector._cache = None
+    scene.http_app.services.security.service.tools.inspector.cache = None
     inspector = scene.http_app.services.security.service.tools.inspector
 
     async def quick(subject: Any, **_: Any) -> Any:
@@ -531,7 +532,7 @@ async def test_runtime_status(scene: Scene) -> None:
         {"mode": "on", "allowNoWorse": False},
     )
     assert found["signature"]["status"] == "disabled"
-    scene.build(command="no-such-trivy", signatures=SignatureSettings(command="no-such-cosign"))
+    scene.build(command="no-such-trivy", cosign=CosignSettings(command="no-such-cosign"))
     found = await get(scene, "/server/security/runtime")
     assert (found["ready"], found["scanner"]["status"], found["signature"]["status"]) == (False, "missing", "missing")
     assert found["requirements"] == [

@@ -11,15 +11,21 @@ from typing import Any
 
 from drydock.events import Bus, Event
 from drydock.fleet.fleet import Fleet
-from drydock.security.build import Parts, ProgramSettings, SecurityRoom, assemble
-from drydock.security.scanners.trivy import TrivyOptions
+from drydock.hosts.host import Hosts
+from drydock.kernel import Kernel
+from drydock.security.room import Needs, Security
+from drydock.security.scanners.trivy import TrivySettings
 from drydock.security.security_gate import Gate
 from drydock.security.service import SecurityService
-from drydock.security.settings import Policy, ScanSettings
+from drydock.security.settings import SecuritySettings
+from drydock.security.signatures.base import SignatureSource
+from drydock.security.signatures.cosign import CosignSettings
+from drydock.store.settings import StoreSettings
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from fakes.audit import RecordedAudit
 from kit.clock import SkippingClock
+from kit.configured import configured
 
 PROGRAM = """#!{python}
 import json, os, pathlib, sys, time
@@ -88,28 +94,17 @@ class Room:
     audits: RecordedAudit
     folder: pathlib.Path
     events: list[Event] = dataclasses.field(default_factory=list)
-    made: SecurityRoom | None = None
+    made: Security | None = None
 
-    def build(self, **settings: Any) -> SecurityRoom:
-        """Build it (again) with these settings; `policy_…` go to the policy, `scanner=None` switches it off."""
-        policy = Policy(**{k.removeprefix("policy_"): settings.pop(k) for k in list(settings) if k[:7] == "policy_"})
-        program = ProgramSettings(
-            scanner=settings.pop("scanner", "trivy"),
-            programs={"trivy": TrivyOptions(self.trivy.path, 60_000, environ={"PATH": os.environ["PATH"]})},
-            signatures=settings.pop("signatures", None),
-        )
-        parts = Parts(
-            fleet=self.fleet,
-            bus=self.bus,
-            clock=self.clock,
-            supervisor=self.supervisor,
-            audit=self.audits,
-            scan_rows=self.store.scans,
-            alert_memory=self.store.scan_alerts,
-            sbom_folder=self.folder / "sbom",
-            signature_source=settings.pop("source", None),
-        )
-        self.made = assemble(parts, ScanSettings(policy=policy, **settings), program)
+    def build(
+        self, *, cosign: CosignSettings | None = None, source: SignatureSource | None = None, **settings: Any
+    ) -> Security:
+        """Build it (again) with these `SecuritySettings`; with `cosign` signatures are verified."""
+        own = SecuritySettings(**{"scanner": "trivy", "verify_signatures": cosign is not None, **settings})
+        trivy, store = TrivySettings(command=self.trivy.path, timeout_s=60), StoreSettings(path=str(self.folder))
+        kernel = Kernel(self.clock, self.bus, self.supervisor, self.store, self.fleet, self.audits)
+        needs = Needs(Hosts([]), {"PATH": os.environ["PATH"]}, signature_source=source)
+        self.made = Security.build(kernel, configured(own, trivy, cosign or CosignSettings(), store), needs)
         return self.made
 
     @property

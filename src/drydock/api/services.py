@@ -32,7 +32,7 @@ from drydock.metrics.room import Metrics
 from drydock.notify.room import Notifications
 from drydock.preferences.service import Preferences
 from drydock.release_notes.room import ReleaseNotesService
-from drydock.security.build import SecurityRoom
+from drydock.security.room import Security
 from drydock.stats.room import Stats
 from drydock.updates.room import Updates
 
@@ -154,7 +154,7 @@ class Services:
     logs: Logs | None = None
     stats: Stats | None = None
     updates: Updates | None = None
-    security: SecurityRoom | None = None
+    security: Security | None = None
     notes: ReleaseNotesService | None = None
     notifications: Notifications | None = None
     auth: Authentication | None = None

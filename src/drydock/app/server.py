@@ -17,7 +17,6 @@ from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.onlookers import observe
-from drydock.app.scanning import build_security, gate_facts
 from drydock.app.settings import ProcessSettings
 from drydock.app.updates import build_updates, own_signs
 from drydock.audit.trail import AuditTrail
@@ -45,9 +44,12 @@ from drydock.metrics import room as metrics_room
 from drydock.metrics.room import Metrics
 from drydock.notify import room as notify_room
 from drydock.notify.room import Notifications
-from drydock.registries.room import Registries
+from drydock.registries.room import Artifacts, Registries
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
+from drydock.security import room as security_room
+from drydock.security.room import Security
+from drydock.security.settings import gate_facts
 from drydock.stats import room as stats_room
 from drydock.stats.room import Stats
 from drydock.store.settings import StoreSettings
@@ -114,9 +116,8 @@ async def run(
         services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
         stack.push_async_callback(services.icons.stop)
         _inform(services, watching, hosts, store)
-        room = build_security(settings, environ, registries, fleet, store, services.audit, bus, clock, supervisor)
-        await room.load()
-        services.security = room
+        security_needs = security_room.Needs(hosts, environ, registries.pull_auth, Artifacts(registries))
+        security = services.security = Security.build(kernel, settings, security_needs)
         notes_needs = notes_room.Needs(http, registries.github_token())
         services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
         updates = build_updates(
@@ -127,7 +128,7 @@ async def run(
             watching,
             hosts,
             store,
-            room.gate,
+            security.gate,
             gate_facts(settings),
             bus,
             supervisor,
@@ -160,11 +161,11 @@ async def run(
         supervisor.start("events", bus.run)
         await audit.start()
         await services.notifications.start()
+        await security.start()
         await updates.start()
         await watch.start()
         await dockhand.start()
         await stats.start()
-        room.start(supervisor)
         await metrics.start()
         stack.push_async_callback(metrics.stop)
         yield application

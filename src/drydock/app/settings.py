@@ -28,7 +28,9 @@ from drydock.notify.providers import PROVIDERS
 from drydock.notify.providers import SECTIONS as TRIGGERS
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.release_notes.settings import ReleaseNotesSettings
-from drydock.security.sections import SecuritySettings
+from drydock.security.scanners import SECTIONS as SCANNERS
+from drydock.security.settings import SecuritySettings
+from drydock.security.signatures.cosign import CosignSettings
 from drydock.stats.settings import StatsSettings
 from drydock.store.settings import StoreSettings
 from drydock.triggers import trigger_family
@@ -77,6 +79,8 @@ SCHEMA = Schema(
         LabelSettings,
         HooksSettings,
         SecuritySettings,
+        *SCANNERS,
+        CosignSettings,
         ReleaseNotesSettings,
         IconSettings,
     ),

@@ -33,7 +33,8 @@ class Schema:
     """Everything that can be configured.
 
     `sections` are read as they are, in the order of the documentation; `components` are documented beside them and read
-    by their family. A section class may have `problems(reading)`, the rules that involve more than one variable.
+    by their family. A section class may have `problems(reading)`, the rules that involve more than one variable, and
+    `conflicts(read)`, those that involve another section (`read(cls)` is None for one that cannot be used).
     """
 
     sections: tuple[type[Any], ...]
@@ -100,6 +101,8 @@ def load(environ: Mapping[str, str], schema: Schema) -> Loaded:
     for cls, reading in sections.items():
         if reading.settings is not None and hasattr(cls, "problems"):
             problems += cls.problems(reading)
+        if hasattr(cls, "conflicts"):
+            problems += cls.conflicts(lambda other: sections[other].settings)
     used = {variable for reading in readings for variable in reading.used}
     prefixes = tuple(prefix for family in schema.families for prefix in family.all_prefixes)
     problems += [unknown(name, plain) for name in source.names() if name not in used and not name.startswith(prefixes)]

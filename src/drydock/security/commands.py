@@ -14,7 +14,7 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from drydock.core.secret import Secret
@@ -36,6 +36,15 @@ class Login(Protocol):
 
     @property
     def password(self) -> Secret: ...
+
+
+Logins = Callable[[str, str], Awaitable[Login | None]]
+"""Host and repository → what signs in there; `Registries.pull_auth`."""
+
+
+async def anonymous(_host: str, _repository: str) -> Login | None:
+    """No registry wants a login."""
+    return None
 
 
 def check_command(command: str) -> str:
@@ -86,27 +95,26 @@ def signed_in(environ: Mapping[str, str], registry: str, login: Login | None) ->
     except OSError as error:
         raise failure(f"No place for the registry login: {error.strerror}") from error
     try:
-        _write_login(pathlib.Path(folder) / "config.json", registry, login)
+        names = HUB_KEYS if registry in HUB_KEYS else (registry,)
+        auths = {name: {"auth": _encoded(login)} for name in names}
+        try:
+            path = pathlib.Path(folder) / "config.json"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({"auths": auths}, file)
+        except OSError as error:
+            raise failure(f"The registry login could not be written: {error.strerror}") from error
         yield {**env, "DOCKER_CONFIG": folder}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_login(path: pathlib.Path, registry: str, login: Login) -> None:
-    pair = f"{login.username}:{login.password.reveal()}".encode()
-    entry = {"auth": base64.b64encode(pair).decode()}
-    names = HUB_KEYS if registry in HUB_KEYS else (registry,)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"auths": dict.fromkeys(names, entry)}, file)
-    except OSError as error:
-        raise failure(f"The registry login could not be written: {error.strerror}") from error
 
 
 def secrets_of(login: Login | None) -> list[str]:
     """What must never appear in a text: the password, and the encoded pair."""
     if login is None:
         return []
-    pair = f"{login.username}:{login.password.reveal()}".encode()
-    return [login.password.reveal(), base64.b64encode(pair).decode()]
+    return [login.password.reveal(), _encoded(login)]
+
+
+def _encoded(login: Login) -> str:
+    return base64.b64encode(f"{login.username}:{login.password.reveal()}".encode()).decode()

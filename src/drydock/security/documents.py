@@ -24,7 +24,7 @@ PARSED = 50 * MIB
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A document with what one wants to know about it; the answer of the API."""
+    """A document and where it comes from; the answer of the API."""
 
     generator: str
     image: str
@@ -46,16 +46,32 @@ class Sboms:
 
         Never raises: a failure is a record with status `error`.
         """
+        refs: dict[str, DocumentRef] = {}
+        error: str | None = None
         try:
-            refs: dict[str, DocumentRef] = {form: await self._make(subject, form) for form in formats}
-        except DrydockError as error:
-            log.warning("security.sbom_failed", image=subject.reference, error=error.message)
-            return self._entry(subject, {}, error.message)
-        return self._entry(subject, {**self._known(subject, known), **refs}, None)
+            for form in formats:
+                document = decode(await self._inspector.sbom(subject, form))
+                name = subject.key or f"{subject.reference}\0{msgspec.json.encode(document, order='sorted').decode()}"
+                stored = await self._files.put(name, form, document)
+                refs[form] = DocumentRef(key=stored.key, sha256=stored.sha256, bytes=stored.bytes)
+            refs = {**_about(subject, known), **refs}
+        except DrydockError as failed:
+            log.warning("security.sbom_failed", image=subject.reference, error=failed.message)
+            refs, error = {}, failed.message
+        return Sbom(
+            generator=self._inspector.generator.name,
+            image=subject.reference,
+            generated_at=to_iso(self._clock.now_ms()),
+            status="error" if error is not None else "generated",
+            formats=sorted(refs, reverse=True),
+            subject_digest=subject.key,
+            document_refs=refs or None,
+            error=error,
+        )
 
     async def find(self, subject: Subject, form: SbomFormat, known: Sbom | None) -> Document | None:
         """The stored document of this image; None when there is none that can be read."""
-        ref = self._known(subject, known).get(form)
+        ref = _about(subject, known).get(form)
         if ref is None or known is None:
             return None
         try:
@@ -81,30 +97,12 @@ class Sboms:
             raise failure("The SBOM document vanished after it was stored")
         return document, entry
 
-    async def _make(self, subject: Subject, form: SbomFormat) -> DocumentRef:
-        document = decode(await self._inspector.sbom(subject, form))
-        name = subject.key or f"{subject.reference}\0{msgspec.json.encode(document, order='sorted').decode()}"
-        stored = await self._files.put(name, form, document)
-        return DocumentRef(key=stored.key, sha256=stored.sha256, bytes=stored.bytes)
 
-    @staticmethod
-    def _known(subject: Subject, known: Sbom | None) -> dict[str, DocumentRef]:
-        """References of documents about this very image."""
-        if known is None or known.subject_digest != subject.key or known.status == "error":
-            return {}
-        return dict(known.document_refs or {})
-
-    def _entry(self, subject: Subject, refs: dict[str, DocumentRef], error: str | None) -> Sbom:
-        return Sbom(
-            generator=self._inspector.generator.name,
-            image=subject.reference,
-            generated_at=to_iso(self._clock.now_ms()),
-            status="error" if error else "generated",
-            formats=sorted(refs, reverse=True),
-            subject_digest=subject.key,
-            document_refs=refs or None,
-            error=error,
-        )
+def _about(subject: Subject, known: Sbom | None) -> dict[str, DocumentRef]:
+    """References of documents about this very image."""
+    if known is None or known.subject_digest != subject.key or known.status == "error":
+        return {}
+    return dict(known.document_refs or {})
 
 
 def decode(data: bytes) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The stored state `container.security` as typed values, wire names included (container-api.md §2.11, security.md §2).
 
-The record itself keeps a plain dict, because rooms below this one store and send it; `read` and `write` convert.
+The record itself keeps a plain dict, because rooms below this one store and send it; `read` converts.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Literal
 
 import msgspec
@@ -16,9 +17,6 @@ RANK: dict[str, int] = {name: place for place, name in enumerate(WORST_FIRST)}
 ScanStatus = Literal["passed", "blocked", "error"]
 SbomFormat = Literal["spdx-json", "cyclonedx-json"]
 FORMATS: tuple[SbomFormat, ...] = ("spdx-json", "cyclonedx-json")
-
-SLOTS = ("scan", "signature", "sbom", "updateScan", "updateSignature", "updateSbom")
-CANDIDATE_SLOTS = SLOTS[3:]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -144,26 +142,15 @@ class Security(Wire, frozen=True):
 
 def read(stored: dict[str, Any] | None) -> Security:
     """The typed form. A slot that cannot be read (written by another release) counts as absent: scan again."""
-    return Security(**{name: _slot(stored or {}, name) for name in Security.__struct_fields__})
+    slots: dict[str, Any] = {}
+    for field, wire in zip(Security.__struct_fields__, Security.__struct_encode_fields__, strict=True):
+        value = (stored or {}).get(wire)
+        if value is not None:
+            with contextlib.suppress(msgspec.ValidationError):
+                slots[field] = msgspec.convert(value, _TYPES[field])
+    return Security(**slots)
 
 
-def _slot(stored: dict[str, Any], field: str) -> Any:
-    value = stored.get(_WIRE[field])
-    if value is None:
-        return None
-    try:
-        return msgspec.convert(value, _TYPES[field])
-    except msgspec.ValidationError:
-        return None
-
-
-def write(security: Security) -> dict[str, Any] | None:
-    """The stored form, None when there is nothing to store."""
-    plain: dict[str, Any] = msgspec.to_builtins(security)
-    return plain or None
-
-
-_WIRE = dict(zip(Security.__struct_fields__, Security.__struct_encode_fields__, strict=True))
 _TYPES: dict[str, type[Any]] = {
     "scan": Scan,
     "signature": Signature,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -11,10 +10,10 @@ import msgspec
 from drydock.clock import Clock
 from drydock.core.errors import ScanFailed
 from drydock.core.times import to_iso
-from drydock.security.scanners import generator_name
-from drydock.security.scanners.base import ProgramOptions, SbomGenerator, Scanner
+from drydock.security.scanners import Generator, generator_name
 from drydock.security.scanners.both import Both
-from drydock.security.settings import ScanSettings
+from drydock.security.scanners.program import Program, ScannerProgram
+from drydock.security.settings import SecuritySettings
 from drydock.security.signatures.base import Verifier
 
 Status = Literal["ready", "missing", "disabled"]
@@ -34,137 +33,108 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     database_updated_at: str | None = None
 
 
-@dataclass(frozen=True)
-class Programs:
-    """What `Runtime` asks: the programs as configured. `scanner` None: switched off."""
-
-    selected: str | None
-    generator: str
-    commands: dict[str, ProgramOptions]
-    server: str
-    scanner: Scanner | None
-    sbom: SbomGenerator | None
-    verifier: Verifier | None
-    cosign: str
-
-
 class Runtime:
-    """Answers `GET /server/security/runtime`."""
+    """Answers `GET /server/security/runtime`. What is None is switched off; `cosign` is the command of the verifier."""
 
-    def __init__(self, programs: Programs, settings: ScanSettings, clock: Clock) -> None:
-        self._programs = programs
+    def __init__(
+        self,
+        settings: SecuritySettings,
+        scanner: ScannerProgram[Any] | Both | None,
+        generator: Generator | None,
+        verifier: Verifier | None,
+        cosign: str,
+        clock: Clock,
+    ) -> None:
         self._settings = settings
+        self._scanners = scanner.members if isinstance(scanner, Both) else [scanner] if scanner else []
+        self._generator = generator
+        self._verifier = verifier
+        self._cosign = cosign
         self._clock = clock
 
     async def status(self) -> dict[str, Any]:
         """The document of platform-api.md §4.3."""
-        providers = await self._providers()
+        settings = self._settings
+        scanners = [await _provider(one, "scanner") for one in self._scanners]
+        providers = list(scanners)
+        if settings.sbom_enabled and self._generator is not None:
+            providers.append(await _provider(self._generator, "sbom"))
         signature = await self._signature()
-        ready = self._programs.scanner is not None and all(one.status == "ready" for one in providers)
-        policy = self._settings.policy
+        missing = {one.provider: one.command for one in providers if one.status == "missing"}
+        if signature["status"] == "missing":
+            missing["cosign"] = signature["command"]
         return {
             "checkedAt": to_iso(self._clock.now_ms()),
-            "ready": ready and signature["status"] != "missing",
+            "ready": bool(scanners) and not missing,
             "backend": "command",
-            "availabilityPolicy": policy.availability,
-            "gate": {"mode": "on" if policy.gate_on else "off", "allowNoWorse": policy.relative},
-            "scanner": self._scanner(providers),
+            "availabilityPolicy": settings.availability,
+            "gate": {"mode": settings.gate_mode, "allowNoWorse": settings.gate_relative},
+            "scanner": self._scanner(scanners),
             "signature": signature,
-            "sbom": self._sbom(),
+            "sbom": {
+                "enabled": settings.sbom_enabled,
+                "formats": list(settings.sbom_formats),
+                "generator": generator_name(settings.scanner, settings.sbom_generator),
+            },
             "providers": msgspec.to_builtins(providers),
             "assets": [],
-            "requirements": _requirements(providers, signature),
+            "requirements": [f'Install {name} (configured command: "{command}")' for name, command in missing.items()],
         }
 
-    async def _providers(self) -> list[Provider]:
-        scanner = self._programs.scanner
-        members: Sequence[Scanner] = scanner.members if isinstance(scanner, Both) else [scanner] if scanner else []
-        found = [await self._provider(one, "scanner") for one in members]
-        if self._settings.sbom_enabled and self._programs.sbom is not None:
-            found.append(await self._provider(self._programs.sbom, "sbom"))
-        return found
-
-    async def _provider(self, program: Scanner | SbomGenerator, role: Literal["scanner", "sbom"]) -> Provider:
-        command = self._programs.commands[program.name].command
-        version, why = await _version(program)
-        name = program.name.capitalize()
-        ask = getattr(program, "database", None) if role == "scanner" and version else None
-        return Provider(
-            provider=program.name,
-            role=role,
-            enabled=True,
-            command=command,
-            command_available=version is not None,
-            status="ready" if version else "missing",
-            message=f"{name} is ready" if version else why or f"{name} command {command!r} was not found",
-            version=version,
-            database_updated_at=await ask() if ask else None,
-        )
-
-    def _scanner(self, providers: Sequence[Provider]) -> dict[str, Any]:
-        selected = self._programs.selected
-        scanners = [one for one in providers if one.role == "scanner"]
-        if not selected or not scanners:
-            message = "Security scanner is disabled"
-            return {
-                "enabled": False,
-                "command": "",
-                "commandAvailable": None,
-                "status": "disabled",
-                "message": message,
-                "scanner": "",
-                "server": "",
-            }
-        missing = next((one for one in scanners if one.status != "ready"), None)
-        client = f"{selected.capitalize()} client is ready" if self._programs.server else None
+    def _scanner(self, scanners: Sequence[Provider]) -> dict[str, Any]:
+        server = next((one.server for one in self._scanners if one.server), "")
+        if not scanners:
+            status, message = "disabled", "Security scanner is disabled"
+        elif missing := next((one for one in scanners if one.status != "ready"), None):
+            status, message = missing.status, missing.message
+        elif server:
+            status, message = "ready", f"{(self._settings.scanner or '').capitalize()} client is ready"
+        else:
+            status, message = "ready", "; ".join(one.message for one in scanners)
         return {
-            "enabled": True,
+            "enabled": bool(scanners),
             "command": ", ".join(one.command for one in scanners),
-            "commandAvailable": missing is None,
-            "status": missing.status if missing else "ready",
-            "message": missing.message if missing else client or "; ".join(one.message for one in scanners),
-            "scanner": selected,
-            "server": self._programs.server,
+            "commandAvailable": status == "ready" if scanners else None,
+            "status": status,
+            "message": message,
+            "scanner": (self._settings.scanner or "") if scanners else "",
+            "server": server,
         }
 
     async def _signature(self) -> dict[str, Any]:
-        verifier = self._programs.verifier
-        if verifier is None:
-            return _signature("disabled", False, "", None, "Signature verification is disabled")
-        if await verifier.ready():
-            return _signature("ready", True, self._programs.cosign, True, "Signature verification is ready")
-        missing = f"cosign command {self._programs.cosign!r} was not found"
-        return _signature("missing", True, self._programs.cosign, False, missing)
-
-    def _sbom(self) -> dict[str, Any]:
+        status: Status
+        command, available = self._cosign, None
+        if self._verifier is None:
+            status, command, message = "disabled", "", "Signature verification is disabled"
+        elif await self._verifier.ready():
+            status, available, message = "ready", True, "Signature verification is ready"
+        else:
+            status, available, message = "missing", False, f"cosign command {command!r} was not found"
         return {
-            "enabled": self._settings.sbom_enabled,
-            "formats": list(self._settings.sbom_formats),
-            "generator": generator_name(self._programs.selected or "trivy", self._programs.generator),
+            "enabled": self._verifier is not None,
+            "command": command,
+            "commandAvailable": available,
+            "status": status,
+            "message": message,
         }
 
 
-async def _version(program: Scanner | SbomGenerator) -> tuple[str | None, str | None]:
-    """The version, or why there is none."""
+async def _provider(program: Program[Any], role: Literal["scanner", "sbom"]) -> Provider:
+    command, version, why, built_at = program.settings.command, None, None, None
     try:
-        return await program.version(), None
+        version = await program.version()
     except ScanFailed as error:
-        return None, error.message
-
-
-def _signature(status: Status, enabled: bool, command: str, available: bool | None, message: str) -> dict[str, Any]:
-    return {
-        "enabled": enabled,
-        "command": command,
-        "commandAvailable": available,
-        "status": status,
-        "message": message,
-    }
-
-
-def _requirements(providers: Sequence[Provider], signature: dict[str, Any]) -> list[str]:
-    """One hint per missing tool."""
-    missing = {one.provider: one.command for one in providers if one.status == "missing"}
-    if signature["status"] == "missing":
-        missing["cosign"] = signature["command"]
-    return [f'Install {name} (configured command: "{command}")' for name, command in missing.items()]
+        why = error.message
+    if version and role == "scanner" and isinstance(program, ScannerProgram):
+        built_at = await program.database()
+    return Provider(
+        provider=program.name,
+        role=role,
+        enabled=True,
+        command=command,
+        command_available=version is not None,
+        status="ready" if version else "missing",
+        message=f"{program.title} is ready" if version else why or f"{program.title} command {command!r} was not found",
+        version=version,
+        database_updated_at=built_at,
+    )

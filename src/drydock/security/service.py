@@ -1,6 +1,6 @@
 """The room as the API, the schedule and the command line see it: scan one, scan many, stop, SBOM, overview.
 
-Order of reading: `examination.py` (one container), `cycles.py` (many), `inspector.py` (one image), `scanners/`.
+Order of reading: here (one container), `cycles.py` (many), `inspector.py` (one image), `scanners/`.
 """
 
 from __future__ import annotations
@@ -8,40 +8,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
 
-from drydock.clock import Clock
 from drydock.core.errors import BadRequest, DrydockError, NotFound, Unavailable
 from drydock.core.model import Container
-from drydock.core.scans import CANDIDATE, settled
+from drydock.core.scans import CANDIDATE, RUNNING, settled
 from drydock.core.temporary import is_temporary
 from drydock.core.times import to_iso
-from drydock.events import Bus, ContainerUpdated, Event, ScanCompleted, ScanStarted
-from drydock.fleet.fleet import Fleet
+from drydock.events import ContainerUpdated, Event, ScanCompleted, ScanStarted
+from drydock.kernel import Kernel
 from drydock.security import model
 from drydock.security.alerts import Alerts, Level
-from drydock.security.cache import DigestCache
-from drydock.security.cycles import Cycle, Plan, Runner
+from drydock.security.cycles import Cycle, Runner, Scope, uuid7
 from drydock.security.documents import Document, Sboms
-from drydock.security.examination import Examiner
-from drydock.security.identifiers import uuid7
 from drydock.security.inspector import Inspector
 from drydock.security.model import SbomFormat
 from drydock.security.overview import Overview, overview
-from drydock.security.settings import ScanSettings
+from drydock.security.scanners import CHOICES
+from drydock.security.settings import SecuritySettings
 from drydock.security.signatures.base import Verifier
-from drydock.security.subjects import candidate, running
-from drydock.security.writeback import Slots, merged
+from drydock.security.subjects import Subject, candidate, running
+from drydock.security.writeback import Slots, merged, write_back
 from drydock.single_flight import SingleFlight
 from drydock.store.sboms import SbomFiles
-from drydock.supervisor import Supervisor
 
 log = structlog.get_logger("security")
 
-BULK_CONCURRENCY = 4
 CYCLES_REMEMBERED = 32
+"""So that a client may stop a bulk scan, or be told that it has ended."""
 
 
 class ScanCrashed(DrydockError):
@@ -53,48 +50,44 @@ class ScanCrashed(DrydockError):
 
 @dataclass(frozen=True)
 class Tools:
-    """The programs of the configuration; absent when no scanner is configured."""
+    """What scans; there is none where no scanner is configured."""
 
     inspector: Inspector
-    cache: DigestCache
-    verifier: Verifier | None = None
+    sboms: Sboms
+    runner: Runner
 
 
 class SecurityService:
-    """All of scanning. `tools` None: switched off, every question about scans is refused with the promised text."""
+    """All of scanning. `tools` None: switched off, every question about scans is refused with the promised text.
+
+    `verifier` None: signatures are not verified.
+    """
 
     def __init__(
         self,
+        kernel: Kernel,
+        settings: SecuritySettings,
         tools: Tools | None,
-        settings: ScanSettings,
-        fleet: Fleet,
-        files: SbomFiles,
+        verifier: Verifier | None,
         alerts: Alerts,
-        bus: Bus,
-        clock: Clock,
-        supervisor: Supervisor,
+        files: SbomFiles,
     ) -> None:
-        self.tools = tools
         self.settings = settings
-        self._fleet = fleet
-        self._files = files
+        self.tools = tools
+        self._fleet, self._bus, self._clock = kernel.fleet, kernel.bus, kernel.clock
+        self._supervisor = kernel.supervisor
+        self._verifier = verifier
         self._alerts = alerts
-        self._bus = bus
-        self._clock = clock
-        self._supervisor = supervisor
+        self._files = files
         self._cycles: dict[str, Cycle] = {}
         self._singles: SingleFlight[Container] = SingleFlight(abandon=True)
-        if tools:
-            self.sboms = Sboms(tools.inspector, files, clock)
-            self._examiner = Examiner(tools.inspector, self.sboms, tools.verifier, settings)
-            self._runner = Runner(fleet, tools.inspector, alerts, bus, clock)
 
     @property
     def enabled(self) -> bool:
         """A scanner is configured."""
         return self.tools is not None
 
-    # one container
+    # one container (container-api.md §6.3)
 
     async def scan_one(self, id: str) -> Container:
         """Scan a container and its candidate now; the record as stored then.
@@ -103,43 +96,70 @@ class SecurityService:
         `ScanCrashed`. Whoever asks for a container that is being scanned shares that scan.
         """
         self._fleet.need(id)
-        self._need_scanner()
-        return await self._singles.run(id, lambda: self._single(id))
+        tools = self._need_tools()
+        return await self._singles.run(id, lambda: self._scan_one(tools, id))
 
-    async def _single(self, id: str) -> Container:
+    async def _scan_one(self, tools: Tools, id: str) -> Container:
         container = self._fleet.need(id)
-        cycle = self._cycle(Plan([container], "on-demand-single"))
+        cycle = self._cycle([container], "on-demand-single")
         status = "error"
         self._bus.publish(ScanStarted(container_id=id))
         try:
-            stored, status = await self._examined(cycle, container)
+            try:
+                slots = await self._examined(tools, container)
+            except Exception as error:
+                log.exception("security.scan_crashed", container=container.name)
+                raise ScanCrashed() from error
+            stored = await asyncio.shield(self._fleet.change(id, lambda now: merged(now, container, slots)))
+            cycle.alerted += await self._alerts.consider(stored, slots["scan"], cycle_id=cycle.id, repeat=True)
+            coming = slots.get("updateScan")
+            if coming is not None and "updateScan" in (stored.security or {}):
+                cycle.alerted += await self._alerts.consider(stored, coming, slot="updateScan", cycle_id=cycle.id)
+            status = slots["scan"].status
             return stored
         finally:
             self._bus.publish(ScanCompleted(container_id=id, status=status))
             cycle.scanned = 1
-            self._runner.finish(cycle)
+            tools.runner.finish(cycle)
 
-    async def _examined(self, cycle: Cycle, container: Container) -> tuple[Container, str]:
+    async def _examined(self, tools: Tools, container: Container) -> Slots:
+        """Slots of the running image, and of the candidate if there is one, else those emptied.
+
+        A crash over the candidate keeps the first results (its old entries stay as they are).
+        """
+        known = model.read(container.security)
+        subject = running(container)
+        slots = await self._examined_image(tools, subject, subject, RUNNING, known.sbom)
+        coming = candidate(container)
+        if coming is None:
+            return {**slots, **dict.fromkeys(CANDIDATE)}
+        # A check may know the candidate by its platform's digest, which no one signs: verify it by its tag alone.
+        signed = coming if "@" in coming.reference else msgspec.structs.replace(coming, digest=None)
         try:
-            slots = await self._examiner.examine(container)
-        except Exception as error:
-            log.exception("security.scan_crashed", container=container.name)
-            raise ScanCrashed() from error
-        stored = await asyncio.shield(self._fleet.change(container.id, lambda now: merged(now, container, slots)))
-        cycle.alerted += await self._alerts.consider(stored, slots["scan"], cycle_id=cycle.id, repeat=True)
-        await self._alert_candidate(cycle, stored, slots)
-        return stored, slots["scan"].status
+            return {**slots, **await self._examined_image(tools, coming, signed, CANDIDATE, known.update_sbom)}
+        except Exception:
+            log.exception("security.candidate_crashed", container=container.name, image=coming.reference)
+            return slots
 
-    async def _alert_candidate(self, cycle: Cycle, stored: Container, slots: Slots) -> None:
-        scan = slots.get("updateScan")
-        if scan is not None and "updateScan" in (stored.security or {}):
-            cycle.alerted += await self._alerts.consider(stored, scan, slot="updateScan", cycle_id=cycle.id)
+    async def _examined_image(
+        self, tools: Tools, subject: Subject, signed: Subject, names: tuple[str, ...], known: model.Sbom | None
+    ) -> Slots:
+        """Scan, signature and SBOM of one image under these `names`; what is switched off is left out."""
+        async with asyncio.TaskGroup() as group:
+            tasks: list[asyncio.Task[Any] | None] = [
+                group.create_task(tools.inspector.scan(subject, cached=False)),
+                group.create_task(self._verifier.verify(signed)) if self._verifier else None,
+                group.create_task(tools.sboms.record(subject, self.settings.sbom_formats, known))
+                if self.settings.sbom_enabled
+                else None,
+            ]
+        return {name: task.result() for name, task in zip(names, tasks, strict=True) if task is not None}
 
     # many containers
 
     def check_ids(self, ids: Sequence[str] | None) -> list[Container]:
         """The containers of a bulk scan: these, or all visible ones. `BadRequest` names the first unknown id."""
-        self._need_scanner()
+        self._need_tools()
         if ids is None:
             return [container for container in self._fleet.all() if not is_temporary(container.name)]
         for id in ids:
@@ -148,25 +168,26 @@ class SecurityService:
         return [self._fleet.need(id) for id in dict.fromkeys(ids)]
 
     def scan_many(self, containers: Sequence[Container], level: Level = "all", *, aborted: bool = False) -> Cycle:
-        """Start a bulk scan in the background. `aborted`: nobody waits for it any more, only its end is told."""
-        cycle = self._cycle(Plan(containers, "on-demand-bulk", BULK_CONCURRENCY, level=level))
+        """Start a bulk scan in the background. `aborted`: its client has gone already, only its end is told."""
+        tools = self._need_tools()
+        cycle = self._cycle(containers, "on-demand-bulk", level=level)
         if aborted:
             cycle.abort()
-        self._supervisor.spawn(f"scan-cycle:{cycle.id}", self._runner.run(cycle))
+        self._supervisor.spawn(f"scan-cycle:{cycle.id}", tools.runner.run(cycle))
         return cycle
 
     async def scan_scheduled(self) -> Cycle:
         """Scan every container that runs a known image; ends with the cycle."""
-        plan = Plan(
+        tools, settings = self._need_tools(), self.settings
+        cycle = self._cycle(
             self.check_ids(None),
             "scheduled",
-            self.settings.concurrency,
-            self.settings.batch_timeout_ms,
-            alerts=self.settings.notify_scheduled,
+            concurrency=settings.scan_concurrency,
+            timeout_s=settings.scan_batch_timeout_s,
+            alerts=settings.scan_notifications,
             keep_good=True,
         )
-        cycle = self._cycle(plan)
-        await self._runner.run(cycle)
+        await tools.runner.run(cycle)
         return cycle
 
     def abort(self, cycle_id: str) -> None:
@@ -176,9 +197,9 @@ class SecurityService:
             raise NotFound("Scan cycle not found")
         cycle.abort()
 
-    def _cycle(self, plan: Plan) -> Cycle:
+    def _cycle(self, containers: Sequence[Container], scope: Scope, **how: Any) -> Cycle:
         now_ms = self._clock.now_ms()
-        cycle = Cycle(uuid7(now_ms), plan, to_iso(now_ms))
+        cycle = Cycle(uuid7(now_ms), to_iso(now_ms), containers, scope, **how)
         finished = [id for id, known in self._cycles.items() if known.finished.is_set()]
         for id in finished[: max(0, len(self._cycles) - CYCLES_REMEMBERED)]:
             del self._cycles[id]
@@ -193,17 +214,14 @@ class SecurityService:
         Raises `NotFound`, `Unavailable` when no scanner is configured, `ScanFailed`.
         """
         container = self._fleet.need(id)
-        if not self.enabled:
+        if self.tools is None:
             raise Unavailable("Security scanner is disabled or misconfigured")
         subject, known = running(container), model.read(container.security).sbom
-        stored = await self.sboms.find(subject, form, known)
+        stored = await self.tools.sboms.find(subject, form, known)
         if stored is not None:
             return stored
-        document, entry = await self.sboms.make(subject, form, known)
-        try:
-            await self._fleet.change(id, lambda now: merged(now, container, {"sbom": entry}))
-        except NotFound:
-            log.info("security.container_gone", container=container.name)
+        document, entry = await self.tools.sboms.make(subject, form, known)
+        await write_back(self._fleet, container, {"sbom": entry})
         return document
 
     def overview(self) -> Overview:
@@ -226,11 +244,12 @@ class SecurityService:
         if now is not None and now.security and tidy(now).security != now.security:
             await self._fleet.change(now.id, tidy)
 
-    def _need_scanner(self) -> None:
-        if not self.enabled:
-            raise BadRequest(
-                "Security scanner is not configured", hint="Set DD_SECURITY_SCANNER to trivy, grype or both"
-            )
+    def _need_tools(self) -> Tools:
+        if self.tools is None:
+            *others, last = CHOICES
+            hint = f"Set DD_SECURITY_SCANNER to {', '.join(others)} or {last}"
+            raise BadRequest("Security scanner is not configured", hint=hint)
+        return self.tools
 
 
 def tidy(container: Container) -> Container:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import msgspec
 
-from drydock.core.model import Container
+from drydock.core.model import Container, HostKey
+from drydock.core.reference import pull_name
 from drydock.core.update import has_raw_update
-
-HUB_HOSTS = frozenset({"", "docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
 class Subject(msgspec.Struct, frozen=True):
     """One image to look at.
 
     `reference` is what the scanner is asked for, `digest` what the answer must be about when it is known. `key` names
-    the content (the digest, else the local image id): results are kept under it. `watcher` and
-    `image_id` say on which host, and as what, the image may be found when no registry has it.
+    the content (the digest, else the local image id): results are kept under it. `host` and `image_id` say where, and
+    as what, the image may be found when no registry has it.
     """
 
     registry: str
@@ -26,8 +25,7 @@ class Subject(msgspec.Struct, frozen=True):
     reference: str
     digest: str | None = None
     key: str | None = None
-    watcher: str = ""
-    agent: str | None = None
+    host: HostKey | None = None
     image_id: str | None = None
 
     @property
@@ -35,19 +33,12 @@ class Subject(msgspec.Struct, frozen=True):
         """The reference that can only mean this digest; the reference itself while no digest is known."""
         if self.digest is None or "@" in self.reference:
             return self.reference
-        return f"{name_of(self.registry, self.repository)}@{self.digest}"
-
-
-def name_of(registry: str, repository: str) -> str:
-    """The image name as people write it: without the host and `library/` for Docker Hub."""
-    if registry in HUB_HOSTS:
-        return repository.removeprefix("library/")
-    return f"{registry}/{repository}"
+        return f"{pull_name(self.registry, self.repository)}@{self.digest}"
 
 
 def full_reference(container: Container, tag: str | None, digest: str | None) -> str:
     """`name:tag`, `name@digest` where there is no tag, the image id where there is neither."""
-    name = name_of(container.image.registry.url, container.image.name)
+    name = pull_name(container.image.registry.url, container.image.name)
     if tag and not tag.startswith("sha256:"):
         return f"{name}:{tag}"
     if digest or tag:
@@ -91,4 +82,4 @@ def installing(container: Container, reference: str, digest: str | None) -> Subj
 
 def _subject(container: Container, reference: str, digest: str | None, key: str | None) -> Subject:
     registry = container.image.registry.url
-    return Subject(registry, container.image.name, reference, digest, key, container.watcher, container.agent)
+    return Subject(registry, container.image.name, reference, digest, key, container.host)

@@ -12,7 +12,7 @@ from drydock.core.errors import EngineConflict
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.policy.eligibility import EligibilityContext, evaluate
 from drydock.events import SecurityAlert
-from drydock.security.signatures import SignatureSettings
+from drydock.security.signatures.cosign import CosignSettings
 from kit.containers import container, container_id, image
 from kit.security import Room, prints, report
 
@@ -86,7 +86,7 @@ async def test_the_tag_goes_back_to_the_image_that_runs(room: Room) -> None:
 
 
 async def test_no_removal_unless_asked(room: Room) -> None:
-    room.build(policy_prune=False)
+    room.build(prune_refused=False)
     engine = Engine()
     await room.gate.check(await put(room), REFERENCE, NEW, engine=engine, image_id="sha256:new")
     assert engine.removed == []
@@ -101,7 +101,7 @@ async def test_a_clean_image_passes(room: Room) -> None:
 
 
 async def test_none_is_advisory_only(room: Room) -> None:
-    room.build(policy_block=())
+    room.build(block_severities=())
     assert (await room.gate.check(await put(room), REFERENCE, NEW)).allowed
 
 
@@ -109,7 +109,7 @@ async def test_none_is_advisory_only(room: Room) -> None:
     ("mode", "label", "asked"), [(True, "off", 0), (True, " OFF ", 0), (False, "", 0), (False, "on", 1), (True, "x", 1)]
 )
 async def test_the_label_wins_over_the_mode(room: Room, mode: bool, label: str, asked: int) -> None:
-    room.build(policy_gate_on=mode)
+    room.build(gate_mode="on" if mode else "off")
     one = await put(room, labels={"dd.security.gate": label} if label else {})
     verdict = await room.gate.check(one, REFERENCE, NEW)
     assert (verdict.allowed, len(room.scans())) == (not asked, asked)
@@ -136,7 +136,7 @@ async def test_without_an_answer_nothing_passes_by_accident(room: Room, case: st
         pathlib.Path(room.trivy.path).unlink()
     else:
         room.trivy.write(body)
-    room.build(policy_availability=availability)
+    room.build(availability=availability)
     verdict = await room.gate.check(await put(room), REFERENCE, NEW)
     assert verdict.allowed is (availability == "warn")
     assert verdict.reason.startswith("Security scan failed: ")
@@ -181,7 +181,7 @@ async def test_findings_of_one_scanner_block_although_the_other_failed(room: Roo
     ],
 )
 async def test_the_relative_gate(room: Room, current: Any, candidate: Any, allowed: bool, reason: str | None) -> None:
-    room.build(policy_relative=True)
+    room.build(gate_relative=True)
     one = await put(room)
     if current is not None:
         room.trivy.write(prints(report(*current)))
@@ -199,10 +199,10 @@ async def test_the_relative_gate(room: Room, current: Any, candidate: Any, allow
 async def test_lowering_the_threshold_takes_effect_without_a_new_scan(room: Room) -> None:
     one = await put(room)
     assert not (await room.gate.check(one, REFERENCE, NEW)).allowed
-    room.build(policy_block=("LOW",), policy_prune=False)
-    await room.made.load()
-    room.build(policy_block=())
-    await room.made.load()
+    room.build(block_severities=("LOW",), prune_refused=False)
+    await room.made.service.tools.inspector.cache.load()
+    room.build(block_severities=())
+    await room.made.service.tools.inspector.cache.load()
     assert (await room.gate.check(one, REFERENCE, NEW)).allowed
     assert len(room.scans()) == 1
     now = room.fleet.need(one.id)
@@ -212,7 +212,7 @@ async def test_lowering_the_threshold_takes_effect_without_a_new_scan(room: Room
 
 
 async def test_an_sbom_failure_never_blocks(room: Room) -> None:
-    room.build(sbom_enabled=True, policy_block=())
+    room.build(sbom_enabled=True, block_severities=())
     room.trivy.write("if 'spdx-json' in argv: sys.exit(1)\n" + prints(report()))
     assert (await room.gate.check(await put(room), REFERENCE, NEW)).allowed
     assert room.audits.actions == ["security-sbom-failed", "security-scan-passed"]
@@ -248,8 +248,8 @@ async def test_signatures_by_the_program(room: Room, fake: Any, case: str) -> No
     body, allowed, reason, action = COSIGN[case]
     cosign = fake("cosign", body)
     room.build(
-        policy_gate_on=False,
-        signatures=SignatureSettings(command=cosign.path, identity="me@example.org", issuer="https://issuer"),
+        gate_mode="off",
+        cosign=CosignSettings(command=cosign.path, identity="me@example.org", issuer="https://issuer"),
     )
     verdict = await room.gate.verify(await put(room), REFERENCE, NEW)
     assert (verdict.allowed, verdict.reason) == (allowed, reason)
@@ -268,7 +268,7 @@ async def test_signatures_by_the_program(room: Room, fake: Any, case: str) -> No
 
 
 async def test_a_missing_cosign_fails_closed(room: Room) -> None:
-    room.build(signatures=SignatureSettings(command="no-such-cosign", environ={"PATH": "/bin"}))
+    room.build(cosign=CosignSettings(command="no-such-cosign"))
     verdict = await room.gate.verify(await put(room), REFERENCE, NEW)
     assert (verdict.allowed, verdict.blocked_by) == (False, "signature")
     assert "no-such-cosign was not found" in verdict.reason

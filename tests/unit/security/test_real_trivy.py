@@ -13,9 +13,9 @@ import pytest
 
 from drydock.core.errors import ScanFailed
 from drydock.core.secret import Secret
-from drydock.security.scanners.base import ProgramOptions, Target
-from drydock.security.scanners.syft import Syft
-from drydock.security.scanners.trivy import Trivy, TrivyOptions
+from drydock.security.scanners.base import Target
+from drydock.security.scanners.syft import Syft, SyftSettings
+from drydock.security.scanners.trivy import Trivy, TrivySettings
 from lab import trivy as lab
 from lab.images import Pusher
 
@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def make(cache: pathlib.Path, clock: Any, **env: str) -> Trivy:
     environ = {"PATH": os.environ["PATH"], "HOME": str(cache), "TRIVY_CACHE_DIR": str(cache), **env}
-    return Trivy(TrivyOptions(str(lab.program()), 120_000, environ=environ), clock)
+    return Trivy(TrivySettings(command=str(lab.program()), timeout_s=120), environ, clock)
 
 
 def target(images: Pusher, name: str) -> Target:
@@ -164,10 +164,10 @@ async def test_an_sbom_needs_no_database(images: Pusher, tmp_path: pathlib.Path,
 
 @pytest.mark.skipif(lab.syft() is None, reason="Syft is not installed")
 @pytest.mark.parametrize("form", ["spdx-json", "cyclonedx-json"])
-async def test_syft(private_images: Pusher, tmp_path: pathlib.Path, form: Any) -> None:
+async def test_syft(private_images: Pusher, tmp_path: pathlib.Path, clock: Any, form: Any) -> None:
     private_images.push("scan/secret", "1", files=lab.alpine_files())
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SYFT_CHECK_FOR_APP_UPDATE": "false"}
-    syft = Syft(ProgramOptions(str(lab.syft()), 120_000, environ=environ))
+    syft = Syft(SyftSettings(command=str(lab.syft()), timeout_s=120), environ, clock)
     signed = dataclasses.replace(target(private_images, "scan/secret:1"), login=Login("alice", Secret("s3cret")))
     assert b"demolib" in await syft.sbom(signed, form)
 

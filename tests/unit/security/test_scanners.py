@@ -15,12 +15,13 @@ import pytest
 from drydock.core.errors import ScanFailed
 from drydock.core.secret import Secret
 from drydock.security.scanners import build, generator_name
-from drydock.security.scanners.base import ProgramOptions, Target
-from drydock.security.scanners.grype import Grype
+from drydock.security.scanners.base import Target
+from drydock.security.scanners.grype import Grype, GrypeSettings
 from drydock.security.scanners.grype import parse as parse_grype
-from drydock.security.scanners.syft import Syft
-from drydock.security.scanners.trivy import Trivy, TrivyOptions
+from drydock.security.scanners.syft import Syft, SyftSettings
+from drydock.security.scanners.trivy import Trivy, TrivySettings
 from drydock.security.scanners.trivy import parse as parse_trivy
+from kit.configured import configured
 from kit.wait import until
 
 Make = Callable[..., Any]
@@ -35,14 +36,14 @@ class Login:
     password: Secret
 
 
-def options(program: Any, **more: Any) -> TrivyOptions:
-    return TrivyOptions(**{"command": program.path, "timeout_ms": 60_000, "environ": ENVIRON, **more})
+def make(program: Any, clock: Any, environ: dict[str, str] = ENVIRON, **more: Any) -> Trivy:
+    return Trivy(TrivySettings(**{"command": program.path, "timeout_s": 60, **more}), environ, clock)
 
 
 async def test_the_command_line_of_a_scan(fake: Make, clock: Any) -> None:
     program = fake("trivy", f"out({EMPTY!r})")
-    given = options(program, timeout_ms=61_500, extra=("--ignore-unfixed",), image_src="remote")
-    found = await Trivy(given, clock).scan(TARGET)
+    given = {"timeout_s": 61.5, "args": ("--ignore-unfixed",), "image_src": "remote"}
+    found = await make(program, clock, **given).scan(TARGET)
     assert (found.total, found.errors) == (0, [])
     assert program.argvs("--scanners") == [
         [
@@ -68,7 +69,7 @@ async def test_the_command_line_of_a_scan(fake: Make, clock: Any) -> None:
 
 async def test_client_of_a_server_needs_no_database(fake: Make, clock: Any) -> None:
     program = fake("trivy", f"out({EMPTY!r})")
-    await Trivy(options(program, server="http://127.0.0.1:4954"), clock).scan(TARGET)
+    await make(program, clock, server="http://127.0.0.1:4954").scan(TARGET)
     assert [call["argv"] for call in program.calls] == program.argvs("--server")
     assert len(program.calls) == 1
 
@@ -76,14 +77,14 @@ async def test_client_of_a_server_needs_no_database(fake: Make, clock: Any) -> N
 @pytest.mark.parametrize(("form", "name"), [("spdx-json", "spdx-json"), ("cyclonedx-json", "cyclonedx")])
 async def test_sbom_command_line(fake: Make, clock: Any, form: Any, name: str) -> None:
     program = fake("trivy", "out('{}')")
-    await Trivy(options(program), clock).sbom(TARGET, form)
+    await make(program, clock).sbom(TARGET, form)
     assert program.argvs("--quiet") == [["image", "--quiet", "--format", name, "--timeout", "60s", TARGET.reference]]
 
 
 async def test_a_login_is_never_an_argument(fake: Make, clock: Any) -> None:
     program = fake("trivy", f"out({EMPTY!r})")
     target = dataclasses.replace(TARGET, login=Login("alice", Secret("s3cret")))
-    await Trivy(options(program), clock).scan(target)
+    await make(program, clock).scan(target)
     call = program.calls[-1]
     assert "s3cret" not in json.dumps(call["argv"])
     assert (call["env"]["TRIVY_USERNAME"], call["env"]["TRIVY_PASSWORD"]) == ("alice", "s3cret")
@@ -97,7 +98,7 @@ async def test_a_password_that_the_program_prints_is_scrubbed(fake: Make, clock:
     program = fake("trivy", "sys.stderr.write('refused alice:s3cret YWxpY2U6czNjcmV0\\n'); sys.exit(1)")
     target = dataclasses.replace(TARGET, login=Login("alice", Secret("s3cret")))
     with pytest.raises(ScanFailed) as failed:
-        await Trivy(options(program), clock).scan(target)
+        await make(program, clock).scan(target)
     assert "s3cret" not in failed.value.message
     assert "YWxp" not in failed.value.message
 
@@ -127,24 +128,24 @@ async def test_every_failure_has_its_text(fake: Make, clock: Any, case: str) -> 
     body, message = FAILURES[case]
     program = fake("trivy", f"if '--scanners' in argv:\n    {body}")
     with pytest.raises(ScanFailed) as failed:
-        await Trivy(options(program), clock).scan(TARGET)
+        await make(program, clock).scan(TARGET)
     assert failed.value.message.startswith(message)
 
 
 async def test_missing_program(clock: Any) -> None:
     with pytest.raises(ScanFailed, match="no-such-trivy was not found"):
-        await Trivy(TrivyOptions("no-such-trivy", 60_000, environ=ENVIRON), clock).scan(TARGET)
+        await Trivy(TrivySettings(command="no-such-trivy"), ENVIRON, clock).scan(TARGET)
 
 
 async def test_an_unusable_command_is_refused_before_anything_runs(clock: Any) -> None:
     with pytest.raises(ScanFailed, match="is invalid; use a command name or absolute path"):
-        await Trivy(TrivyOptions("./trivy", 60_000, environ=ENVIRON), clock).scan(TARGET)
+        await Trivy(TrivySettings(command="./trivy"), ENVIRON, clock).scan(TARGET)
 
 
 async def test_extra_arguments_cannot_override(fake: Make, clock: Any) -> None:
     program = fake("trivy", f"out({EMPTY!r})")
     with pytest.raises(ScanFailed, match="Trivy extra arguments cannot override --severity"):
-        await Trivy(options(program, extra=("--severity=LOW",)), clock).scan(TARGET)
+        await make(program, clock, args=("--severity=LOW",)).scan(TARGET)
 
 
 GATE = """
@@ -161,7 +162,7 @@ if "--scanners" in argv:
 
 async def test_one_at_a_time_on_a_cache_folder(fake: Make, clock: Any) -> None:
     program = fake("trivy", GATE)
-    trivy = Trivy(options(program), clock)
+    trivy = make(program, clock)
     program.hold("--scanners")
     scans = [asyncio.create_task(trivy.scan(TARGET)) for _ in range(4)]
     await until(lambda: program.argvs("--scanners"), "the first scan")
@@ -172,7 +173,7 @@ async def test_one_at_a_time_on_a_cache_folder(fake: Make, clock: Any) -> None:
 
 async def test_in_parallel_when_the_binary_knows_the_memory_cache(fake: Make, clock: Any) -> None:
     program = fake("trivy", "if '--help' in argv: out('  --cache-backend string  …')\nelse: out('{}')")
-    trivy = Trivy(options(program), clock)
+    trivy = make(program, clock)
     await asyncio.gather(*(trivy.scan(TARGET) for _ in range(3)))
     assert len(program.argvs("--help")) == 1
     assert all(argv[-3:-1] == ["--cache-backend", "memory"] for argv in program.argvs("--scanners"))
@@ -180,14 +181,14 @@ async def test_in_parallel_when_the_binary_knows_the_memory_cache(fake: Make, cl
 
 async def test_the_operators_cache_stands(fake: Make, clock: Any) -> None:
     program = fake("trivy", "out('{}')")
-    await Trivy(options(program, extra=("--cache-backend", "redis://127.0.0.1")), clock).scan(TARGET)
+    await make(program, clock, args=("--cache-backend", "redis://127.0.0.1")).scan(TARGET)
     assert program.argvs("--help") == []
     assert program.argvs("--scanners")[0].count("--cache-backend") == 1
 
 
 async def test_warm_up_once_and_not_again_for_a_quarter_of_an_hour_after_a_failure(fake: Make, clock: Any) -> None:
     program = fake("trivy", "if '--download-db-only' in argv: sys.exit(1)\nout('{}')")
-    trivy = Trivy(options(program), clock)
+    trivy = make(program, clock)
     for minutes in (0, 10, 10, 0):
         clock.advance(minutes * 60)
         await trivy.scan(TARGET)
@@ -201,14 +202,14 @@ async def test_warm_up_once_and_not_again_for_a_quarter_of_an_hour_after_a_failu
 
 async def test_no_warm_up_where_the_operator_forbids_it(fake: Make, clock: Any) -> None:
     program = fake("trivy", "out('{}')")
-    await Trivy(options(program, environ={**ENVIRON, "TRIVY_SKIP_DB_UPDATE": "True"}), clock).scan(TARGET)
+    await make(program, clock, environ={**ENVIRON, "TRIVY_SKIP_DB_UPDATE": "True"}).scan(TARGET)
     assert program.argvs("--download-db-only") == []
 
 
 async def test_the_database_is_asked_every_five_minutes(fake: Make, clock: Any) -> None:
     facts = json.dumps({"Version": "0.59.1", "VulnerabilityDB": {"UpdatedAt": "2026-01-01T06:00:00Z"}})
     program = fake("trivy", f"out({facts!r})")
-    trivy = Trivy(options(program), clock)
+    trivy = make(program, clock)
     assert await trivy.database() == "2026-01-01T06:00:00Z"
     await trivy.database()
     assert len(program.calls) == 1
@@ -281,7 +282,7 @@ def test_parsing_grype() -> None:
 async def test_the_command_line_of_grype(fake: Make, clock: Any) -> None:
     program = fake("grype", f"out({json.dumps(GRYPE)!r})")
     target = dataclasses.replace(TARGET, login=Login("alice", Secret("s3cret")))
-    grype = Grype(ProgramOptions(program.path, 60_000, ("--only-fixed",), ENVIRON), clock)
+    grype = Grype(GrypeSettings(command=program.path, args=("--only-fixed",)), ENVIRON, clock)
     assert (await grype.scan(target)).summary.critical == 1
     call = program.calls[0]
     assert call["argv"] == ["--output", "json", "--only-fixed", "registry:127.0.0.1:5000/app:1.0"]
@@ -292,12 +293,13 @@ async def test_the_command_line_of_grype(fake: Make, clock: Any) -> None:
 async def test_the_database_of_grype(fake: Make, clock: Any, place: str) -> None:
     answer = place.format('{"built": "2026-01-01T00:00:00Z"}')
     program = fake("grype", f"out({answer!r})")
-    assert await Grype(ProgramOptions(program.path, 60_000, (), ENVIRON), clock).database() == "2026-01-01T00:00:00Z"
+    assert await Grype(GrypeSettings(command=program.path), ENVIRON, clock).database() == "2026-01-01T00:00:00Z"
 
 
-async def test_the_command_line_of_syft(fake: Make) -> None:
+async def test_the_command_line_of_syft(fake: Make, clock: Any) -> None:
     program = fake("syft", "out('{}')")
-    await Syft(ProgramOptions(program.path, 60_000, ("--scope", "all-layers"), ENVIRON)).sbom(TARGET, "spdx-json")
+    settings = SyftSettings(command=program.path, args=("--scope", "all-layers"))
+    await Syft(settings, ENVIRON, clock).sbom(TARGET, "spdx-json")
     assert program.calls[0]["argv"] == [
         "registry:127.0.0.1:5000/app:1.0",
         "--output",
@@ -308,8 +310,8 @@ async def test_the_command_line_of_syft(fake: Make) -> None:
 
 
 def both(trivy: Any, grype: Any, clock: Any) -> Any:
-    given = {"trivy": options(trivy), "grype": ProgramOptions(grype.path, 60_000, (), ENVIRON)}
-    return build("both", "auto", given, clock)
+    settings = configured(TrivySettings(command=trivy.path), GrypeSettings(command=grype.path))
+    return build("both", "auto", settings, ENVIRON, clock)
 
 
 TRIVY_ONE = {
@@ -367,8 +369,8 @@ def test_which_generator(scanner: str, generator: str, expected: str) -> None:
 @pytest.mark.parametrize(("output", "version"), [("Version: 0.59.1", "0.59.1"), ("grype v0.90.0-rc1", "0.90.0-rc1")])
 async def test_versions(fake: Make, clock: Any, output: str, version: str) -> None:
     program = fake("trivy", f"out({output!r})")
-    assert await Trivy(options(program), clock).version() == version
+    assert await make(program, clock).version() == version
 
 
 async def test_no_version_of_a_missing_program(clock: Any) -> None:
-    assert await Trivy(TrivyOptions("no-such-trivy", 60_000, environ=ENVIRON), clock).version() is None
+    assert await Trivy(TrivySettings(command="no-such-trivy"), ENVIRON, clock).version() is None

@@ -246,7 +246,7 @@ async def test_a_cycle_nobody_waits_for_starts_nothing(room: Room) -> None:
 
 
 async def test_scheduled_scans_keep_a_good_result_over_an_error_for_a_week(room: Room) -> None:
-    room.build(concurrency=2)
+    room.build(scan_concurrency=2)
     await put(room, sample(1))
     await room.security.scan_scheduled()
     room.trivy.write("if '--scanners' in argv: sys.exit(1)")
@@ -261,7 +261,7 @@ async def test_scheduled_scans_keep_a_good_result_over_an_error_for_a_week(room:
 
 
 async def test_a_scheduled_cycle_that_takes_too_long_is_stopped(room: Room) -> None:
-    room.build(batch_timeout_ms=700)
+    room.build(scan_batch_timeout_s=0.7)
     room.trivy.write("if '--scanners' in argv: time.sleep(600)")
     await put(room, sample(1))
     cycle = await room.security.scan_scheduled()
@@ -324,13 +324,13 @@ async def test_a_new_database_means_new_scans(room: Room) -> None:
 async def test_the_cache_survives_a_restart_and_judges_by_the_policy_of_today(room: Room) -> None:
     await put(room, sample(1))
     await bulk(room)
-    made = room.build(policy_block=("LOW",))
-    await made.load()
+    made = room.build(block_severities=("LOW",))
+    await made.service.tools.inspector.cache.load()
     await bulk(room)
     scan = room.fleet.need(container_id(1)).security["scan"]
     assert (len(room.scans()), scan["blockSeverities"], scan["blockingCount"]) == (1, ["LOW"], 1)
-    room.build(policy_block=())
-    await room.made.load()
+    room.build(block_severities=())
+    await room.made.service.tools.inspector.cache.load()
     await bulk(room)
     assert room.fleet.need(container_id(1)).security["scan"]["status"] == "passed"
 

@@ -12,8 +12,8 @@ from drydock.core.times import DAY_MS, HOUR_MS
 from drydock.events import ScanCycleCompleted
 from drydock.security.cache import DAY_MS as ONE_DAY
 from drydock.security.cache import interval_of
-from drydock.security.identifiers import uuid7
-from drydock.security.schedule import ScanSchedule
+from drydock.security.cycles import uuid7
+from drydock.security.room import scan_by_schedule
 from kit.containers import container
 from kit.security import Room
 
@@ -54,12 +54,11 @@ class Until:
 
 
 async def test_every_run_within_its_jitter(room: Room) -> None:
-    room.build(cron="0 3 * * *", jitter_ms=60_000)
+    room.build(scan_cron="0 3 * * *", scan_jitter_s=60.0)
     await room.fleet.put(container(1))
     start = room.clock.now_ms()
-    schedule = ScanSchedule(room.security, Until(room.clock, start + 3 * DAY_MS), Random(1))
     with pytest.raises(asyncio.CancelledError):
-        await schedule.run()
+        await scan_by_schedule(room.security, Until(room.clock, start + 3 * DAY_MS), Random(1))
     ends = [event.summary for event in room.of(ScanCycleCompleted)]
     assert [end["scope"] for end in ends] == ["scheduled"] * 3
     assert {end["startedAt"][11:16] for end in ends} <= {"03:00", "03:01"}
@@ -67,5 +66,5 @@ async def test_every_run_within_its_jitter(room: Room) -> None:
 
 
 async def test_no_schedule(room: Room) -> None:
-    await ScanSchedule(room.security, room.clock, Random()).run()
+    await scan_by_schedule(room.security, room.clock, Random())
     assert room.of(ScanCycleCompleted) == []

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from drydock.core.errors import ConfigError, RegistryNetworkError
-from drydock.security.signatures import SignatureSettings, choose
-from drydock.security.signatures.cosign import Cosign
+from drydock.security.signatures import choose
+from drydock.security.signatures.cosign import Cosign, CosignSettings
 from drydock.security.signatures.keyed import KeyedVerifier, load_key
 from drydock.security.subjects import Subject
 from lab.cosign import attach, payload
@@ -212,8 +212,8 @@ def test_keys_that_are_none(tmp_path: pathlib.Path) -> None:
 def test_which_verifier(tmp_path: pathlib.Path, clock: Any, fake: Any) -> None:
     key = pem(tmp_path, KEYS["p256"]())
     source = Source("127.0.0.1:9")
-    absent = {"command": "no-such-cosign", "environ": {"PATH": "/bin"}}
-    assert isinstance(choose(SignatureSettings(key=key, **absent), source, clock), KeyedVerifier)
-    assert isinstance(choose(SignatureSettings(key="k8s://ns/key", **absent), source, clock), Cosign)
-    assert isinstance(choose(SignatureSettings(**absent), source, clock), Cosign)
-    assert isinstance(choose(SignatureSettings(key=key, command=fake("cosign").path), source, clock), Cosign)
+    environ, absent = {"PATH": "/bin"}, "no-such-cosign"
+    assert isinstance(choose(CosignSettings(key=key, command=absent), environ, source, clock), KeyedVerifier)
+    assert isinstance(choose(CosignSettings(key="k8s://ns/key", command=absent), environ, source, clock), Cosign)
+    assert isinstance(choose(CosignSettings(command=absent), environ, source, clock), Cosign)
+    assert isinstance(choose(CosignSettings(key=key, command=fake("cosign").path), environ, source, clock), Cosign)

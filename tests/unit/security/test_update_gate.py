@@ -16,7 +16,7 @@ from drydock.http.client import HttpClient
 from drydock.registries.instances import register
 from drydock.registries.room import Artifacts, Registries
 from drydock.registries.settings import RegistriesSettings
-from drydock.security.signatures import SignatureSettings
+from drydock.security.signatures.cosign import CosignSettings
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, Room, prints, report
 from lab.images import Pusher
@@ -76,7 +76,7 @@ def make(room: Room, engine: Engine, source: Source | None = None) -> UpdateGate
 
 async def signed(room: Room, fake: Any) -> FakeProgram:
     cosign: FakeProgram = fake("cosign", "out('[{}]')")
-    room.build(signatures=SignatureSettings(command=cosign.path))
+    room.build(cosign=CosignSettings(command=cosign.path))
     await room.fleet.put(sample())
     return cosign
 

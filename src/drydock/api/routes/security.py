@@ -21,12 +21,12 @@ from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unava
 from drydock.core.model import ContainerView
 from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
 from drydock.security import model
-from drydock.security.build import SecurityRoom
 from drydock.security.cycles import Cycle
 from drydock.security.documents import Document
 from drydock.security.model import FORMATS, SbomFormat, Scan
 from drydock.security.overview import Group, overview
 from drydock.security.overview import page as cut_page
+from drydock.security.room import Security
 from drydock.security.service import SecurityService
 
 JSON = "application/json"
@@ -73,7 +73,7 @@ class Started(msgspec.Struct, rename="camel"):
     scheduled_count: int
 
 
-def _room(request: ApiRequest) -> SecurityRoom:
+def _room(request: ApiRequest) -> Security:
     room = request.services.security
     if room is None:
         raise Unavailable("Security scanning is not available in this process")

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 from drydock.clock import Clock
-from drydock.security.scanners.base import ProgramOptions, SbomGenerator, Scanner
+from drydock.config.load import Settings
 from drydock.security.scanners.both import Both
 from drydock.security.scanners.grype import Grype
+from drydock.security.scanners.program import ScannerProgram
 from drydock.security.scanners.syft import Syft
-from drydock.security.scanners.trivy import Trivy, TrivyOptions
+from drydock.security.scanners.trivy import Trivy
 
-Options = dict[str, ProgramOptions]
-"""How each program is called, by its name."""
+SCANNERS: tuple[type[ScannerProgram[Any]], ...] = (Trivy, Grype)
+Generator = Trivy | Syft
+GENERATORS: tuple[type[Generator], ...] = (Trivy, Syft)
 
-
-def _trivy(options: Options, clock: Clock) -> Trivy:
-    given = options["trivy"]
-    return Trivy(given if isinstance(given, TrivyOptions) else TrivyOptions(given.command, given.timeout_ms), clock)
-
-
-SCANNERS: dict[str, Callable[[Options, Clock], Scanner]] = {
-    "trivy": _trivy,
-    "grype": lambda options, clock: Grype(options["grype"], clock),
-}
-GENERATORS: dict[str, Callable[[Options, Clock], SbomGenerator]] = {
-    "trivy": _trivy,
-    "syft": lambda options, _: Syft(options["syft"]),
-}
+SECTIONS = tuple(dict.fromkeys(member.section for member in (*SCANNERS, *GENERATORS)))
+"""The settings of every program."""
+CHOICES = (*(member.name for member in SCANNERS), Both.name)
+"""Words of DD_SECURITY_SCANNER."""
+AUTO = "auto"
+GENERATOR_CHOICES = (AUTO, *(member.name for member in GENERATORS))
+"""Words of DD_SECURITY_SBOM_GENERATOR."""
 
 
-def build(selected: str, generator: str, options: Options, clock: Clock) -> tuple[Scanner, SbomGenerator]:
-    """The scanner (`trivy`, `grype`, `both`) and the SBOM generator (`auto`, `trivy`, `syft`) of the configuration.
+def build(
+    selected: str, generator: str, settings: Settings, environ: Mapping[str, str], clock: Clock, parallel: int = 4
+) -> tuple[ScannerProgram[Any] | Both, Generator]:
+    """The scanner and the SBOM generator of these words; `parallel`: how many runs of one program at a time.
 
-    One Trivy serves both roles, so that they share its queue.
+    A program that serves both roles is made once, so that they share its queue.
     """
-    names = list(SCANNERS) if selected == "both" else [selected]
-    members = {name: SCANNERS[name](options, clock) for name in names}
+    scanners = [
+        member(settings[member.section], environ, clock, parallel)
+        for member in SCANNERS
+        if selected in (member.name, Both.name)
+    ]
     wanted = generator_name(selected, generator)
-    trivy = members.get("trivy")
-    chosen = trivy if wanted == "trivy" and isinstance(trivy, Trivy) else GENERATORS[wanted](options, clock)
-    scanner = Both(list(members.values())) if selected == "both" else members[selected]
-    return scanner, chosen
+    found: dict[str, Any] = {member.name: member for member in GENERATORS}
+    made: dict[str, Any] = {scanner.name: scanner for scanner in scanners}
+    chosen = made.get(wanted) or found[wanted](settings[found[wanted].section], environ, clock, parallel)
+    return Both(scanners) if selected == Both.name else scanners[0], chosen
 
 
-def generator_name(selected: str, generator: str) -> str:
-    """`auto` is Trivy, but Syft where Grype is the only scanner (security.md §1)."""
-    if generator != "auto":
+def generator_name(selected: str | None, generator: str) -> str:
+    """The generator that is meant; `auto` is the one that goes with the (first) scanner (security.md §1)."""
+    if generator != AUTO:
         return generator
-    return "syft" if selected == "grype" else "trivy"
+    return next(member.generator for member in SCANNERS if selected in (member.name, Both.name, None))

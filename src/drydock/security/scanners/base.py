@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from drydock.config import kinds
+from drydock.config.kinds import Kind
+from drydock.config.schema import option
 from drydock.security.commands import Login
 from drydock.security.findings import Found
 from drydock.security.model import SbomFormat
@@ -21,14 +24,34 @@ class Target:
     docker_host: str | None = None
 
 
-@dataclass(frozen=True)
-class ProgramOptions:
-    """How one program is called. `environ` is our own environment, from which a part is passed on."""
+def further_arguments() -> Any:
+    """The option `ARGS`: a JSON array of non-empty strings."""
+
+    def read(value: str) -> tuple[str, ...]:
+        try:
+            found = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(value) from error
+        if not isinstance(found, list) or not all(isinstance(one, str) and one.strip() for one in found):
+            raise ValueError(value)
+        return tuple(found)
+
+    kind = Kind("JSON array", "a JSON array of strings", read)
+    return option("ARGS", kind, default=(), help="Further arguments.")
+
+
+def empty_or(kind: Kind[str]) -> Kind[str | None]:
+    """The kind, or nothing for an empty value."""
+    return Kind(kind.name, f"empty or {kind.allowed}", lambda value: kind.read(value) if value.strip() else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramSettings:
+    """How one program is called; each member declares its section from this."""
 
     command: str
-    timeout_ms: int
-    extra: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = option("TIMEOUT", kinds.milliseconds(1000), default=600.0, help="Milliseconds per image.")
+    args: tuple[str, ...] = ()
 
 
 class Scanner(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from drydock.core.errors import ScanFailed
 from drydock.security.findings import Found, collect, merge
-from drydock.security.scanners.base import Scanner, Target
+from drydock.security.scanners.base import Target
+from drydock.security.scanners.program import ScannerProgram
 
 
 class Both:
@@ -15,13 +17,20 @@ class Both:
 
     name = "both"
 
-    def __init__(self, members: Sequence[Scanner]) -> None:
+    def __init__(self, members: Sequence[ScannerProgram[Any]]) -> None:
         self.members = members
 
     async def scan(self, target: Target) -> Found:
         """The merged findings. Raises `ScanFailed` only when every member failed."""
+
+        async def attempt(member: ScannerProgram[Any]) -> Found | ScanFailed:
+            try:
+                return await member.scan(target)
+            except ScanFailed as error:
+                return ScanFailed(f"{member.title}: {error.message}", transient=error.transient)
+
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_attempt(member, target)) for member in self.members]
+            tasks = [group.create_task(attempt(member)) for member in self.members]
         answers = [task.result() for task in tasks]
         good = [found for found in answers if isinstance(found, Found)]
         bad = [failed for failed in answers if isinstance(failed, ScanFailed)]
@@ -49,10 +58,3 @@ class Both:
     async def version(self) -> str | None:
         versions = await asyncio.gather(*(member.version() for member in self.members))
         return None if None in versions else ", ".join(version or "" for version in versions)
-
-
-async def _attempt(member: Scanner, target: Target) -> Found | ScanFailed:
-    try:
-        return await member.scan(target)
-    except ScanFailed as error:
-        return ScanFailed(f"{member.name.capitalize()}: {error.message}", transient=error.transient)

@@ -6,68 +6,43 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import structlog
-
-from drydock.clock import Clock
-from drydock.core.errors import ScanFailed
-from drydock.security.commands import check_extra, check_reference
+from drydock.config import kinds
+from drydock.config.schema import option, section
 from drydock.security.findings import Found, collect, severity_of
 from drydock.security.model import Finding
-from drydock.security.scanners.base import ProgramOptions, Target
-from drydock.security.scanners.program import Program, objects, part, text_of
-
-log = structlog.get_logger("security.grype")
-
-PROTECTED = ("-o", "--output", "-f", "--file")
-DATABASE_TIMEOUT_MS = 10_000
-DATABASE_KEPT_S = 300.0
+from drydock.security.scanners.base import ProgramSettings, Target, further_arguments
+from drydock.security.scanners.program import ScannerProgram, digests, objects, part, text_of
 
 
-class Grype:
-    """The scanner of this name; it reads images from their registry."""
+@section("DD_SECURITY_GRYPE_", "Grype", "How the Grype program is called.")
+class GrypeSettings(ProgramSettings):
+    """`DD_SECURITY_GRYPE_*`."""
+
+    command: str = option("COMMAND", kinds.text(), default="grype", help="Name or absolute path.")
+    args: tuple[str, ...] = further_arguments()
+
+
+class Grype(ScannerProgram[GrypeSettings]):
+    """The scanner of this name; it reads images from their registry, and keeps its database fresh by itself."""
 
     name = "grype"
-
-    def __init__(self, options: ProgramOptions, clock: Clock) -> None:
-        self._options = options
-        self._clock = clock
-        self._program = Program("Grype", options)
-        self._database: tuple[float, str | None] | None = None
+    title = "Grype"
+    section = GrypeSettings
+    protected = ("-o", "--output", "-f", "--file")
+    generator = "syft"
+    database_question = ("db", "status", "-o", "json")
 
     async def scan(self, target: Target) -> Found:
         """Vulnerabilities of all severities."""
-        extra = check_extra("Grype", self._options.extra, PROTECTED)
-        reference = check_reference(target.reference)
-        output = await self._program.call(
-            ["--output", "json", *extra, f"registry:{reference}"], target, registry_login(target)
-        )
-        return await asyncio.to_thread(self._parse, output)
+        arguments = ["--output", "json", *self.extra(), f"registry:{target.reference}"]
+        output = await self.call(arguments, target, registry_login(target))
+        return await asyncio.to_thread(lambda: parse(self.document(output)))
 
-    async def prepare(self) -> None:
-        """Nothing: Grype keeps its database fresh by itself."""
-
-    async def version(self) -> str | None:
-        return await self._program.version()
-
-    async def database(self) -> str | None:
-        """When the database was built, asked at most every five minutes."""
-        now = self._clock.monotonic()
-        if self._database is None or now - self._database[0] > DATABASE_KEPT_S:
-            self._database = (now, await self._ask_database())
-        return self._database[1]
-
-    async def _ask_database(self) -> str | None:
-        try:
-            output = await self._program.call(["db", "status", "-o", "json"], timeout_ms=DATABASE_TIMEOUT_MS)
-            document = self._program.document(output)
-        except ScanFailed as error:
-            log.warning("security.database_unknown", scanner=self.name, error=error.message)
-            return None
+    @staticmethod
+    def built_at(document: dict[str, Any]) -> str | None:
+        """Releases differ in where they put it."""
         places = (document, part(document.get("database")), part(document.get("db")))
         return next((built for place in places if (built := text_of(place.get("built")))), None)
-
-    def _parse(self, output: bytes) -> Found:
-        return parse(self._program.document(output))
 
 
 def registry_login(target: Target) -> dict[str, str]:
@@ -84,8 +59,8 @@ def registry_login(target: Target) -> dict[str, str]:
 def parse(document: dict[str, Any]) -> Found:
     """A Grype report."""
     target = part(part(document.get("source")).get("target"))
-    digests = [text.rpartition("@")[2] for text in target.get("repoDigests") or [] if isinstance(text, str)]
-    return collect("grype", [_finding(match) for match in objects(document.get("matches"))], digests=digests)
+    findings = [_finding(match) for match in objects(document.get("matches"))]
+    return collect("grype", findings, digests=digests(target.get("repoDigests")))
 
 
 def _finding(match: dict[str, Any]) -> Finding:

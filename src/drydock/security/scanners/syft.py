@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from drydock.security.commands import check_extra, check_reference
+from drydock.config import kinds
+from drydock.config.schema import option, section
 from drydock.security.model import SbomFormat
-from drydock.security.scanners.base import ProgramOptions, Target
+from drydock.security.scanners.base import ProgramSettings, Target, further_arguments
 from drydock.security.scanners.grype import registry_login
 from drydock.security.scanners.program import Program
 
-PROTECTED = ("-o", "--output", "--file")
+
+@section("DD_SECURITY_SYFT_", "Syft", "How the Syft program is called.")
+class SyftSettings(ProgramSettings):
+    """`DD_SECURITY_SYFT_*`."""
+
+    command: str = option("COMMAND", kinds.text(), default="syft", help="Name or absolute path.")
+    args: tuple[str, ...] = further_arguments()
 
 
-class Syft:
+class Syft(Program[SyftSettings]):
     """The generator of this name; it reads images from their registry."""
 
     name = "syft"
-
-    def __init__(self, options: ProgramOptions) -> None:
-        self._options = options
-        self._program = Program("Syft", options)
+    title = "Syft"
+    section = SyftSettings
+    protected = ("-o", "--output", "--file")
 
     async def sbom(self, target: Target, form: SbomFormat) -> bytes:
         """A document of that format."""
-        extra = check_extra("Syft", self._options.extra, PROTECTED)
-        reference = check_reference(target.reference)
-        return await self._program.call(
-            [f"registry:{reference}", "--output", form, *extra], target, registry_login(target)
-        )
-
-    async def version(self) -> str | None:
-        return await self._program.version()
+        arguments = [f"registry:{target.reference}", "--output", form, *self.extra()]
+        return await self.call(arguments, target, registry_login(target))

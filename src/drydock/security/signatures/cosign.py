@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from drydock.clock import Clock
+from drydock.config import kinds
+from drydock.config.kinds import Kind
+from drydock.config.schema import option, section
 from drydock.core.errors import DrydockError, ScanFailed
 from drydock.core.times import to_iso
-from drydock.security.commands import check_reference
-from drydock.security.inspector import Logins, anonymous
+from drydock.security.commands import Logins, anonymous
 from drydock.security.model import Signature
 from drydock.security.process import MIB
-from drydock.security.scanners.base import ProgramOptions, Target
+from drydock.security.scanners.base import ProgramSettings, Target, empty_or
 from drydock.security.scanners.program import Program
 from drydock.security.subjects import Subject
 
@@ -25,59 +29,83 @@ _UNVERIFIED = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class CosignOptions(ProgramOptions):
-    """`key` None means keyless, which wants `identity` and `issuer`."""
+def public_key() -> Kind[str]:
+    """An existing file, or a URI that the cosign program understands (`k8s://`, `awskms://` …)."""
 
-    key: str | None = None
-    identity: str | None = None
-    issuer: str | None = None
+    def read(value: str) -> str:
+        stripped = value.strip()
+        if "://" in stripped:
+            return stripped
+        path = pathlib.Path(stripped)
+        if ".." in path.parts or not path.is_file():
+            raise ValueError(value)
+        return stripped
+
+    return Kind("key", "an existing regular file", read)
 
 
-class Cosign:
+@section("DD_SECURITY_COSIGN_", "Cosign", "How signatures are verified, with `DD_SECURITY_VERIFY_SIGNATURES`.")
+class CosignSettings(ProgramSettings):
+    """`DD_SECURITY_COSIGN_*`. `key`: a PEM file, or a URI that only the program understands; None = keyless."""
+
+    command: str = option("COMMAND", kinds.text(), default="cosign", help="Name or absolute path.")
+    timeout_s: float = option("TIMEOUT", kinds.milliseconds(1000), default=60.0, help="Milliseconds per image.")
+    key: str | None = option(
+        "KEY",
+        empty_or(public_key()),
+        default=None,
+        help="Public key file; with it no program is needed. Empty = keyless.",
+    )
+    identity: str | None = option(
+        "IDENTITY", empty_or(kinds.text()), default=None, help="Identity that keyless signatures must have."
+    )
+    issuer: str | None = option(
+        "ISSUER", empty_or(kinds.text()), default=None, help="Issuer that keyless signatures must have."
+    )
+
+
+class Cosign(Program[CosignSettings]):
     """Asks the program."""
 
-    def __init__(self, options: CosignOptions, clock: Clock, logins: Logins = anonymous) -> None:
-        self._options = options
-        self._clock = clock
+    name = title = "cosign"
+    section = CosignSettings
+
+    def __init__(
+        self, settings: CosignSettings, environ: Mapping[str, str], clock: Clock, logins: Logins = anonymous
+    ) -> None:
+        super().__init__(settings, environ, clock)
         self._logins = logins
-        self._program = Program("cosign", options)
 
     @property
     def keyless(self) -> bool:
-        return not self._options.key
+        return not self.settings.key
 
     async def ready(self) -> bool:
-        return await self._program.version() is not None
+        return await self.version() is not None
 
     async def verify(self, subject: Subject) -> Signature:
         """By digest where it is known, so that what is verified is what will be pulled."""
+        given = (
+            ("--key", self.settings.key),
+            ("--certificate-identity", self.settings.identity),
+            ("--certificate-oidc-issuer", self.settings.issuer),
+        )
+        flags = [word for flag, value in given if value for word in (flag, value)]
+        status: Literal["verified", "unverified", "error"] = "verified"
         try:
             login = await self._logins(subject.registry, subject.repository)
-            target = Target(check_reference(subject.pinned), subject.registry, login)
-            output = await self._program.call([*self._arguments(), target.reference], target, limit=LARGEST)
-        except DrydockError as error:
-            return self._failed(subject, error)
-        return self._verdict(subject, "verified", count(output), None)
-
-    def _arguments(self) -> list[str]:
-        given = (
-            ("--key", self._options.key),
-            ("--certificate-identity", self._options.identity),
-            ("--certificate-oidc-issuer", self._options.issuer),
-        )
-        return ["verify", "--output", "json", *(word for flag, value in given if value for word in (flag, value))]
-
-    def _failed(self, subject: Subject, error: DrydockError) -> Signature:
-        unsigned = isinstance(error, ScanFailed) and _UNVERIFIED.search(error.message)
-        return self._verdict(subject, "unverified" if unsigned else "error", 0, error.message)
-
-    def _verdict(self, subject: Subject, status: object, signatures: int, error: str | None) -> Signature:
+            target = Target(subject.pinned, subject.registry, login)
+            arguments = ["verify", "--output", "json", *flags, target.reference]
+            signatures, error = count(await self.call(arguments, target, limit=LARGEST)), None
+        except DrydockError as failure:
+            signatures, error = 0, failure.message
+            unsigned = isinstance(failure, ScanFailed) and _UNVERIFIED.search(failure.message)
+            status = "unverified" if unsigned else "error"
         return Signature(
             verifier="cosign",
             image=subject.pinned,
             verified_at=to_iso(self._clock.now_ms()),
-            status=status,  # type: ignore[arg-type]  # one of the three words above
+            status=status,
             keyless=self.keyless,
             signatures=signatures,
             error=error,

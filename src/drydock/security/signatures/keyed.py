@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from drydock.clock import Clock
 from drydock.core.errors import ConfigError, DrydockError
+from drydock.core.reference import DEFAULT_TAG, split
 from drydock.core.times import to_iso
 from drydock.security.failures import failure
 from drydock.security.model import Signature
@@ -75,31 +76,43 @@ class KeyedVerifier:
         return True
 
     async def verify(self, subject: Subject) -> Signature:
-        """`verified` with the number of good signatures, `unverified` with the reason, `error` when nobody knows."""
+        """`verified` with the number of good signatures, `unverified` with the reason, `error` where it stays unknown."""
+        status: Literal["verified", "unverified", "error"]
         try:
-            digest = subject.digest or await self._resolve(subject)
-            good, why = await self._check(subject, digest)
-        except DrydockError as error:
-            return self._verdict(subject, "error", 0, error.message)
-        return self._verdict(subject, "verified" if good else "unverified", good, None if good else why)
+            good, why = await self._check(subject)
+            status, error = ("verified", None) if good else ("unverified", why)
+        except DrydockError as failed:
+            good, status, error = 0, "error", failed.message
+        return Signature(
+            verifier="cosign",
+            image=subject.pinned,
+            verified_at=to_iso(self._clock.now_ms()),
+            status=status,
+            keyless=False,
+            signatures=good,
+            error=error,
+        )
 
-    async def _resolve(self, subject: Subject) -> str:
-        """The digest behind a tag, where the registry check did not tell."""
-        name, _, digest = subject.reference.partition("@")
-        tag = name.rpartition("/")[2].partition(":")[2] or "latest"
-        found = digest or await self._source.digest(subject.registry, subject.repository, tag)
-        if found is None:
-            raise failure(f"{subject.reference} does not exist", transient=False)
-        return found
-
-    async def _check(self, subject: Subject, digest: str) -> tuple[int, str]:
+    async def _check(self, subject: Subject) -> tuple[int, str]:
         """How many signatures are good, and why the last bad one is not."""
-        place = digest.replace(":", "-") + ".sig"
-        raw = await self._source.manifest(subject.registry, subject.repository, place)
-        if raw is None:
-            return 0, "no signatures found"
+        named = split(subject.reference)
+        digest = subject.digest or (named.digest if named.name else None)  # without a name it is an id of this host
+        if digest is None and named.name:  # the registry check did not tell what the tag points at
+            tag = named.tag or DEFAULT_TAG
+            digest = await self._source.digest(subject.registry, subject.repository, tag)
+        if digest is None:
+            raise failure(f"{subject.reference} does not exist", transient=False)
+
         good, why = 0, "no signatures found"
-        for layer in _layers(raw):
+        beside = digest.replace(":", "-") + ".sig"
+        raw = await self._source.manifest(subject.registry, subject.repository, beside)
+        if raw is None:
+            return good, why
+        try:
+            layers = msgspec.json.decode(raw, type=Manifest).layers
+        except msgspec.MsgspecError as error:
+            raise failure("The signature image has no readable manifest", transient=False) from error
+        for layer in [each for each in layers if each.mediaType == PAYLOAD_TYPE][:MOST_LAYERS]:
             fault = await self._fault(subject, layer, digest)
             good, why = (good + 1, why) if fault is None else (good, fault)
         return good, why
@@ -111,29 +124,14 @@ class KeyedVerifier:
         payload = await self._source.blob(subject.registry, subject.repository, layer.digest)
         if f"sha256:{hashlib.sha256(payload).hexdigest()}" != layer.digest:
             return "invalid signature: the payload was changed"
-        if not self._signed(payload, layer.annotations.get(ANNOTATION, "")):
+        try:
+            signature = base64.b64decode(layer.annotations.get(ANNOTATION, ""), validate=True)
+            verify_bytes(self._key, signature, payload)
+        except (InvalidSignature, binascii.Error):
             return "no matching signatures: made with another key"
-        if _named(payload) != digest:
+        if signed_digest(payload) != digest:
             return "invalid signature: it is for another image"
         return None
-
-    def _signed(self, payload: bytes, encoded: str) -> bool:
-        try:
-            verify_bytes(self._key, base64.b64decode(encoded, validate=True), payload)
-        except (InvalidSignature, binascii.Error):
-            return False
-        return True
-
-    def _verdict(self, subject: Subject, status: object, signatures: int, error: str | None) -> Signature:
-        return Signature(
-            verifier="cosign",
-            image=subject.pinned,
-            verified_at=to_iso(self._clock.now_ms()),
-            status=status,  # type: ignore[arg-type]  # one of the three words above
-            keyless=False,
-            signatures=signatures,
-            error=error,
-        )
 
 
 def verify_bytes(key: PublicKey, signature: bytes, payload: bytes) -> None:
@@ -146,15 +144,7 @@ def verify_bytes(key: PublicKey, signature: bytes, payload: bytes) -> None:
         key.verify(signature, payload)
 
 
-def _layers(raw: bytes) -> list[Layer]:
-    try:
-        found = msgspec.json.decode(raw, type=Manifest).layers
-    except msgspec.MsgspecError as error:
-        raise failure("The signature image has no readable manifest", transient=False) from error
-    return [layer for layer in found if layer.mediaType == PAYLOAD_TYPE][:MOST_LAYERS]
-
-
-def _named(payload: bytes) -> str | None:
+def signed_digest(payload: bytes) -> str | None:
     """The digest that a payload vouches for."""
     try:
         critical: Any = msgspec.json.decode(payload)["critical"]
