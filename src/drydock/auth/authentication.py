@@ -1,4 +1,4 @@
-"""The door: asks session, header credentials and keys in order, and runs sign-in and sign-out (platform.md §4, §5).
+"""Authentication: session cookie, then header credentials, then API keys; sign-in and sign-out (platform.md §4, §5).
 
 Closed when nothing is configured, and when something is configured but unusable: a mistyped hash never opens the
 instance. HTTP stays outside: routes hand in plain values and set the cookie.
@@ -36,7 +36,7 @@ REFUSED_MOST: Final = 1000
 """Refused tokens that are remembered."""
 
 CLOSED_HINT = (
-    "Nobody can sign in yet. Set DD_AUTH_BASIC_ADMIN_USER and DD_AUTH_BASIC_ADMIN_HASH (`drydock hash-password` makes "
+    "No one can sign in yet. Set DD_AUTH_BASIC_ADMIN_USER and DD_AUTH_BASIC_ADMIN_HASH (`drydock hash-password` makes "
     "the hash) or DD_AUTH_OIDC_<NAME>_*, or confirm open access with DD_ANONYMOUS_AUTH_CONFIRM=true; then restart."
 )
 BROKEN_HINT = (
@@ -101,17 +101,17 @@ class Authentication:
 
     @property
     def ready(self) -> bool:
-        """Whether anybody could be admitted; `/health` answers 503 otherwise."""
+        """Whether anyone can be admitted; `/health` answers 503 otherwise."""
         return self.anonymous or self._registered
 
     def closed_hint(self) -> str | None:
-        """What to do when nobody can be admitted."""
+        """What to do when no one can be admitted."""
         return None if self.ready else BROKEN_HINT if self.faults else CLOSED_HINT
 
     async def caller(self, connection: Connection) -> Caller | None:
         """Session cookie, else header credentials, else anonymous mode. None: wrong or missing credentials.
 
-        Raises `Unauthorized` with advice while nobody can sign in, `Locked` and `TooManyLogins` for passwords.
+        Raises `Unauthorized` with advice while no one can sign in, `Locked` and `TooManyLogins` for passwords.
         """
         session = await self.session(read_cookie(connection.headers.get("cookie")))
         found = self._of_session(session)
@@ -239,7 +239,7 @@ class Authentication:
     async def remember(self, wish: bool, visit: Visit) -> tuple[str | None, bool]:
         """Keep the remember-me wish: in the session, or in a new one before the login, whose cookie is given.
 
-        The second value tells whether somebody is signed in.
+        The second value tells whether the caller is signed in.
         """
         session = await self.session(visit.cookie)
         if session is None:

@@ -27,7 +27,7 @@ class Signer:
         return f"{id}.{_signature(self._keys[0], id)}"
 
     def unsign(self, value: str) -> str | None:
-        """The session id of a cookie value; None when it was not signed by us."""
+        """The session id of a cookie value; None when this server did not sign it."""
         id, dot, given = value.rpartition(".")
         if not dot or not id or not given.isascii():
             return None

@@ -27,7 +27,7 @@ class FirstLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def first_login(environ: Mapping[str, str]) -> FirstLogin | None:
-    """A user for a run in which nobody could sign in otherwise; None when the environment already says who may."""
+    """A user for a run in which no one could sign in otherwise; None when the environment already says who may."""
     names = {name.upper() for name in environ}
     said = (
         "DD_AUTH_BASIC_",

@@ -95,7 +95,7 @@ class ApiKeys:
 
     @property
     def usable(self) -> bool:
-        """Whether any key can admit anybody now."""
+        """Whether any key is valid now."""
         return bool(self.configured) or any(self._alive(key) for key in self._keys.values())
 
     def listed(self) -> list[ApiKey]:

@@ -1,7 +1,7 @@
 """Counting failed sign-ins and locking accounts and addresses for a while (platform.md §6.1).
 
-A failure counts against the account and against the address. So that nobody can lock an owner out by guessing at the
-owner's account, an address from which the account signed in before has a count of its own: failures of strangers do
+A failure counts against the account and against the address. So that no one can lock an owner out by guessing at the
+owner's account, an address from which the account signed in before has its own count: failures elsewhere do
 not lock it. Times come from the caller's clock in epoch milliseconds; persistence is `LockoutFile`.
 """
 

@@ -63,7 +63,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """Who we are at the provider, and how it is reached."""
+    """Drydock's client at the provider, and how the provider is reached."""
 
     name: str
     discovery: str

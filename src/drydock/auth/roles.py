@@ -44,7 +44,7 @@ def parse_role_map(text: str) -> dict[str, Role]:
 def role_of_groups(groups: Iterable[str], mapping: Mapping[str, Role]) -> Role | None:
     """The strongest role that any of the groups gives; None when no group is mapped and there is no `*`.
 
-    Without a mapping everybody is an admin, as in 1.x.
+    Without a mapping everyone is an admin, as in 1.x.
     """
     if not mapping:
         return "admin"

@@ -8,7 +8,11 @@ from drydock.config.schema import option, section
 from drydock.core.secret import Secret
 
 
-@section("DD_AUTH_", "Sign-in limits", "How often somebody may try, and how long an account or address then waits.")
+@section(
+    "DD_AUTH_",
+    "Sign-in limits",
+    "How many attempts are allowed, and how long an account or address is locked afterwards.",
+)
 class AuthSettings:
     """The tuning variables among `DD_AUTH_*`."""
 
@@ -30,7 +34,7 @@ class AuthSettings:
         "LOCKOUT_WINDOW_MS",
         kinds.integer(1),
         default=900_000,
-        help="Failures are forgotten when nobody tried for this long (ms).",
+        help="Failures are forgotten after this long without an attempt (ms).",
         lenient=True,
     )
     lockout_duration_ms: int = option(
@@ -63,7 +67,7 @@ class AuthSettings:
     )
 
 
-@section("DD_", "Open access", "Serving everybody.")
+@section("DD_", "Open access", "Access without sign-in.")
 class AnonymousSettings:
     """Whether no login is needed."""
 
@@ -71,7 +75,7 @@ class AnonymousSettings:
         "ANONYMOUS_AUTH_CONFIRM",
         kinds.boolean(),
         default=False,
-        help="Serve everybody without a login, on every address. Only for networks where everybody may do everything.",
+        help="Serve everyone without a login, on every address. Only for networks where everyone may do everything.",
         also=("AUTH_ANONYMOUS_CONFIRM",),
         lenient=True,
     )
@@ -139,24 +143,24 @@ class OidcSettings:
         kinds.text(),
         default=None,
         help="Roles of groups, `admins:admin,ops:operator,*:viewer`; a user of no listed group is refused. "
-        "Unset: everybody is an admin.",
+        "Unset: everyone is an admin.",
     )
     groupsclaim: str = option("GROUPSCLAIM", kinds.text(), default="groups", help="Claim that holds the groups.")
     usernameclaim: str | None = option(
         "USERNAMECLAIM", kinds.text(), default=None, help="Claim that holds the user name. Unset: `email`, else `sub`."
     )
     allowedusers: tuple[str, ...] = option(
-        "ALLOWEDUSERS", kinds.csv(), default=(), help="User names that may sign in. Empty: everybody."
+        "ALLOWEDUSERS", kinds.csv(), default=(), help="User names that may sign in. Empty: everyone."
     )
     allowedgroups: tuple[str, ...] = option(
-        "ALLOWEDGROUPS", kinds.csv(), default=(), help="Groups whose members may sign in. Empty: everybody."
+        "ALLOWEDGROUPS", kinds.csv(), default=(), help="Groups whose members may sign in. Empty: everyone."
     )
 
 
 @section(
     "DD_AUTH_APIKEY_",
     "API keys by configuration",
-    "Keys for programs that exist before anybody signs in. Others are made in the web interface.",
+    "Keys for programs, defined before anyone signs in. Others are created in the web interface.",
     family=True,
 )
 class ApiKeySettings:

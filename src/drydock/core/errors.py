@@ -173,7 +173,7 @@ class NotSupported(DrydockError):
 
 
 class BadGateway(DrydockError):
-    """A service that we had to ask gave no usable answer."""
+    """A service that had to be asked gave no usable answer."""
 
     status = 502
     code = "bad-gateway"

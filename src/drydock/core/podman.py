@@ -1,7 +1,7 @@
 """Podman's way to describe a container, told in Docker's words (updates.md §6; measured on Podman 4.3).
 
 Podman resolves what the image left open into the container's own document, so that the comparison with the image would
-take it for the operator's choice: `Entrypoint: []`, `WorkingDir: "/"`, signals as numbers, variables of its own, the
+take it for the operator's choice: `Entrypoint: []`, `WorkingDir: "/"`, signals as numbers, its own variables, the
 image's health check with its defaults filled in. And it does not tell which addresses were chosen.
 """
 
@@ -77,7 +77,7 @@ def _filled(check: Mapping[str, Any]) -> Document:
 
 
 def _keep_addresses(found: Document, command: Sequence[str]) -> list[str]:
-    """Keep the addresses, for a fixed one must not be lost; but not where the command line shows that none was asked for."""
+    """Keep the addresses, for a fixed one must not be lost; but not where the command line shows that none was requested."""
     by_service = not command or all(word in command for word in _SERVICE)
     if not by_service and not any(word.startswith("--ip") or _ADDRESS_OPTION in word for word in command):
         return []

@@ -17,11 +17,11 @@ Mounts = Sequence[tuple[str, str]]
 """Folder of the host, and ours."""
 
 Translate = Callable[[str], str]
-"""A path of the host → the same as we see it."""
+"""A path of the host → the same as Drydock sees it."""
 
 
 def translate(path: str, mounts: Mounts) -> str:
-    """Where we see a path of the host: through the longest bind mount that leads there, else where it is."""
+    """Where Drydock sees a path of the host: through the longest bind mount that leads there, else where it is."""
     for source, destination in sorted(mounts, key=lambda mount: -len(mount[0])):
         if path == source or path.startswith(source.rstrip("/") + "/"):
             return posixpath.join(destination, path[len(source) :].lstrip("/")) if path != source else destination
@@ -29,7 +29,7 @@ def translate(path: str, mounts: Mounts) -> str:
 
 
 class OwnFolders:
-    """Translates paths; each Engine is asked once whether it knows our container."""
+    """Translates paths; each Engine is asked once whether it knows Drydock's container."""
 
     def __init__(self) -> None:
         self._mounts: dict[int, Mounts] = {}

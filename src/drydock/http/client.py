@@ -211,7 +211,7 @@ class HttpClient:
         return self._sessions[rule]
 
     async def _judge_name(self, url: URL, rule: AddressRule) -> None:
-        """What no socket of ours shows: a proxy connects in our place; some spellings are no address to the library."""
+        """What the resolver does not see: a proxy connects instead; some spellings are no address to the library."""
         host = url.host or ""
         local = rule.public_names and is_local_name(url.host_subcomponent or "")
         addresses = [host] if parse_address(host) else []
@@ -223,7 +223,7 @@ class HttpClient:
 
 
 def redirect_target(answer: Answer) -> URL | None:
-    """Where an answer sends us; None without `Location`. Raises `TransportError` for what must not be followed."""
+    """Where an answer redirects to; None without `Location`. Raises `TransportError` for what must not be followed."""
     text = answer.headers.get("Location")
     if not text:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Whom to trust besides the system's authorities, and who we are; equal values share a context.
+    """Which authorities to trust besides the system's, and the client certificate; equal values share a context.
 
     `insecure`: the server's certificate is not verified.
     """

@@ -249,7 +249,7 @@ class LogStream:
     async def _pace(self) -> None:
         """Newcomers get time to read their backlog, then the fastest viewer sets the pace.
 
-        What is not read yet waits on the Engine's disk and not in our memory. One pause is 0.25 s at most.
+        What is not read yet waits on the Engine's disk and not in memory. One pause is 0.25 s at most.
         """
         newcomers = [each.caught_up.wait() for each in self._sessions if each.early_bytes > ROOM]
         await _pause(newcomers, asyncio.ALL_COMPLETED)

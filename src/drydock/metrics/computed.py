@@ -59,7 +59,7 @@ def of_registries(service: Registries) -> tuple[Computed, ...]:
     requests = ("type", "name", "kind", "status")
     hits, misses = "Digests answered from memory", "Digests asked of a registry"
     remaining = "Pulls left of the quota, as the host told"
-    paused = "Seconds until a host that asked for a pause is asked again"
+    paused = "Seconds until a host that asked for a pause is queried again"
     return (
         number("drydock_digest_cache_hits_total", hits, lambda: numbers.digest_hits, "counter"),
         number("drydock_digest_cache_misses_total", misses, lambda: numbers.digest_misses, "counter"),

@@ -137,7 +137,7 @@ class Summary(Family):
 
 
 class Computed(Family):
-    """A family whose values are asked for at each scrape."""
+    """A family whose values are computed at each scrape."""
 
     def __init__(
         self, name: str, help: str, source: Callable[[], Iterable[tuple[Labels, float]]], kind: str = "gauge"

@@ -56,7 +56,7 @@ _STARTED = time.time()
 
 
 class LoopLag:
-    """Measures how late the event loop wakes us."""
+    """Measures how late the event loop wakes a task."""
 
     def __init__(self, clock: Clock) -> None:
         self.gauge = Gauge("drydock_eventloop_lag_seconds", "How late the event loop woke a waiting task")

@@ -30,7 +30,7 @@ class Place:
     """Whether agents are configured, so that local containers are told apart from theirs."""
 
     ask: Callable[[], str | None] = lambda: None
-    """The name in force: configured, or told by the Engine; None while nobody knows (platform.md §2.1)."""
+    """The name in force: configured, or reported by the Engine; None while unknown (platform.md §2.1)."""
 
     @property
     def name(self) -> str:
@@ -166,7 +166,7 @@ class _Facts:
 
     @property
     def link(self) -> str:
-        """A line of its own, or nothing."""
+        """A separate line, or nothing."""
         return f"\n{self.result['link']}" if self.result.get("link") else ""
 
 

@@ -147,7 +147,7 @@ def _sqlite(location: Location, synchronous: str, begin: str) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _setup(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is sent by us
+        connection.isolation_level = None  # BEGIN is sent explicitly
         cursor = connection.cursor()
         for pragma in (
             "journal_mode=WAL",

@@ -121,7 +121,7 @@ class Checker:
         return tuple(await self._ledger.checked(outcomes, started_ms))
 
     def _planned(self, container: Container) -> Job:
-        """What to ask for a container. A record that breaks our reading spoils its own check only (`_one`)."""
+        """What to ask for a container. A record that cannot be read fails its own check only (`_one`)."""
         try:
             return Job(container, decisions.plan(container), self._route(container))
         except Exception as error:

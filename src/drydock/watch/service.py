@@ -260,7 +260,7 @@ class WatchService:
         """See `Watcher.mark_fresh`."""
         self._of(container).watcher.mark_fresh(container.id)
 
-    # checks that are asked for
+    # manual checks
 
     async def watch_all(self) -> None:
         """Scan every watcher now. Raises WatchFailed only when none of them could run."""

@@ -182,7 +182,7 @@ class Watcher:
     async def replaced(
         self, old: Container, new_id: str, inspected: Document | None = None, image: Document | None = None
     ) -> Container:
-        """Register the replacement created by our own update; it is checked later.
+        """Register the replacement created by Drydock's own update; it is checked later.
 
         `inspected` and `image` are the documents of the new container and of its image, where the caller has them.
         """

@@ -184,7 +184,7 @@ class OidcStrategy:
         claims, access_token = await self._openid.exchange(code, check)
         info = await self._openid.userinfo(access_token) if metadata.userinfo_endpoint else claims
         if info.get("sub") != claims.get("sub"):
-            log.warning("auth.oidc_failed", provider=self.name, reason="userinfo is about somebody else")
+            log.warning("auth.oidc_failed", provider=self.name, reason="userinfo is about another user")
             raise OidcFailure()
         return self._admitted({**claims, **info})
 
@@ -245,7 +245,7 @@ def _texts(value: Any) -> Sequence[str]:
 
 
 def _meant_for(token: str, client_id: str) -> bool:
-    """A JWT must name us as its audience or authorized party; other tokens are opaque and the provider decides."""
+    """A JWT must name Drydock's client as its audience or authorized party; other tokens are opaque and the provider decides."""
     parts = token.split(".")
     if len(parts) != 3:
         return True

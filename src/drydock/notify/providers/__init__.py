@@ -1,6 +1,6 @@
 """The providers: one module each. A new one is its own file and a line in this list.
 
-A module declares its options (`config.schema`), a pure `render(options, message) -> [Request]` or a channel of its own,
+A module declares its options (`config.schema`), a pure `render(options, message) -> [Request]` or its own channel,
 and a `PROVIDER`. Sending, retries, proxies, masking, validation and the reference of its options come from those.
 """
 

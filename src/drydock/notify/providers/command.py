@@ -30,7 +30,7 @@ _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
 
-@section("DD_ACTION_COMMAND_", "command", "A command of your own, run in Drydock's container.", family=True)
+@section("DD_ACTION_COMMAND_", "command", "Your own command, run in Drydock's container.", family=True)
 class CommandOptions:
     """`DD_ACTION_COMMAND_<NAME>_*`."""
 

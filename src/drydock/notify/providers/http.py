@@ -31,7 +31,7 @@ def _word(*words: str, fold: bool) -> Kind[str]:
     return Kind("choice", " or ".join(words), read)
 
 
-@section("DD_NOTIFICATION_HTTP_", "http", "Containers as JSON to a URL of your own.", family=True)
+@section("DD_NOTIFICATION_HTTP_", "http", "Containers as JSON to a URL of your choice.", family=True)
 class HttpOptions:
     """`DD_NOTIFICATION_HTTP_<NAME>_*`."""
 

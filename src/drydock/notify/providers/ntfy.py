@@ -16,7 +16,7 @@ LONGEST_BODY = 4096
 """Bytes; ntfy turns more into an attachment, or refuses."""
 
 
-@section("DD_NOTIFICATION_NTFY_", "ntfy", "Push messages through ntfy.sh or a server of your own.", family=True)
+@section("DD_NOTIFICATION_NTFY_", "ntfy", "Push messages through ntfy.sh or a self-hosted server.", family=True)
 class NtfyOptions:
     """`DD_NOTIFICATION_NTFY_<NAME>_*`."""
 
