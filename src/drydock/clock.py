@@ -1,10 +1,17 @@
-"""Time as an object that is passed in, so that nothing needs patching in tests."""
+"""Time as an object that is passed in, so that nothing needs patching in tests; and the zone of schedules."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import structlog
+
+log = structlog.get_logger("app")
 
 
 class Clock(Protocol):
@@ -28,3 +35,17 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def zone_of(environ: Mapping[str, str]) -> ZoneInfo:
+    """The zone of `TZ`, or UTC with a warning when it is unknown; without `TZ` the machine's own, else UTC."""
+    name, own = environ.get("TZ", "").strip(), Path("/etc/localtime")
+    if name:
+        try:
+            return ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            log.warning("app.unknown_time_zone", tz=name, using="UTC")
+    elif own.exists():
+        with own.open("rb") as handle:
+            return ZoneInfo.from_file(handle, key="localtime")
+    return ZoneInfo("UTC")

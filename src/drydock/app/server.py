@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -21,7 +20,7 @@ from drydock.app.settings import ProcessSettings
 from drydock.app.updates import build_updates, own_signs
 from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
-from drydock.clock import Clock, SystemClock
+from drydock.clock import Clock, SystemClock, zone_of
 from drydock.compat import application as compat
 from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
@@ -87,7 +86,7 @@ async def run(
     warning; the process keeps running.
     """
     clock = clock or SystemClock()
-    zone = process_zone(environ)
+    zone = zone_of(environ)
     async with AsyncExitStack() as stack:
         store = await open_store(settings[StoreSettings])
         stack.push_async_callback(store.close)
@@ -188,26 +187,6 @@ def _inform(services: Services, watching: WatchService, hosts: Hosts, store: Sto
     """What the server can tell of its own health."""
     services.checks = health_checks(services, watching, store)
     services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), hosts)
-
-
-def process_zone(environ: Mapping[str, str]) -> ZoneInfo:
-    """The zone of `TZ`, or UTC with a warning when it is unknown; without `TZ` the machine's own, else UTC."""
-    name = environ.get("TZ", "").strip()
-    if not name:
-        return _machine_zone()
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        log.warning("app.unknown_time_zone", tz=name, using="UTC")
-        return ZoneInfo("UTC")
-
-
-def _machine_zone() -> ZoneInfo:
-    file = Path("/etc/localtime")
-    if not file.exists():
-        return ZoneInfo("UTC")
-    with file.open("rb") as handle:
-        return ZoneInfo.from_file(handle, key="localtime")
 
 
 class WatchingApi:
