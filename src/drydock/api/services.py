@@ -30,7 +30,7 @@ from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
 from drydock.metrics.room import Metrics
 from drydock.notify.room import Notifications
-from drydock.preferences.service import Preferences
+from drydock.preferences.room import Preferences
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.security.room import Security
 from drydock.stats.room import Stats

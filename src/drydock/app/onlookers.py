@@ -1,4 +1,4 @@
-"""Builds the event stream, preferences, the debug dump, and sign-in."""
+"""Builds the event stream, the debug dump, and sign-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_feed import EventFeed
 from drydock.live.event_stream import EventStream
 from drydock.live.settings import StreamSettings
-from drydock.preferences.service import Preferences
 from drydock.store.store import Store
 from drydock.supervisor import Supervisor
 from drydock.watch.service import WatchService
@@ -31,7 +30,7 @@ async def observe(
     supervisor: Supervisor,
     stack: AsyncExitStack,
 ) -> EventStream:
-    """Sign-in, preferences, the event stream and the debug dump."""
+    """Sign-in, the event stream and the debug dump."""
     clock, fleet = services.clock, services.fleet
     stream = EventStream(
         clock, settings[StreamSettings].sse_max_clients, log_addresses=settings[StreamSettings].sse_debug_log_ip
@@ -39,7 +38,6 @@ async def observe(
     EventFeed(stream, fleet.view_of, clock).subscribe(bus)
     services.events, services.acks = stream, Acknowledgements(stream, clock)
     supervisor.start("event-stream:heartbeat", stream.run)
-    services.preferences = Preferences(store.documents, clock)
     report = SignInReport(services.audit, bus)
     door = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
     services.auth = services.access = door

@@ -43,6 +43,7 @@ from drydock.metrics import room as metrics_room
 from drydock.metrics.room import Metrics
 from drydock.notify import room as notify_room
 from drydock.notify.room import Notifications
+from drydock.preferences.room import Preferences
 from drydock.registries.room import Artifacts, Registries
 from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
@@ -111,6 +112,7 @@ async def run(
         stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
         services.logs, services.stats, services.log = logs, stats, log_buffer
+        services.preferences = Preferences.build(kernel, settings)
         stream = await observe(services, settings, watching, store, bus, supervisor, stack)
         services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
         stack.push_async_callback(services.icons.stop)

@@ -15,7 +15,7 @@ from drydock.api.openapi import FLAG, OBJECT, WHOLE, document, fields, problems,
 from drydock.api.request import ApiRequest
 from drydock.api.services import needed
 from drydock.core.errors import BadRequest, Conflict, Forbidden
-from drydock.preferences.service import API_VERSION, InstanceSettings, UserPreferences
+from drydock.preferences.room import API_VERSION, InstanceSettings, UserPreferences
 
 MODES = ("notify", "manual", "auto")
 PUT_RETIRED = {"Deprecation": "@1772236800", "Sunset": "Fri, 01 Jan 2027 00:00:00 GMT"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from drydock.clock import Clock
+from drydock.config.load import Settings
 from drydock.core.policy.automation import UpdateMode
 from drydock.core.times import to_iso
+from drydock.kernel import Kernel, Room
 from drydock.store.documents import Documents
 
 SETTINGS = "settings"
@@ -33,25 +35,27 @@ class UserPreferences(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     updated_at: str | None = None
 
 
-class Preferences:
+class Preferences(Room):
     """Reads and writes both."""
 
     def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
-        self.latest = InstanceSettings()
-        """The settings as last read or changed, for decisions that cannot wait for the store."""
+
+    @classmethod
+    def build(cls, kernel: Kernel, settings: Settings) -> Self:
+        """Both live in the store; no variable configures them."""
+        del settings
+        return cls(kernel.store.documents, kernel.clock)
 
     async def settings(self) -> InstanceSettings:
         """The settings in force."""
-        self.latest = await self._documents.get(SETTINGS, SETTINGS, InstanceSettings) or InstanceSettings()
-        return self.latest
+        return await self._documents.get(SETTINGS, SETTINGS, InstanceSettings) or InstanceSettings()
 
     async def change(self, **fields: Any) -> InstanceSettings:
         """Change some settings; gives the new ones."""
         changed = msgspec.structs.replace(await self.settings(), **fields)
         await self._documents.put(SETTINGS, SETTINGS, changed)
-        self.latest = changed
         return changed
 
     async def of(self, user: str) -> UserPreferences:
