@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from drydock.config.components import Family, Member
 from drydock.config.kinds import Kind
+from drydock.core.former_names import TRIGGER_VARIABLES
 from drydock.core.policy.automation import AutoMode, auto_mode
 
 MODES = ("simple", "batch", "digest", "batch+digest")
@@ -20,7 +21,7 @@ def trigger_family(members: Iterable[Member]) -> Family:
     return Family(
         kind="trigger",
         prefixes=("DD_NOTIFICATION_", "DD_ACTION_"),
-        former="DD_TRIGGER_",
+        former=TRIGGER_VARIABLES,
         members=tuple(members),
         shared=("THRESHOLD", "ONCE", "MODE", "ORDER"),
     )

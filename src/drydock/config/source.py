@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from drydock.core.former_names import IGNORED_VARIABLES
+
 PREFIX = "DD_"
 FILE_SUFFIX = "__FILE"
 SECRET_FILE_LIMIT = 1024 * 1024
@@ -72,14 +74,22 @@ class Source:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
-        self.ignored: list[str] = []
-        """Variables under the name of a former product, which are not read."""
         self._entries: dict[str, Entry] = {}
         plain = {name.upper(): value for name, value in environ.items() if name.upper().startswith(PREFIX)}
-        self._read_yaml(plain)
-        self._read_plain(plain)
-        self._read_files(plain)
-        self._warn_about_old_names(environ)
+        # from the weakest to the strongest
+        if path := plain.get("DD_CONFIG_FILE"):
+            self._read_yaml(path)
+        for name, value in plain.items():
+            if not name.endswith(FILE_SUFFIX):
+                self._entries[name] = Entry(name, value, "environment")
+        for name, value in plain.items():
+            if name.endswith(FILE_SUFFIX):
+                self._read_secret_file(name, value)
+        self.ignored = sorted(name for name in environ if name.upper().startswith(IGNORED_VARIABLES))
+        """Variables under the name of a former product, which are not read."""
+        if self.ignored:
+            names = ", ".join(self.ignored)
+            self.problems.append(Problem(names, "WUD_* variables are ignored; rename them to DD_*"))
 
     def names(self, prefix: str = PREFIX) -> list[str]:
         """Names that begin with `prefix`, sorted."""
@@ -92,16 +102,6 @@ class Source:
     def values(self, prefix: str) -> dict[str, str]:
         """Name and value of every variable that begins with `prefix`."""
         return {name: self._entries[name].value for name in self.names(prefix)}
-
-    def _read_plain(self, plain: Mapping[str, str]) -> None:
-        for name, value in plain.items():
-            if not name.endswith(FILE_SUFFIX):
-                self._entries[name] = Entry(name, value, "environment")
-
-    def _read_files(self, plain: Mapping[str, str]) -> None:
-        for name, value in plain.items():
-            if name.endswith(FILE_SUFFIX):
-                self._read_secret_file(name, value)
 
     def _read_secret_file(self, name: str, path: str) -> None:
         try:
@@ -119,10 +119,7 @@ class Source:
         variable = name.removesuffix(FILE_SUFFIX)
         self._entries[variable] = Entry(variable, content.rstrip(), "file")
 
-    def _read_yaml(self, plain: Mapping[str, str]) -> None:
-        path = plain.get("DD_CONFIG_FILE")
-        if not path:
-            return
+    def _read_yaml(self, path: str) -> None:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
@@ -136,12 +133,6 @@ class Source:
             return
         for name, value in _flatten(PREFIX.rstrip("_"), document):
             self._entries[name] = Entry(name, value, "yaml")
-
-    def _warn_about_old_names(self, environ: Mapping[str, str]) -> None:
-        old = sorted(name for name in environ if name.upper().startswith("WUD_"))
-        self.ignored = old
-        if old:
-            self.problems.append(Problem(", ".join(old), "WUD_* variables are ignored; rename them to DD_*"))
 
     def _fatal(self, name: str, message: str) -> None:
         self.problems.append(Problem(name, message, fatal=True))

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from drydock.core import compose_labels
+from drydock.core.former_names import TRIGGER_EXCLUDE, TRIGGER_INCLUDE, former_label
 from drydock.core.imgset import ImageSet
 from drydock.core.model import DeclarativePolicy, UpdatePolicy
 from drydock.core.tags.shape import Family, family_of
@@ -44,8 +45,6 @@ ACTION_EXCLUDE: Final = "dd.action.exclude"
 ACTION_AUTO: Final = "dd.action.auto"
 NOTIFICATION_INCLUDE: Final = "dd.notification.include"
 NOTIFICATION_EXCLUDE: Final = "dd.notification.exclude"
-TRIGGER_INCLUDE: Final = "dd.trigger.include"
-TRIGGER_EXCLUDE: Final = "dd.trigger.exclude"
 DEPENDS_ON: Final = "dd.depends_on"
 DEPENDS_ON_ACTION: Final = "dd.depends_on.action"
 HOOK_PRE: Final = "dd.hook.pre"
@@ -132,7 +131,7 @@ class Reader:
         value = self.labels.get(key, "").strip()
         if value:
             return value
-        old = "wud." + key.removeprefix("dd.")
+        old = former_label(key)
         value = self.labels.get(old, "").strip() if key.startswith("dd.") else ""
         if value and old not in self.legacy:
             self.legacy.append(old)

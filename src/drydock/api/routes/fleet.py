@@ -16,13 +16,14 @@ from drydock.api.request import ApiRequest
 from drydock.core import compose_labels, labels
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import BadRequest, NotFound
+from drydock.core.former_names import former_label
 from drydock.core.model import ContainerView
 from drydock.fleet.counters import Summary
 
 RECENT_ENTRIES = 100
 LARGEST_WATCH = 200
 _STATUS_OF = {"update-applied": "updated", "update-available": "pending", "update-failed": "failed"}
-_GROUP_LABELS = (labels.GROUP, "wud.group", compose_labels.PROJECT, compose_labels.STACK)
+_GROUP_LABELS = (labels.GROUP, former_label(labels.GROUP), compose_labels.PROJECT, compose_labels.STACK)
 
 
 class RecentStatus(msgspec.Struct, rename="camel"):
