@@ -6,10 +6,7 @@ from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.settings import (
     AUTHENTICATIONS,
     AnonymousSettings,
-    ApiKeySettings,
     AuthSettings,
-    BasicSettings,
-    OidcSettings,
     SessionSettings,
 )
 from drydock.compat.settings import CompatSettings
@@ -18,14 +15,13 @@ from drydock.config.components import Reserved
 from drydock.config.load import Schema
 from drydock.config.schema import option, section
 from drydock.fleet.settings import FleetSettings
-from drydock.hosts.settings import WATCHERS, ImageSetSettings, LocalWatcherSettings, WatcherSettings
+from drydock.hosts.settings import WATCHERS, LocalWatcherSettings
 from drydock.http.settings import HttpSettings
 from drydock.icons.settings import IconSettings
 from drydock.live.settings import StreamSettings
 from drydock.logs.settings import LogSettings
 from drydock.metrics.settings import ContainerMetricsSettings, MetricsAccessSettings, MetricsSettings
 from drydock.notify.providers import PROVIDERS
-from drydock.notify.providers import SECTIONS as TRIGGERS
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.scanners import SECTIONS as SCANNERS
@@ -34,7 +30,7 @@ from drydock.security.signatures.cosign import CosignSettings
 from drydock.stats.settings import StatsSettings
 from drydock.store.settings import StoreSettings
 from drydock.triggers import trigger_family
-from drydock.updates.actions import ACTIONS, Action
+from drydock.updates.actions import ACTIONS
 from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
 from drydock.watch.settings import WatchingSettings
 
@@ -87,9 +83,8 @@ SCHEMA = Schema(
     families=(
         WATCHERS,
         AUTHENTICATIONS,
-        trigger_family((*PROVIDERS, *ACTIONS)),
+        trigger_family((*ACTIONS, *PROVIDERS)),
         Reserved(("DD_REGISTRY_", "DD_AGENT_")),
     ),
-    components=(WatcherSettings, ImageSetSettings, BasicSettings, OidcSettings, ApiKeySettings, Action, *TRIGGERS),
 )
 """Every section, in the order of the documentation, and every family."""

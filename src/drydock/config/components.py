@@ -120,12 +120,19 @@ class Family:
         """From the strongest to the weakest."""
         return (*self.prefixes, self.former) if self.former else self.prefixes
 
+    @property
+    def sections(self) -> tuple[SectionClass, ...]:
+        """Every section of the members, the common ones first where they are met first."""
+        found = [section for member in self.members for section in (member.common, member.options) if section]
+        return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True)
 class Reserved:
     """Variables that a room reads by itself."""
 
     all_prefixes: tuple[str, ...]
+    sections: tuple[SectionClass, ...] = ()
 
     def read(self, source: Source, plain: Collection[str]) -> FamilyReading:
         """Nothing."""

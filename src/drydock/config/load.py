@@ -22,6 +22,10 @@ class FamilyOfComponents(Protocol):
 
     @property
     def all_prefixes(self) -> tuple[str, ...]: ...
+    @property
+    def sections(self) -> tuple[type[Any], ...]:
+        """What the reference describes."""
+        ...
 
     def read(self, source: Source, plain: Collection[str]) -> FamilyReading:
         """Read its components; `plain` are the variables of sections."""
@@ -32,14 +36,17 @@ class FamilyOfComponents(Protocol):
 class Schema:
     """Everything that can be configured.
 
-    `sections` are read as they are, in the order of the documentation; `components` are documented beside them and read
-    by their family. A section class may have `problems(reading)`, the rules that involve more than one variable, and
-    `conflicts(read)`, those that involve another section (`read(cls)` is None for one that cannot be used).
+    `sections` are read as they are, in the order of the documentation; `families` read and document their own. A section
+    class may have `problems(reading)`, the rules that involve more than one variable, and `conflicts(read)`, those that
+    involve another section (`read(cls)` is None for one that cannot be used).
     """
 
     sections: tuple[type[Any], ...]
     families: tuple[FamilyOfComponents, ...] = ()
-    components: tuple[type[Any], ...] = ()
+
+    def all_sections(self) -> tuple[type[Any], ...]:
+        """Every section, in the order of the documentation."""
+        return (*self.sections, *(section for family in self.families for section in family.sections))
 
 
 class Settings:
@@ -76,6 +83,10 @@ class Settings:
     def components(self, options: type[T]) -> tuple[Component[T], ...]:
         """The usable components whose options are declared by this section, by id."""
         return tuple(one for one in self._components if isinstance(one, Component) and one.member.options is options)
+
+    def configures(self, prefix: str) -> bool:
+        """Whether there is a component whose documented variables begin so, whatever prefix was used."""
+        return any(one.member.prefix.startswith(prefix) for one in self._components if isinstance(one, Component))
 
     def left_out(self, kind: str) -> tuple[Problem, ...]:
         """Why components of a kind (trigger, registry, …) could not be registered."""

@@ -22,8 +22,7 @@ a single watcher or registry, which is then left out with a warning. `drydock co
 
 def reference(schema: Schema) -> str:
     """The whole reference as Markdown."""
-    sections = (*schema.sections, *schema.components)
-    return "\n".join([INTRODUCTION, *(line for cls in sections for line in _section(section_of(cls)))])
+    return "\n".join([INTRODUCTION, *(line for cls in schema.all_sections() for line in _section(section_of(cls)))])
 
 
 def _section(declared: Section) -> Iterator[str]:

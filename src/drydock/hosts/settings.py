@@ -172,6 +172,7 @@ class WatcherFamily:
     """Every watcher that can be used; without any configured one `local`, unless that is switched off."""
 
     all_prefixes = (WATCHER_PREFIX,)
+    sections: tuple[type[Any], ...] = (WatcherSettings, ImageSetSettings)
 
     def read(self, source: Source, plain: Collection[str]) -> FamilyReading:
         """Read every watcher; anything wrong with one makes it unusable, and only it."""

@@ -106,10 +106,8 @@ class WatcherMemory:
 
 def _notices(settings: Settings, count_legacy: Callable[[str], None]) -> Notices:
     """Warnings about labels depend on the triggers that are configured."""
-    names = settings.source.names
-    old = bool(names("DD_TRIGGER_"))
     return Notices(
-        has_actions=old or bool(names("DD_ACTION_")),
-        has_notifications=old or bool(names("DD_NOTIFICATION_")),
+        has_actions=settings.configures("DD_ACTION_"),
+        has_notifications=settings.configures("DD_NOTIFICATION_"),
         count_legacy=count_legacy,
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import drydock
 from drydock.api.settings import ServerSettings
 from drydock.app.settings import SCHEMA
-from drydock.config.load import Settings, load
+from drydock.config.load import Settings, known_variables, load
 from drydock.config.reference import reference
+from drydock.config.schema import section_of, spellings
+from drydock.config.source import Source
 from drydock.core.secret import Secret
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WatcherSettings
@@ -196,3 +201,36 @@ def test_environment_is_only_read_by_the_config_room() -> None:
         if path.relative_to(source).parts[0] not in allowed and re.search(r"os\.environ|os\.getenv", path.read_text())
     ]
     assert offenders == []
+
+
+def _declared_sections() -> set[type[Any]]:
+    """Every class of the product that is made with `@section`, found by importing what holds some."""
+    root = Path(drydock.__file__).parent
+    found: set[type[Any]] = set()
+    for path in root.rglob("*.py"):
+        if "@section(" in path.read_text() and path.name != "schema.py":
+            module = import_module(".".join(("drydock", *path.relative_to(root).with_suffix("").parts)))
+            found |= {one for one in vars(module).values() if isinstance(one, type) and "__section__" in vars(one)}
+    return found
+
+
+def test_every_section_is_in_the_schema() -> None:
+    listed = SCHEMA.all_sections()
+    assert len(listed) == len(set(listed))
+    missing = {one for one in _declared_sections() if not any(issubclass(other, one) for other in listed)}
+    assert missing == set()
+
+
+def test_no_variable_is_declared_twice() -> None:
+    declared: dict[str, str] = {}
+    for cls in SCHEMA.all_sections():
+        for suffix, field, _ in spellings(section_of(cls)):
+            variable = section_of(cls).prefix + ("<NAME>_" if section_of(cls).family else "") + suffix
+            assert variable not in declared, f"{variable}: {declared[variable]} and {cls.__name__}.{field}"
+            declared[variable] = f"{cls.__name__}.{field}"
+
+
+def test_sections_and_families_do_not_claim_the_same_variables() -> None:
+    source = dict.fromkeys(known_variables(SCHEMA), "true")
+    for family in SCHEMA.families:
+        assert family.read(Source(source), known_variables(SCHEMA)).used == set()

@@ -6,10 +6,7 @@ and a `PROVIDER`. Sending, retries, proxies, masking, validation and the referen
 
 from __future__ import annotations
 
-from typing import Any
-
 from drydock.notify.model import Provider
-from drydock.notify.options import CommonOptions
 from drydock.notify.providers import command, http, mock, ntfy
 
 PROVIDERS: tuple[Provider, ...] = (
@@ -18,6 +15,3 @@ PROVIDERS: tuple[Provider, ...] = (
     mock.PROVIDER,
     ntfy.PROVIDER,
 )
-
-SECTIONS: tuple[type[Any], ...] = (CommonOptions, *(provider.options for provider in PROVIDERS))
-"""What the reference of the configuration describes."""
