@@ -18,7 +18,6 @@ from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.events import ContainerChecked, ScanCause
-from drydock.registries.documents import Resolved
 from drydock.registries.manifests import Platform
 from drydock.registries.poll import Poll
 from drydock.registries.room import Registries
@@ -123,14 +122,12 @@ class Checker:
     def _planned(self, container: Container) -> Job:
         """What to ask for a container. A record that cannot be read fails its own check only (`_one`)."""
         try:
-            return Job(container, decisions.plan(container), self._route(container))
+            registry = container.image.registry
+            route = self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
+            return Job(container, decisions.plan(container), route)
         except Exception as error:
             log.exception("watcher.not_planned", container=container.name)
             return Job(container, error=error)
-
-    def _route(self, container: Container) -> Route:
-        registry = container.image.registry
-        return self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
 
     async def _one(self, job: Job, shared: Pass) -> tuple[Container, Trace]:
         """One check; an internal error is reported with its container and never affects the others."""
@@ -190,7 +187,12 @@ class Checker:
             if compared.state != "needs-resolve":
                 return compared
             resolved = await poll.resolve(route, head, _platform(container))
-            return decisions.compare_digest(own, image.id, head, _known(resolved))
+            known = decisions.Resolved(
+                platform_digest=None if resolved.schema1 else resolved.platform_digest,
+                config_digest=resolved.config_digest,
+                created=_iso(resolved.created),
+            )
+            return decisions.compare_digest(own, image.id, head, known)
         except RegistryError as error:
             return error
 
@@ -252,14 +254,6 @@ def _may_climb(container: Container) -> bool:
 def _platform(container: Container) -> Platform:
     image = container.image
     return Platform(image.os, image.architecture, image.variant)
-
-
-def _known(resolved: Resolved) -> decisions.Resolved:
-    return decisions.Resolved(
-        platform_digest=None if resolved.schema1 else resolved.platform_digest,
-        config_digest=resolved.config_digest,
-        created=_iso(resolved.created),
-    )
 
 
 def _iso(text: str | None) -> str | None:

@@ -17,10 +17,12 @@ def details(entry: Mapping[str, Any], inspected: Mapping[str, Any] | None, store
     """Ports, volumes, environment and start time: the inspect document wins over the list, the list over the stored."""
     from_inspect = inspected or {}
     old = stored or Details(ports=[], volumes=[], env=[])
+    lines = (str(line).partition("=") for line in (from_inspect.get("Config") or {}).get("Env") or [])
+    env = (EnvEntry(key=key.strip(), value=value, sensitive=is_sensitive(key)) for key, _, value in lines)
     return Details(
         ports=_unique(_inspect_ports(from_inspect)) or _unique(_list_ports(entry)) or old.ports,
         volumes=_unique(_volumes(from_inspect.get("Mounts"))) or _unique(_volumes(entry.get("Mounts"))) or old.volumes,
-        env=_env((from_inspect.get("Config") or {}).get("Env")) or old.env,
+        env=list(dict.fromkeys(entry for entry in env if entry.key)) or old.env,
         started_at=started_at(from_inspect) if inspected is not None else old.started_at,
     )
 
@@ -66,12 +68,6 @@ def _volumes(mounts: Any) -> Iterator[str]:
         source = mount.get("Name") or mount.get("Source") or ""
         read_only = ":ro" if mount.get("RW") is False else ""
         yield f"{source}:{mount.get('Destination', '')}{read_only}"
-
-
-def _env(lines: Any) -> list[EnvEntry]:
-    pairs = (str(line).partition("=") for line in lines or [])
-    entries = (EnvEntry(key=key.strip(), value=value, sensitive=is_sensitive(key)) for key, _, value in pairs)
-    return list(dict.fromkeys(entry for entry in entries if entry.key))
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

@@ -30,24 +30,17 @@ class RunningImage:
 def running_image(entry: Document, inspected: Document | None, image: Document) -> RunningImage | None:
     """Resolve the image of a list entry; None when its text is no reference at all."""
     text = str(entry.get("Image") or "")
-    if DIGEST_MARK in text:
-        text = _configured(inspected) or text
-    if DIGEST_MARK in text and not _is_hybrid(text):
-        return _by_digest(text, image)
+    if (
+        DIGEST_MARK in text
+    ):  # the list shows the digest where the tag has moved on; the container knows what was asked for
+        configured = ((inspected or {}).get("Config") or {}).get("Image")
+        text = configured.strip() or text if isinstance(configured, str) else text
     reference = try_parse(text)
+    if DIGEST_MARK in text and not (reference is not None and reference.tag and reference.digest):
+        return _by_digest(text, image)
     if reference is None:
         return None
     return RunningImage(reference, reference.tag or DEFAULT_TAG, f"the container was created from {text}")
-
-
-def _configured(inspected: Document | None) -> str | None:
-    text = ((inspected or {}).get("Config") or {}).get("Image")
-    return text.strip() or None if isinstance(text, str) else None
-
-
-def _is_hybrid(text: str) -> bool:
-    reference = try_parse(text)
-    return reference is not None and bool(reference.tag) and bool(reference.digest)
 
 
 def _by_digest(text: str, image: Document) -> RunningImage:
