@@ -39,7 +39,7 @@ class Supervisor:
         """Run `job` until the supervisor stops, again with growing delays (1 s … 60 s) whenever it raises or ends."""
         return self._track(self._keep(name, job), name)
 
-    def spawn(self, name: str, job: Awaitable[None]) -> asyncio.Task[None]:
+    def spawn(self, name: str, job: Awaitable[object]) -> asyncio.Task[None]:
         """Run `job` once in the background; a failure is logged with its name."""
         return self._track(self._once(name, job), name)
 
@@ -61,7 +61,7 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _once(self, name: str, job: Awaitable[None]) -> None:
+    async def _once(self, name: str, job: Awaitable[object]) -> None:
         try:
             await job
         except Exception:

@@ -217,9 +217,9 @@ async def _use(product: FullProduct, heard: Heard) -> str:
 
 
 async def _updates_end(product: FullProduct) -> None:
-    service = product.server.services.updates.service
+    queue = product.server.services.updates.queue
     fleet = product.server.application.fleet
-    await until(lambda: not any(service.active(one) for one in fleet.all()), "the end of every update", 60)
+    await until(lambda: not any(queue.active(one) for one in fleet.all()), "the end of every update", 60)
 
 
 async def _attack(product: FullProduct, heard: Heard, token: str) -> None:
@@ -244,7 +244,7 @@ async def _read(product: FullProduct, heard: Heard) -> None:
     operations = [
         row.id
         for one in product.server.application.fleet.all()
-        for row in await product.server.services.updates.service.history(one.id)
+        for row in await product.server.services.updates.history(one.id)
     ]
     components = [
         (kind, one["type"], one["name"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,30 @@ import httpx
 import msgspec
 import pytest
 
-from contract.updating import LOCAL, Host, serve
+from contract.updating import LOCAL, WATCHER, Host, serve
 from drydock.api.application import build
 from drydock.core.audit import AuditFilter
 from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.events import UpdateApplied
-from drydock.live.acknowledgements import Acknowledgements
+from drydock.hosts.settings import WatcherSettings
 from drydock.updates.actions import Action
 from drydock.updates.self_update import process
 from drydock.updates.self_update.helper import read_order
-from drydock.updates.self_update.identity import OwnContainer, Route, Signs
+from drydock.updates.self_update.identity import Signs
+from drydock.updates.target import new_operation
 from fakes.engine import FakeEngine
+from fakes.hosts import local_host
 from kit.clock import SkippingClock
 from kit.wait import until
 
 SOCKET = "/var/run/docker.sock"
 WITH_SOCKET: dict[str, Any] = {"HostConfig": {"Binds": [f"/run/docker.sock:{SOCKET}"]}}
-BY_SOCKET = Route(socket=SOCKET)
 FINALIZE = "/internal/self-update/finalize"
 
 
 @asynccontextmanager
 async def drydock(
-    folder: Path, *, actions: tuple[Action, ...] = (LOCAL,), route: Route = BY_SOCKET, **container: Any
+    folder: Path, *, actions: tuple[Action, ...] = (LOCAL,), watched: WatcherSettings = WATCHER, **container: Any
 ) -> AsyncIterator[tuple[Host, str]]:
     """A server that runs in the container `drydock`, and that container's id. Time moves when a test moves it."""
     engine = FakeEngine(SkippingClock(longest_s=1.0))
@@ -43,30 +45,10 @@ async def drydock(
     engine.add_image("app:2", local=False)
     own = await engine.run("drydock", {"Image": "app:1", **container})
 
-    async with serve(folder, engine, actions=actions, own=inside(engine, own, route)) as host:
+    async with serve(folder, engine, actions=actions, own=Signs(ids=(own,)), watched=watched) as host:
         await host.watcher.look_again(check=False)
         await host.offer(own, "2")
         yield host, own
-
-
-def inside(engine: FakeEngine, own: str, route: Route = BY_SOCKET) -> Callable[[Acknowledgements], OwnContainer]:
-    """A process in the container `own`."""
-
-    def side(acks: Acknowledgements) -> OwnContainer:
-        async def announce(row: Any) -> None:
-            await acks.announce(row.id, requires_ack=True)
-
-        url = "http://127.0.0.1:3000/api/v1/internal/self-update/finalize"
-        return OwnContainer(
-            Signs(ids=(own,)),
-            lambda *_: engine,
-            {"local": route},
-            announce=announce,
-            finalize_url=url,
-            grace_ms=2000,
-        )
-
-    return side
 
 
 async def begin(host: Host, own: str) -> str:
@@ -87,7 +69,7 @@ def order(host: Host) -> Any:
 
 async def play_helper(host: Host) -> None:
     """Do what the program in the helper does, while time passes."""
-    work = asyncio.ensure_future(process.run(order(host), host.engine, host.clock))
+    work = asyncio.ensure_future(process.run(order(host), local_host(host.engine, host.clock), host.clock))
     await pass_time(host, work.done)
     await work
 
@@ -115,7 +97,7 @@ async def test_from_the_request_to_the_new_container(tmp_path: Path) -> None:
             "phase": "new-created",
         }
         await play_helper(host)
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         ended = await status_of(host, operation)
         assert (ended["status"], ended["phase"]) == ("succeeded", "succeeded")
         assert ended["completedAt"].endswith("Z")
@@ -187,7 +169,7 @@ async def test_the_report_is_checked_in_order(tmp_path: Path) -> None:
         assert (await status_of(host, operation))["status"] == "rolled-back"
         again = await host.api.post(FINALIZE, json=good, headers=secret)
         assert again.json() == {"status": "ignored", "operationId": operation, "reason": "already-terminal"}
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         shown = (await host.api.get(f"/update-operations/{operation}")).json()
         assert (shown["detail"], shown["rollbackReason"]) == ("It did not come up", "New container failed to start")
 
@@ -210,7 +192,7 @@ async def test_other_operations_are_none_of_this_business(tmp_path: Path) -> Non
         other = await host.container("web")
         answer = await host.api.post(f"/containers/{other}/update")
         operation = answer.json()["operationId"]
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         told = await host.api.get(f"/self-update/{operation}/status")
         assert (told.status_code, told.json()["error"]) == (404, "Self-update operation not found")
         body = {"operationId": operation, "status": "succeeded"}
@@ -232,7 +214,7 @@ async def test_without_a_way_to_the_engine_it_is_refused(tmp_path: Path) -> None
 
 
 async def test_over_tcp_the_helper_gets_the_address(tmp_path: Path) -> None:
-    async with drydock(tmp_path, route=Route(host="engine.lan", port=2376)) as (host, own):
+    async with drydock(tmp_path, watched=replace(WATCHER, host="engine.lan", port=2376)) as (host, own):
         host.engine.add_network("engine")
         await host.engine.connect_network("engine", own, {})
         await begin(host, own)
@@ -244,13 +226,13 @@ async def test_over_tcp_the_helper_gets_the_address(tmp_path: Path) -> None:
         assert set(joined) == {"bridge", "engine"}, "each of them may lead to the Engine"
 
 
-@pytest.mark.parametrize("route", [Route(host="engine.lan", guarded=True), Route(host="tcp://engine.lan")])
-async def test_a_connection_that_no_helper_could_have(tmp_path: Path, route: Route) -> None:
-    async with drydock(tmp_path, route=route) as (host, own):
+@pytest.mark.parametrize("connection", [{"host": "engine.lan", "cafile": "/ca.pem"}, {"host": "tcp://engine.lan"}])
+async def test_a_connection_that_no_helper_could_have(tmp_path: Path, connection: dict[str, str]) -> None:
+    async with drydock(tmp_path, watched=replace(WATCHER, **connection)) as (host, own):
         answer = await host.api.post(f"/containers/{own}/update")
         if answer.status_code == 202:
             operation = answer.json()["operationId"]
-            await pass_time(host, lambda: operation not in host.updates.service._owned)
+            await pass_time(host, lambda: not host.updates.queue.owns(operation))
             row = (await host.api.get(f"/update-operations/{operation}")).json()
             assert row["status"] == "failed"
             assert "bare host name" in row["lastError"]
@@ -264,7 +246,7 @@ async def test_a_dry_run_changes_nothing_and_says_so(tmp_path: Path) -> None:
     async with drydock(tmp_path, actions=(dry,), **WITH_SOCKET) as (host, own):
         answer = await host.api.post(f"/containers/{own}/update")
         operation = answer.json()["operationId"]
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         row = (await host.api.get(f"/update-operations/{operation}")).json()
         assert (row["status"], row["kind"]) == ("expired", "self-update")
         assert row["detail"].startswith("Dry run")
@@ -274,7 +256,7 @@ async def test_a_dry_run_changes_nothing_and_says_so(tmp_path: Path) -> None:
 async def test_it_needs_no_permit(tmp_path: Path) -> None:
     async with drydock(tmp_path, **WITH_SOCKET) as (host, own):
         await begin(host, own)
-        assert host.updates.service.locks.dump(), "it holds its own lock"
+        assert host.updates.queue.locks.dump(), "it holds its own lock"
         answer = await host.api.post(f"/containers/{own}/update")
         assert (answer.status_code, answer.json()["error"]) == (409, "Container update already in progress")
 
@@ -283,11 +265,11 @@ async def test_the_new_server_ends_the_operation_of_the_old_one(tmp_path: Path) 
     async with drydock(tmp_path, **WITH_SOCKET) as (host, own):
         operation = await begin(host, own)
         engine, told = host.engine, order(host)
-    await let_pass(engine, process.run(told, engine, engine.clock))
+    await let_pass(engine, process.run(told, local_host(engine, engine.clock), engine.clock))
     new = engine.by_name("drydock")
     assert new is not None
-    async with serve(tmp_path, engine, own=inside(engine, new["Id"])) as host:
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+    async with serve(tmp_path, engine, own=Signs(ids=(new["Id"],))) as host:
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         assert (await status_of(host, operation))["status"] == "succeeded"
         await host.watcher.look_again(check=False)
         confirmed = {"X-DD-Confirm-Action": "container-rollback"}
@@ -310,10 +292,10 @@ async def let_pass(engine: FakeEngine, work: Any) -> None:
 async def test_what_had_not_begun_expires_at_a_start(tmp_path: Path, status: Any, phase: str) -> None:
     async with drydock(tmp_path, **WITH_SOCKET) as (host, own):
         engine = host.engine
-        row = host.updates.service._row(host.fleet.need(own), kind="self-update", by_helper=True)
+        row = new_operation(host.fleet.need(own), host.clock.now_ms(), kind="self-update", by_helper=True)
         await host.store.operations.save(msgspec.structs.replace(row, status=status, phase=phase))
-    async with serve(tmp_path, engine, own=inside(engine, own)) as host:
-        await pass_time(host, lambda: row.id not in host.updates.service._owned)
+    async with serve(tmp_path, engine, own=Signs(ids=(own,))) as host:
+        await pass_time(host, lambda: not host.updates.queue.owns(row.id))
         shown = (await host.api.get(f"/update-operations/{row.id}")).json()
         assert (shown["status"], shown["detail"]) == ("expired", "Interrupted by a restart before anything was changed")
         assert host.engine.names() == {"drydock": "running"}
@@ -327,17 +309,18 @@ async def test_a_helper_that_was_left_behind_is_removed_at_a_start(tmp_path: Pat
         assert (await host.api.post(FINALIZE, json=body, headers=secret)).status_code == 202
         engine = host.engine
         assert helpers(host)
-    async with serve(tmp_path, engine, own=inside(engine, own)) as host:
+    async with serve(tmp_path, engine, own=Signs(ids=(own,))) as host:
         await until(lambda: not helpers(host))
 
 
 async def test_a_container_that_lends_drydock_its_network_is_not_touched(tmp_path: Path) -> None:
     async with drydock(tmp_path, **WITH_SOCKET) as (host, own):
         host.engine.containers[own]["HostConfig"]["NetworkMode"] = f"container:{(await host.container('vpn'))}"
+        host.watcher.host.namespaces.learn(host.engine.containers[own])
         vpn = host.id_of("vpn")
         answer = await host.api.post(f"/containers/{vpn}/update")
         operation = answer.json()["operationId"]
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         row = (await host.api.get(f"/update-operations/{operation}")).json()
         assert (row["status"], "shares a namespace" in row["lastError"]) == ("failed", True)
         assert host.engine.names() == {"drydock": "running", "vpn": "running"}
@@ -345,7 +328,7 @@ async def test_a_container_that_lends_drydock_its_network_is_not_touched(tmp_pat
 
 async def test_infrastructure_is_exchanged_through_its_own_socket(tmp_path: Path) -> None:
     labels = {"dd.update.mode": "infrastructure"}
-    async with drydock(tmp_path, route=Route(host="proxy.lan"), **WITH_SOCKET) as (host, own):
+    async with drydock(tmp_path, watched=replace(WATCHER, host="proxy.lan"), **WITH_SOCKET) as (host, own):
         proxy = await host.container(
             "proxy", Labels=labels, User="haproxy", HostConfig={"Binds": ["/run/user/docker.sock:/var/run/docker.sock"]}
         )
@@ -355,7 +338,7 @@ async def test_infrastructure_is_exchanged_through_its_own_socket(tmp_path: Path
         assert made["Config"]["Image"] == host.engine.containers[own]["Image"], "the image of Drydock, not of the proxy"
         assert made["Config"]["User"] == "0", "a name means nothing in another image"
         await play_helper(host)
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         row = (await host.api.get(f"/update-operations/{operation}")).json()
         assert (row["status"], row["kind"]) == ("succeeded", "container-update")
         assert host.engine.names() == {"drydock": "running", "proxy": "running"}
@@ -363,11 +346,11 @@ async def test_infrastructure_is_exchanged_through_its_own_socket(tmp_path: Path
 
 
 async def test_infrastructure_without_a_way_around_itself_is_left_alone(tmp_path: Path) -> None:
-    async with drydock(tmp_path, route=Route(host="proxy"), **WITH_SOCKET) as (host, _):
+    async with drydock(tmp_path, watched=replace(WATCHER, host="proxy"), **WITH_SOCKET) as (host, _):
         proxy = await host.container("proxy")
         answer = await host.api.post(f"/containers/{proxy}/update")
         operation = answer.json()["operationId"]
-        await pass_time(host, lambda: operation not in host.updates.service._owned)
+        await pass_time(host, lambda: not host.updates.queue.owns(operation))
         row = (await host.api.get(f"/update-operations/{operation}")).json()
         assert (row["status"], host.id_of("proxy")) == ("failed", proxy)
         assert "could not reach the Docker Engine" in row["lastError"]

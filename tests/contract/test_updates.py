@@ -14,7 +14,7 @@ from contract.updating import LOCAL, Host, serve
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import EngineUnreachable
 from drydock.core.operation import ImageWanted, Operation
-from drydock.events import UpdateApplied, UpdateFailed
+from drydock.events import OperationChanged, UpdateApplied, UpdateFailed
 from drydock.metrics.families import Registry
 from drydock.updates.actions import Action
 from fakes.engine import FakeEngine, Fault
@@ -261,7 +261,7 @@ async def test_updates_are_counted(host: Host) -> None:
     assert host.metrics.actions.value(action="container-update") == 1
     assert host.metrics.actions.value(action="container-restart") == 1
     assert host.metrics.triggers.value(type="docker", name="local", status="success") == 1
-    assert host.updates.service.running() == 0
+    assert host.updates.queue.running() == 0
     assert (
         'dd_update_duration_seconds_count{outcome="succeeded"} 1' in Registry(*host.metrics.families()).text().decode()
     )
@@ -490,7 +490,7 @@ async def test_phases_in_order(host: Host) -> None:
     told = [
         event.operation["updatedAt"]
         for event in host.events
-        if getattr(event, "operation", {}).get("id") == found["id"]
+        if isinstance(event, OperationChanged) and event.operation["id"] == found["id"]
     ]
     assert told == sorted(told)
     assert (found["status"], found["phase"]) == ("succeeded", "succeeded")
@@ -692,7 +692,7 @@ async def test_a_chain_is_updated_in_order_and_stops_where_it_breaks(host: Host)
         ("api", 1, "update"),
     ]
     ids = {entry["containerName"]: entry["operationId"] for entry in answer["accepted"]}
-    await until(lambda: not host.updates.service.journal.active())
+    await until(lambda: not host.updates.queue.journal.active())
     assert (await host.api.get(f"/update-operations/{ids['db']}")).json()["status"] == "rolled-back"
     skipped = (await host.api.get(f"/update-operations/{ids['api']}")).json()
     assert (skipped["status"], skipped["skippedDependencyReason"]) == ("skipped-dependency", "upstream-failed")
@@ -781,7 +781,7 @@ async def test_a_sick_container_goes_back_by_itself_within_its_window(host: Host
     host.engine.images[fresh]["_behaviour"] = "unhealthy"
     host.clock.advance(60)
     await until(lambda: (host.engine.by_name("web") or {}).get("Image") == old_image)
-    await until(lambda: not host.updates.service._owned)
+    await until(lambda: host.updates.queue.idle())
     newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
     assert newest["rollbackReason"] == "Health check failed after the update"
     assert ("auto-rollback", "success") in await audit(host)
@@ -804,7 +804,7 @@ async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path
             await asyncio.sleep(0.05)
         await until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
         assert host.engine.calls.count("health_check") >= 3
-        await until(lambda: not host.updates.service._owned)
+        await until(lambda: host.updates.queue.idle())
         newest = (await host.api.get(f"/containers/{host.id_of()}/update-operations")).json()["data"][0]
         assert newest["status"] == ("rolled-back" if sick else "succeeded")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,24 @@ from drydock.api.services import Services
 from drydock.api.settings import PublicSettings
 from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
-from drydock.core.model import Result
-from drydock.docker.api import PullAuth
+from drydock.config.components import Component, Member
+from drydock.core.model import Container, HostKey, Result
 from drydock.events import Bus, Event, OperationChanged
 from drydock.fleet.fleet import Fleet
+from drydock.hosts.host import Hosts
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
+from drydock.kernel import Kernel
 from drydock.live.acknowledgements import Acknowledgements
 from drydock.live.event_stream import EventStream
 from drydock.metrics.counters import Counters
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
-from drydock.updates.actions import Action
-from drydock.updates.room import Ports, Updates
-from drydock.updates.room import build as build_updates
-from drydock.updates.self_update.identity import OwnProcess
-from drydock.updates.self_update.not_containerised import OUTSIDE
-from drydock.updates.settings import UpdateSettings
+from drydock.updates.actions import ACTIONS, Action
+from drydock.updates.room import Needs, Updates
+from drydock.updates.self_update.identity import OwnContainer, Signs
+from drydock.updates.settings import UpdatesSettings
 from drydock.watch.debounce import Debounce
 from drydock.watch.discovery import Discovery
 from drydock.watch.ledger import FleetLedger
@@ -50,6 +51,8 @@ LOCAL = Action(type="docker", name="local")
 OLD: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=1"], "Volumes": {"/data": {}}}
 NEW: dict[str, Any] = {"Env": ["PATH=/bin", "VERSION=2"], "Volumes": {"/data": {}}}
 CHECK: dict[str, Any] = {"Healthcheck": {"Test": ["CMD", "true"]}}
+WATCHER = WatcherSettings(name="local", watch_all=True, discovery_settle_ms=0)
+FINALIZE_URL = "http://127.0.0.1:3000/api/v1/internal/self-update/finalize"
 
 
 @dataclass
@@ -58,12 +61,33 @@ class Gate:
 
     allowed: bool = True
     reason: str = "not configured"
+    verifies: bool = False
+    scans: bool = False
 
-    async def verify(self, operation: Any, reference: str) -> Gate:
+    async def verify(self, container: Any, reference: str, digest: str | None) -> Gate:
         return Gate()
 
-    async def check(self, operation: Any, reference: str, image_id: str, on_phase: Any) -> Gate:
+    async def check(self, container: Any, reference: str, digest: str | None, **_: Any) -> Gate:
         return self
+
+
+class OneWatcher:
+    """What updates want of the watchers, over the one of a test. It checks nothing."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    async def look_again(self, host: HostKey) -> None:
+        await self._watcher.look_again(check=False)
+
+    async def replaced(self, old: Container, new_id: str, *_: Any) -> None:
+        await self._watcher.replaced(old, new_id)
+
+    async def watch_some(self, ids: Sequence[str]) -> None:
+        """Not checked."""
+
+    def window_open(self, container: Container) -> bool | None:
+        return None
 
 
 @dataclass
@@ -113,7 +137,7 @@ class Host:
 
     async def ended(self, operation_id: str) -> dict[str, Any]:
         """The operation once it is terminal and everything that follows is done."""
-        await until(lambda: operation_id not in self.updates.service._owned)
+        await until(lambda: not self.updates.queue.owns(operation_id))
         answer = await self.api.get(f"/update-operations/{operation_id}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -147,10 +171,15 @@ async def serve(
     *,
     actions: tuple[Action, ...] = (LOCAL,),
     mode: str = "manual",
-    own: Callable[[Acknowledgements], OwnProcess] = lambda _: OUTSIDE,
+    own: Signs = Signs(),  # noqa: B008  # frozen
+    actions_enabled: bool = True,
+    watched: WatcherSettings = WATCHER,
     **settings: Any,
 ) -> AsyncIterator[Host]:
-    """A process on `folder`; leaving the context ends it, the Engine can be given to the next."""
+    """A process on `folder`; leaving the context ends it, the Engine can be given to the next.
+
+    `own` is what it sees of the container it runs in, `settings` are those of `DD_UPDATE_*`.
+    """
     clock = engine.clock if engine is not None else SkippingClock(longest_s=50)
     assert isinstance(clock, SkippingClock)
     engine = engine or FakeEngine(clock)
@@ -161,34 +190,37 @@ async def serve(
         bus, events, gate, metrics = Bus(), list[Event](), Gate(), Counters()
         _note(bus, events, metrics)
         fleet = Fleet(store.containers, store.retention, bus, clock)
-        watched = LocalHost(WatcherSettings(name="local", watch_all=True, discovery_settle_ms=0), engine, clock)
-        context = Context(watched.key, (), watched.settings, lambda *_: "hub.public")
-        discovery = Discovery(watched, context, clock)
+        host = LocalHost(watched, engine, clock)
+        hosts = Hosts([host])
+        context = Context(host.key, (), host.settings, lambda *_: "hub.public")
         ledger = FleetLedger(fleet, bus, clock)
-        watcher = Watcher(watched, discovery, None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
-        audit = AuditTrail(store.audit, bus, clock, supervisor)
+        watcher = Watcher(host, Discovery(host, context, clock), None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
+        kernel = Kernel(clock, bus, supervisor, store, fleet, AuditTrail(store.audit, bus, clock, supervisor))
         stream = EventStream(clock)
         acks = Acknowledgements(stream, clock)
-        ports = Ports(
-            rows=store.operations,
-            backups=store.backups,
-            fleet=fleet,
-            bus=bus,
-            clock=clock,
-            supervisor=supervisor,
-            audit=audit,
-            engine_for=lambda *_: engine,
-            hosts=lambda: [("local", engine)],
-            pull_auth=_nobody,
-            look_again=lambda *_: _look(watcher),
-            replaced=lambda old, new_id, _: _replaced(watcher, old, new_id),
-            environ={},
-            mode=lambda: _word(mode),
+        needs = Needs(
+            hosts=hosts,
+            watching=OneWatcher(watcher),
+            logins=_nothing,
+            digest_of=_nothing,
+            mode=partial(_nothing, answer=mode),
+            announce=partial(acks.announce, requires_ack=True),
             gate=gate,
-            own=own(acks),
+            gate_enabled=False,
+            block_severities=None,
+            actions_enabled=actions_enabled,
+            environ={},
+            finalize_url=FINALIZE_URL,
         )
-        updates = build_updates(ports, UpdateSettings(**settings), actions)
-        fleet.derive_with(lambda one: (updates.service.eligibility(one), updates.service.active_operation(one)))
+        behaviour = UpdatesSettings(**settings)
+        components = [Component(member(action), action.name, action) for action in actions]
+        updates = Updates(
+            kernel,
+            configured(behaviour, components=components),
+            needs,
+            OwnContainer(own, hosts, finalize_url=FINALIZE_URL, grace_s=2.0),
+        )
+        fleet.derive_with(updates.admission.facts)
         await fleet.load()
         await updates.start()
         services = Services(
@@ -198,7 +230,7 @@ async def serve(
             fleet=fleet,
             watching=Watchers(fleet),
             registries=Registries(),
-            audit=audit,
+            audit=kernel.audit,
             updates=updates,
             events=stream,
             acks=acks,
@@ -206,6 +238,11 @@ async def serve(
         url = await stack.enter_async_context(http_server(build_http(services), services.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, services)
+
+
+def member(action: Action) -> Member:
+    """The type of an action."""
+    return next(one for one in ACTIONS if one.type == action.type)
 
 
 def _note(bus: Bus, events: list[Event], metrics: Counters) -> None:
@@ -219,17 +256,5 @@ def _note(bus: Bus, events: list[Event], metrics: Counters) -> None:
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order
 
 
-async def _look(watcher: Watcher) -> None:
-    await watcher.look_again(check=False)
-
-
-async def _nobody(reference: str) -> PullAuth | None:
-    return None
-
-
-async def _word(mode: str) -> Any:
-    return mode
-
-
-async def _replaced(watcher: Watcher, old: Any, new_id: str) -> None:
-    await watcher.replaced(old, new_id)
+async def _nothing(*_: Any, answer: Any = None) -> Any:
+    return answer

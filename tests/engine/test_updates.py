@@ -17,7 +17,7 @@ from drydock.core.operation import INTERNAL_LABELS
 from drydock.docker.connect import connect, from_docker_host, resolve
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
-from drydock.updates.probe import NOTE
+from drydock.updates.plan.health_gate import NOTE
 from fakes.rows import MemoryRows
 from lab.engine_under_test import MEMBERS, EngineUnderTest
 from lab.images import SERVE

@@ -97,7 +97,7 @@ async def test_a_name_that_somebody_else_takes(under_test: EngineUnderTest) -> N
     assert (await under_test.engine.inspect_container(container))["State"]["Running"]
     assert (await under_test.engine.inspect_container(engine.stranger))["Name"] == "/ref-name"
     await under_test.engine.remove_container(engine.stranger)
-    row = await in_process.worker.recover(row)
+    row = (await in_process.worker.recover(row)).row
     assert (row.status, row.recovery) == ("failed", "restored-old")
     assert await untouched(under_test.engine, "ref-name", container)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from drydock.clock import Clock
 from drydock.core.errors import HostUnavailable
 from drydock.core.model import HostKey
 from drydock.docker.namespaces import Namespaces
 from drydock.hosts.host import Connection, Endpoint, Host, Hosts, HostState
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
 
 LOCAL = HostKey(None, "local")
 
@@ -67,3 +70,8 @@ def hosts_of(engines: Mapping[str, Any]) -> Hosts:
 def one_host(engine: Any) -> Hosts:
     """The watcher `local` alone."""
     return hosts_of({LOCAL.watcher: engine})
+
+
+def local_host(engine: Any, clock: Clock, settings: WatcherSettings | None = None) -> LocalHost:
+    """A host of this process over the test's Engine: what carries out operations may change it."""
+    return LocalHost(settings or WatcherSettings(name=LOCAL.watcher), engine, clock)

@@ -8,21 +8,24 @@ the next sleeper when nobody has anything to do.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Coroutine
 from typing import Any
 
 from drydock.core.errors import DrydockError
 from drydock.core.labels import SELF_UPDATE_HELPER
 from drydock.core.operation import Operation
-from drydock.docker.api import Engine
-from drydock.updates.journal import Journal
+from drydock.hosts.host import Host, Hosts
+from drydock.updates.execution.executor import Surroundings
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.worker import Worker
 from drydock.updates.self_update import process
 from drydock.updates.self_update.handover import INTERRUPTED
 from drydock.updates.self_update.helper import Access, Helper, document, order_for, read_order
 from drydock.updates.self_update.identity import secret_digest
-from drydock.updates.worker import Worker
 from kit.clock import ManualClock
 
+from .hosts import local_host
 from .update_harness import UpdateHarness
 
 Document = dict[str, Any]
@@ -34,18 +37,28 @@ class Killed(BaseException):
 
 
 class Own:
-    """`OwnSide` of a manager in a container of this machine."""
+    """What a manager knows of itself that runs in a container of this machine."""
 
     def __init__(self, machine: SelfUpdateHost, container: str) -> None:
         self._machine = machine
         self._container = container
 
-    async def container_id(self, engine: Engine) -> str | None:
+    @property
+    def surroundings(self) -> Surroundings:
+        """Those of the machine, in this container."""
+        return dataclasses.replace(
+            self._machine.around.surroundings,
+            own_container=self.container_id,
+            helper=self.helper,
+            announce=self.announce,
+        )
+
+    async def container_id(self, host: Host) -> str | None:
         return self._container
 
-    async def helper(self, operation: Operation, engine: Engine, old: Document) -> Helper:
-        own = await engine.inspect_container(self._container)
-        image = await engine.inspect_image(own["Image"])
+    async def helper(self, operation: Operation, host: Host, old: Document) -> Helper:
+        own = await host.reader.inspect_container(self._container)
+        image = await host.reader.inspect_image(own["Image"])
         access = Access(socket="/run/docker.sock")
         order = order_for(operation, access, self._machine.finalize_url, "secret", 2000)
         return Helper(document(order, access, own, image, "0"), secret_digest("secret"))
@@ -115,7 +128,7 @@ class SelfUpdateHost(UpdateHarness):
 
     async def _helper(self, environ: dict[str, str]) -> int:
         await self.clock.sleep(BOOT_S)
-        await process.run(read_order(environ), self.engine, self.clock)
+        await process.run(read_order(environ), local_host(self.engine, self.clock), self.clock)
         return 0
 
     async def _manager(self, key: tuple[str, str]) -> int:
@@ -127,8 +140,8 @@ class SelfUpdateHost(UpdateHarness):
             return 1
         self.holder = key
         journal = Journal(self.rows, self.clock, lambda row: self.events.append((row.id, row.phase)))
-        own = Own(self, key[0])
-        worker = Worker(journal, self.clock, lambda *_: self.engine, self.around, lambda _: self.options, own=own)
+        hosts, surroundings = Hosts([local_host(self.engine, self.clock)]), Own(self, key[0]).surroundings
+        worker = Worker(journal, self.clock, hosts, surroundings, lambda _: self.options)
         for row in await journal.load():
             await self._take_up(journal, worker, row)
         await asyncio.Event().wait()

@@ -9,18 +9,15 @@ from typing import Any
 from drydock.core.errors import DrydockError
 from drydock.core.operation import FileEdit, ImageWanted, Operation
 from drydock.core.temporary import temporary_base
-from drydock.docker.api import PullAuth
-from drydock.docker.host import identify
-from drydock.docker.namespaces import Namespaces
-from drydock.updates.compose.project import NOTHING, FilesPlan
-from drydock.updates.effects import StepFailed
-from drydock.updates.executor import OnPhase
-from drydock.updates.journal import Journal
-from drydock.updates.options import PlanOptions
-from drydock.updates.worker import Worker
+from drydock.hosts.host import Hosts
+from drydock.updates.execution.executor import OnPhase, Surroundings
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.worker import Worker
+from drydock.updates.plan.effects import PlanOptions, StepFailed
 from kit.clock import SkippingClock
 
 from .engine import FakeEngine
+from .hosts import local_host
 from .rows import MemoryRows
 
 Document = dict[str, Any]
@@ -53,21 +50,16 @@ class Around:
         self.notices: list[tuple[str, str]] = []
         self.refusal: DrydockError | None = None
 
-    async def pull_auth(self, reference: str) -> PullAuth | None:
-        return None
-
-    async def pre_hook(self, operation: Operation, container: Document) -> None:
-        return None
-
-    async def verify(self, operation: Operation, reference: str) -> None:
-        return None
+    @property
+    def surroundings(self) -> Surroundings:
+        """These, for an executor."""
+        return Surroundings(
+            scan=self.scan, save_backup=self.save_backup, write_file=self.write_file, notice=self.notice
+        )
 
     async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
         if self.refusal is not None:
             raise self.refusal
-
-    async def plan_files(self, operation: Operation, container: Document) -> FilesPlan:
-        return NOTHING
 
     async def save_backup(self, operation: Operation, container: Document, image: Document) -> str | None:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))
@@ -104,23 +96,20 @@ class UpdateHarness:
 
     async def watch(self) -> None:
         """What a watcher does before any update: get acquainted with the Engine, and look at every container."""
-        namespaces, facts = Namespaces(), await identify(self.engine)
+        await self.host.identify()
         for id in list(self.engine.containers):
-            namespaces.learn(self.engine, await self.engine.inspect_container(id))
-        self.worker = Worker(
-            self.journal,
-            self.clock,
-            lambda *_: self.engine,
-            self.around,
-            lambda _: self.options,
-            lambda _: namespaces,
-            lambda _: facts,
-        )
+            self.host.namespaces.learn(await self.engine.inspect_container(id))
 
     def restart(self) -> None:
         """A new process on the same store and Engine."""
+        self.host = local_host(self.engine, self.clock)
         self.journal = Journal(self.rows, self.clock, lambda row: self.events.append((row.id, row.phase)))
-        self.worker = Worker(self.journal, self.clock, lambda *_: self.engine, self.around, lambda _: self.options)
+        surroundings = self.around.surroundings
+        self.worker = Worker(self.journal, self.clock, Hosts([self.host]), surroundings, lambda _: self.options)
+
+    async def run(self, operation: Operation) -> Operation:
+        """Carry out a queued operation; the terminal row."""
+        return (await self.worker.run(operation)).row
 
     def before_write(self) -> None:
         """Around a change of a file; tests put faults here."""

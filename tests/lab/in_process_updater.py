@@ -6,8 +6,11 @@ from typing import Any
 
 from drydock.clock import SystemClock
 from drydock.core.operation import Operation
-from drydock.updates.journal import Journal, Rows
-from drydock.updates.worker import Worker
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
+from drydock.updates.execution.journal import Journal, Rows
+from drydock.updates.execution.worker import Worker
 
 from . import updater
 from .engine_under_test import EngineUnderTest
@@ -20,13 +23,15 @@ class InProcessUpdater:
     def __init__(self, engine: Any, rows: Rows) -> None:
         self.rows, self.around = rows, updater.Around()
         self.journal = Journal(rows, SystemClock(), lambda _: None)
-        self.worker = Worker(self.journal, SystemClock(), lambda *_: engine, self.around, lambda _: updater.OPTIONS)
+        hosts = Hosts([LocalHost(WatcherSettings(name="local"), engine, SystemClock())])
+        surroundings = self.around.surroundings
+        self.worker = Worker(self.journal, SystemClock(), hosts, surroundings, lambda _: updater.OPTIONS)
 
     async def update(self, container: str, name: str, reference: str, **more: Any) -> Operation:
         """Update one container to `reference`; the terminal row."""
         row = updater.operation(container, name, reference, **more)
         await self.journal.insert(row)
-        return await self.worker.run(row)
+        return (await self.worker.run(row)).row
 
 
 def pair(under_test: EngineUnderTest, name: str, old: Any = None, new: Any = None) -> tuple[str, str]:

@@ -15,15 +15,17 @@ from typing import Any
 
 from drydock.clock import SystemClock
 from drydock.core.operation import FileEdit, ImageWanted, Operation
-from drydock.docker.api import Engine, PullAuth
+from drydock.docker.api import Engine
 from drydock.docker.connect import connect, from_docker_host, resolve
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
-from drydock.updates.compose.project import NOTHING, FilesPlan
-from drydock.updates.executor import OnPhase
-from drydock.updates.journal import Journal
-from drydock.updates.options import PlanOptions
-from drydock.updates.worker import Worker
+from drydock.updates.execution.executor import Surroundings
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.worker import Worker
+from drydock.updates.plan.effects import PlanOptions
 
 OPTIONS = PlanOptions(liveness_grace_s=0.3, gate_poll_s=0.2, auto_remove_timeout_s=5)
 CHANGES = frozenset(
@@ -46,20 +48,10 @@ class Around:
     def __init__(self) -> None:
         self.notices: list[tuple[str, str]] = []
 
-    async def pull_auth(self, reference: str) -> PullAuth | None:
-        return None
-
-    async def pre_hook(self, operation: Operation, container: dict[str, Any]) -> None:
-        return None
-
-    async def verify(self, operation: Operation, reference: str) -> None:
-        return None
-
-    async def scan(self, operation: Operation, reference: str, image_id: str, on_phase: OnPhase) -> None:
-        return None
-
-    async def plan_files(self, operation: Operation, container: dict[str, Any]) -> FilesPlan:
-        return NOTHING
+    @property
+    def surroundings(self) -> Surroundings:
+        """These, for an executor."""
+        return Surroundings(save_backup=self.save_backup, write_file=self.write_file, notice=self.notice)
 
     async def save_backup(self, operation: Operation, container: dict[str, Any], image: dict[str, Any]) -> str | None:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))
@@ -122,7 +114,8 @@ async def main(store_path: str, host: str, container: str = "", reference: str =
     served: Any = Mortal(engine, when)
     clock = SystemClock()
     journal = Journal(store.operations, clock, lambda _: None)
-    worker = Worker(journal, clock, lambda *_: served, Around(), lambda _: OPTIONS)
+    hosts = Hosts([LocalHost(WatcherSettings(name="local"), served, clock)])
+    worker = Worker(journal, clock, hosts, Around().surroundings, lambda _: OPTIONS)
     if container:
         document = await engine.inspect_container(container)
         row = operation(document["Id"], document["Name"].lstrip("/"), reference)

@@ -53,7 +53,7 @@ def dump_sections(
     async def tasks(_since: int) -> dict[str, Any]:
         return {
             "tasks": supervisor.names(),
-            "updates": services.updates.service.locks.dump() if services.updates else {},
+            "updates": services.updates.queue.locks.dump() if services.updates else {},
         }
 
     async def recent_log(since: int) -> list[LogEntry]:

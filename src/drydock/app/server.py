@@ -12,12 +12,12 @@ import structlog
 
 from drydock.api import application as api
 from drydock.api.asgi import App
+from drydock.api.routes.self_update import finalize_url
 from drydock.api.services import Component, LegacyInputs, Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.app.health import CurlHealthcheck, health_checks
 from drydock.app.onlookers import observe
 from drydock.app.settings import ProcessSettings
-from drydock.app.updates import build_updates, own_signs
 from drydock.audit.trail import AuditTrail
 from drydock.auth.caller import AnonymousAccess
 from drydock.clock import Clock, SystemClock, zone_of
@@ -55,6 +55,10 @@ from drydock.stats.room import Stats
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from drydock.updates import room as updates_room
+from drydock.updates.room import Updates
+from drydock.updates.self_update.identity import own_signs
+from drydock.updates.settings import UpdateMode
 from drydock.watch.component import configuration, metadata
 from drydock.watch.room import Needs as WatchNeeds
 from drydock.watch.room import Watching
@@ -121,26 +125,27 @@ async def run(
         security = services.security = Security.build(kernel, settings, security_needs)
         notes_needs = notes_room.Needs(http, registries.github_token())
         services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
-        updates = build_updates(
-            settings,
-            environ,
-            services,
-            registries,
-            watching,
-            hosts,
-            store,
-            security.gate,
-            gate_facts(settings),
-            bus,
-            supervisor,
+        update_needs = updates_room.Needs(
+            hosts=hosts,
+            watching=watching,
+            logins=registries.pull_auth,
+            digest_of=Artifacts(registries).digest,
+            mode=partial(_update_mode, services),
+            announce=partial(_announce, services),
+            gate=security.gate,
+            **gate_facts(settings),
+            actions_enabled=settings[ServerSettings].container_actions,
+            environ=environ,
+            finalize_url=finalize_url(settings[ServerSettings]),
         )
+        updates = services.updates = Updates.build(kernel, settings, update_needs)
         notify_needs = notify_room.Needs(
             http=http,
             environ=environ,
             zone=zone,
             server_name=lambda: settings[ServerSettings].name or watching.engine_name(),
             actions=updates.actions.all(),
-            request_update=updates.service.request,
+            request_update=updates.admission.request,
         )
         services.notifications = await Notifications.build(kernel, settings, notify_needs)
         services.metrics = metrics = Metrics.build(
@@ -152,7 +157,7 @@ async def run(
                 watchers=lambda: [one.watcher for one in watching.all()],
                 legacy_inputs=lambda: legacy.uses,
                 locked_out=services.door.passwords.lockout.locked,
-                running_updates=updates.service.running,
+                running_updates=updates.queue.running,
                 stream_clients=stream.__len__,
                 usage=stats.fleet.joined,
             ),
@@ -170,6 +175,17 @@ async def run(
         await metrics.start()
         stack.push_async_callback(metrics.stop)
         yield application
+
+
+async def _update_mode(services: Services) -> UpdateMode:
+    """The mode of updates, which may be changed at any time."""
+    return (await services.preferences.settings()).update_mode if services.preferences else "manual"
+
+
+async def _announce(services: Services, operation_id: str) -> None:
+    """Tell the browsers that the server is about to go for a moment."""
+    if services.acks is not None:
+        await services.acks.announce(operation_id, requires_ack=True)
 
 
 async def _offline(services: Services) -> bool:

@@ -31,7 +31,7 @@ from drydock.stats.settings import StatsSettings
 from drydock.store.settings import StoreSettings
 from drydock.triggers import trigger_family
 from drydock.updates.actions import ACTIONS
-from drydock.updates.sections import HooksSettings, LabelSettings, UpdatesSettings
+from drydock.updates.settings import ActionLabelSettings, HooksSettings, UpdatesSettings
 from drydock.watch.settings import WatchingSettings
 
 
@@ -72,7 +72,7 @@ SCHEMA = Schema(
         RegistriesSettings,
         GhcrSettings,
         UpdatesSettings,
-        LabelSettings,
+        ActionLabelSettings,
         HooksSettings,
         SecuritySettings,
         *SCANNERS,

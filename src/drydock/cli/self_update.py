@@ -33,15 +33,17 @@ def run_helper() -> int:
 async def _exchange() -> int:
     from drydock.clock import SystemClock
     from drydock.docker.connect import connect, resolve
+    from drydock.hosts.local import LocalHost
     from drydock.updates.self_update import process
     from drydock.updates.self_update.helper import read_order
 
-    order = read_order(os.environ)
-    engine = connect(resolve(process.engine_settings(order)))
+    order, clock = read_order(os.environ), SystemClock()
+    settings = process.watcher_settings(order)
+    host = LocalHost(settings, connect(resolve(settings)), clock)
     try:
-        await process.run(order, engine, SystemClock())
+        await process.run(order, host, clock)
     finally:
-        await engine.close()
+        await host.close()
     return 0
 
 

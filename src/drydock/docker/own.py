@@ -29,19 +29,19 @@ def translate(path: str, mounts: Mounts) -> str:
 
 
 class OwnFolders:
-    """Translates paths; each Engine is asked once whether it knows Drydock's container."""
+    """Translates paths of one host; its Engine is asked once whether it knows Drydock's container."""
 
     def __init__(self) -> None:
-        self._mounts: dict[int, Mounts] = {}
+        self._mounts: Mounts | None = None
 
-    async def of(self, engine: EngineReader) -> Translate:
-        """The translation for paths of the host of `engine`; nothing is translated outside of a container."""
-        mounts = self._mounts.get(id(engine))
+    async def translation(self, engine: EngineReader) -> Translate:
+        """How to translate paths of the host of `engine`; nothing is translated outside of a container."""
+        mounts = self._mounts
         if mounts is None:
             try:
-                mounts = self._mounts[id(engine)] = _binds(await engine.inspect_container(socket.gethostname()))
+                mounts = self._mounts = _binds(await engine.inspect_container(socket.gethostname()))
             except EngineNotFound:
-                mounts = self._mounts[id(engine)] = ()
+                mounts = self._mounts = ()
             except EngineError:
                 mounts = ()  # asked again next time
         return lambda path: translate(path, mounts)

@@ -12,6 +12,7 @@ from drydock.core.model import HostKey
 from drydock.docker.api import EngineReader
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import Namespaces
+from drydock.docker.own import OwnFolders
 from drydock.hosts.settings import WatcherSettings
 
 Connection = Literal["connecting", "connected", "lost", "refused"]
@@ -79,12 +80,21 @@ class Host(Protocol):
         """What is known of shared namespaces among its containers."""
         ...
 
+    @property
+    def folders(self) -> OwnFolders:
+        """Where this process sees the folders of the host."""
+        ...
+
     def note(self, failure: str | None) -> None:
         """Record the outcome of a call: None for an answer, else why there was none. Logs only when it changes."""
         ...
 
+    async def identify(self) -> EngineFacts:
+        """Who the Engine is, asked once per connection (watching.md §1.2). Raises `EngineError`."""
+        ...
+
     async def get_acquainted(self) -> None:
-        """Ask the Engine for its name and version, once per connection (watching.md §1.2)."""
+        """`identify`, for whoever can do without: no answer is only logged."""
         ...
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from drydock.docker.api import Engine, EngineReader
 from drydock.docker.connect import EngineAddress, connect, resolve
 from drydock.docker.host import EngineFacts, identify
 from drydock.docker.namespaces import Namespaces
+from drydock.docker.own import OwnFolders
 from drydock.hosts.host import Endpoint, Host, Hosts, HostState
 from drydock.hosts.settings import WatcherSettings
 
@@ -34,6 +35,7 @@ class LocalHost:
         self.facts: EngineFacts | None = None
         self.engine = engine
         self.namespaces = Namespaces()
+        self.folders = OwnFolders()
         self._clock = clock
 
     @property
@@ -57,13 +59,18 @@ class LocalHost:
         else:
             log.warning("watcher.engine_unreachable", watcher=self.settings.name, reason=failure)
 
-    async def get_acquainted(self) -> None:
-        """Ask the Engine for its name and version, once per connection (watching.md §1.2)."""
+    async def identify(self) -> EngineFacts:
+        """Who the Engine is, asked once per connection (watching.md §1.2). Raises `EngineError`."""
         if self.facts is None:
-            try:
-                self.facts = await identify(self.engine)
-            except EngineError as error:
-                log.debug("watcher.engine_unknown", watcher=self.settings.name, reason=error.message)
+            self.facts = await identify(self.engine)
+        return self.facts
+
+    async def get_acquainted(self) -> None:
+        """`identify`, for whoever can do without: no answer is only logged."""
+        try:
+            await self.identify()
+        except EngineError as error:
+            log.debug("watcher.engine_unknown", watcher=self.settings.name, reason=error.message)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,16 +6,21 @@ Their variables are those of every trigger (`drydock.triggers`). Which action se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import msgspec
 
 from drydock.config import kinds
 from drydock.config.components import Member, Wrong, shown
 from drydock.config.schema import option, section, section_of
+from drydock.core.operation import Operation
 from drydock.core.policy.automation import AutoMode, TriggerFacts
 from drydock.core.policy.thresholds import THRESHOLDS
 from drydock.triggers import MODES, auto
 from drydock.updates.compose.files import unusable
+from drydock.updates.plan.effects import PlanOptions
+from drydock.updates.settings import UpdatesSettings
 
 
 @section(
@@ -125,10 +130,11 @@ ACTIONS = (DOCKER, COMPOSE)
 
 
 class Actions:
-    """The registered actions."""
+    """The registered actions, and how updates go that they carry out."""
 
-    def __init__(self, actions: Sequence[Action]) -> None:
+    def __init__(self, actions: Iterable[Action], settings: UpdatesSettings) -> None:
         self._actions = {action.id: action for action in actions}
+        self._settings = settings
 
     def all(self) -> list[Action]:
         """In the order of registration."""
@@ -138,6 +144,14 @@ class Actions:
         """The action of that id."""
         return self._actions.get(action_id or "")
 
-    def facts(self) -> tuple[TriggerFacts, ...]:
-        """All of them as the policy sees them."""
-        return tuple(action.facts() for action in self._actions.values())
+    def plan_options(self, operation: Operation) -> PlanOptions:
+        """Options of the process, and of the action that carries the operation out."""
+        options = PlanOptions(liveness_grace_s=self._settings.liveness_grace_s, heartbeat_s=self._settings.heartbeat_s)
+        action = self.get(operation.trigger_name)
+        if action is None:
+            return options
+        return msgspec.structs.replace(
+            options,
+            auto_remove_timeout_s=action.auto_remove_timeout,
+            block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
+        )

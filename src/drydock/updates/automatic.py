@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
@@ -12,36 +11,41 @@ from drydock.core.errors import Conflict, DrydockError
 from drydock.core.model import Container, audit_key
 from drydock.core.operation import Operation
 from drydock.core.policy.automation import Access
-from drydock.core.policy.eligibility import evaluate
 from drydock.core.policy.thresholds import reaches
 from drydock.core.update import update_kind
 from drydock.events import ChecksFinished, MaturityCleared
-from drydock.fleet.fleet import Fleet
-from drydock.updates import admission
-from drydock.updates.completion import Aftermath
-from drydock.updates.service import ModeNow, UpdateService
-from drydock.updates.targets import wanted_image
+from drydock.kernel import Kernel
+from drydock.updates.actions import Actions
+from drydock.updates.admission import Admission
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.reporting import OperationAudit
+from drydock.updates.needs import Needs
+from drydock.updates.target import new_operation, wanted_image
 
 log = structlog.get_logger("updates.automatic")
 
 
 class Automatic:
-    """Subscribes to finished scans and opened maturity gates."""
+    """Listens to finished scans and opened maturity gates."""
 
     def __init__(
         self,
-        service: UpdateService,
-        fleet: Fleet,
-        mode: ModeNow,
-        window_open: Callable[[Container], bool | None],
-        aftermath: Aftermath,
+        kernel: Kernel,
+        needs: Needs,
+        admission: Admission,
+        journal: Journal,
+        actions: Actions,
+        audit: OperationAudit,
     ) -> None:
-        self._service = service
-        self._fleet = fleet
-        self._mode = mode
-        self._window_open = window_open
-        self._aftermath = aftermath
+        self._fleet = kernel.fleet
+        self._clock = kernel.clock
+        self._needs = needs
+        self._admission = admission
+        self._journal = journal
+        self._actions = actions
+        self._audit = audit
         self._told: dict[str, str] = {}
+        """By container, the last reason that was told: each is told once."""
         self._turn = asyncio.Lock()
 
     async def on_checks(self, event: ChecksFinished) -> None:
@@ -61,53 +65,42 @@ class Automatic:
         One at a time: a finished scan and a candidate that matured may name the same container at the same moment.
         """
         async with self._turn:
-            return await self._consider(container_id)
-
-    async def _consider(self, container_id: str) -> Operation | None:
-        container = self._fleet.get(container_id)
-        if container is None or not self._fleet.has_update(container_id):
+            container = self._fleet.get(container_id)
+            if container is None or not self._fleet.has_update(container_id):
+                return None
+            access = self._admission.serving(container)
+            if access is None or access.policy.state != "auto" or await self._needs.mode() != "auto":
+                return None
+            reason = await self._held_back(container, access)
+            if reason is not None:
+                log.debug("automatic.held_back", container=container.name, reason=reason)
+                return None
+            try:
+                if (blocker := self._admission.blocker(container)) is not None:
+                    raise Conflict(blocker)
+                return await self._admission.request(container.id, source="automatic")
+            except DrydockError as error:
+                await self._tell(container, error.message)
             return None
-        access = admission.serving(container, self._service.eligibility(container))
-        if access is None or access.policy.state != "auto" or await self._mode() != "auto":
-            return None
-        reason = await self._held_back(container, access)
-        if reason is not None:
-            log.debug("automatic.held_back", container=container.name, reason=reason)
-            return None
-        return await self._start(container)
 
     async def _held_back(self, container: Container, access: Access) -> str | None:
-        action = self._service.actions.get(access.trigger.id)
+        action = self._actions.get(access.trigger.id)
         if action is None or not reaches(update_kind(container), action.threshold):
             return "threshold-not-reached"
-        if self._window_open(container) is False:
+        if self._needs.watching.window_open(container) is False:
             return "maintenance-window-closed"
-        if action.once and await self._tried(container):
-            return "already-tried"
-        return None
-
-    async def _tried(self, container: Container) -> bool:
-        """One automatic attempt per candidate, also over restarts: the journal knows."""
-        wanted = wanted_image(container)
-        rows = await self._service.journal.of(audit_key(container), container.id)
-        return any(
-            r.source == "automatic" and (r.wanted.tag, r.wanted.digest) == (wanted.tag, wanted.digest) for r in rows
-        )
-
-    async def _start(self, container: Container) -> Operation | None:
-        context = self._service.eligibility(container)
-        blockers = evaluate(container, self._service.now_ms(), context).blockers
-        try:
-            if blockers:
-                raise Conflict(blockers[0].message)
-            return await self._service.request(container.id, source="automatic")
-        except DrydockError as error:
-            await self._tell(container, error.message)
+        if action.once:
+            # One automatic attempt per candidate, also over restarts: the journal knows.
+            wanted = wanted_image(container)
+            for row in await self._journal.of(audit_key(container), container.id):
+                same = (row.wanted.tag, row.wanted.digest) == (wanted.tag, wanted.digest)
+                if same and row.source == "automatic":
+                    return "already-tried"
         return None
 
     async def _tell(self, container: Container, message: str) -> None:
         key = audit_key(container)
         if self._told.get(key) != message:
             self._told[key] = message
-            row = self._service.sketch(container)
-            await self._aftermath.audit(row, "auto-update-blocked", "info", message)
+            row = new_operation(container, self._clock.now_ms())  # never written: the entry is about what did not begin
+            await self._audit.note(row, "auto-update-blocked", "info", message)

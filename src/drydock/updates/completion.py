@@ -6,205 +6,156 @@ Nothing here changes the outcome. It runs once per operation; a crash in between
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from drydock.clock import Clock
-from drydock.core.audit import AuditStatus, Requester
+from drydock.core.audit import AuditStatus
 from drydock.core.errors import DrydockError, NotFound
-from drydock.core.model import Container, UpdateRollback
+from drydock.core.model import UpdateRollback
 from drydock.core.operation import Operation, public
 from drydock.core.times import to_iso
-from drydock.core.update import update_kind
-from drydock.events import Bus, OperationEnded, UpdateApplied, UpdateFailed
-from drydock.fleet.fleet import Fleet
-from drydock.kernel import AuditLog
-from drydock.updates.backups import Backups
-from drydock.updates.hooks import Hooks
-from drydock.updates.journal import CANCELLED, Journal
-from drydock.updates.worker import Seen
+from drydock.events import OperationEnded, UpdateApplied, UpdateFailed
+from drydock.kernel import Kernel
+from drydock.updates.execution.backups import Backups
+from drydock.updates.execution.hooks import Hooks
+from drydock.updates.execution.journal import CANCELLED, Journal
+from drydock.updates.execution.reporting import OperationAudit
+from drydock.updates.execution.worker import Outcome
+from drydock.updates.health_monitor import HealthMonitor, Run
+from drydock.updates.needs import Watching
 
 log = structlog.get_logger("updates")
 
 
-class Monitor(Protocol):
-    """Watches a new container's health for a while after its update (updates.md §7.2)."""
-
-    async def begin(self, operation: Operation) -> None: ...
-
-
-LookAgain = Callable[[str, str | None], Awaitable[None]]
-"""`look_again(watcher, agent)`: see what runs there now."""
-
-Replaced = Callable[[Container, str, Seen | None], Awaitable[None]]
-"""`replaced(old, new_id, seen)`: the new container takes the place of the old one in the fleet, at once. `seen` saves
-looking at it again."""
-
-
-class Aftermath:
+class Completion:
     """Tells and tidies up."""
 
     def __init__(
         self,
-        *,
+        kernel: Kernel,
+        watching: Watching,
         journal: Journal,
-        fleet: Fleet,
-        bus: Bus,
-        clock: Clock,
-        audit: AuditLog,
+        audit: OperationAudit,
         backups: Backups,
         hooks: Hooks,
-        replaced: Replaced,
+        monitor: HealthMonitor,
     ) -> None:
+        self._fleet = kernel.fleet
+        self._bus = kernel.bus
+        self._clock = kernel.clock
+        self._supervisor = kernel.supervisor
+        self._watching = watching
         self._journal = journal
-        self._fleet = fleet
-        self._bus = bus
-        self._clock = clock
         self._audit = audit
         self._backups = backups
         self._hooks = hooks
-        self._replaced = replaced
-        self.monitor: Monitor | None = None
+        self._monitor = monitor
 
-    async def follow(self, row: Operation, seen: Seen | None = None) -> None:
-        """Everything that is due after the end of `row`; failures are logged, never raised."""
+    async def follow(self, outcome: Outcome, run: Run) -> None:
+        """Everything that is due after the end of a run; failures are logged, never raised.
+
+        `run` carries out what follows of it: the rollback of an update whose container turns out to be sick.
+        """
+        row = outcome.row
         if row.active:
             return
-        steps = self._steps(row, seen) if row.follow_up_due else []
-        if row.monitor_until is not None or (row.follow_up_due and row.status == "succeeded"):
-            steps.append(self._watch_health)
-        for step in steps:
+        steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if row.follow_up_due:
+            steps += [
+                ("fleet", lambda: self._enter_fleet(outcome)),
+                ("post-hook", lambda: self._post_hook(row)),
+                ("update-rollback", lambda: self._remember_rollback(row)),
+                ("audit", lambda: self._record(row)),
+                ("events", lambda: self._tell(row)),
+                ("backups", lambda: self._tidy(row)),
+            ]
+        watched = row.source != "dependent" and not row.by_helper
+        if watched and (row.monitor_until is not None or (row.follow_up_due and row.status == "succeeded")):
+            steps.append(("monitor", lambda: self._monitor.begin(row, run)))
+        for name, step in steps:
             try:
-                await step(row)
+                await step()
             except DrydockError as error:
-                log.warning("update.aftermath_failed", operation=row.id, step=_name(step), error=error.message)
+                log.warning("update.aftermath_failed", operation=row.id, step=name, error=error.message)
         if row.follow_up_due:
             self._bus.publish(OperationEnded(operation=row))
             await self._journal.change(row.id, required=False, follow_up_due=False)
 
-    def _steps(self, row: Operation, seen: Seen | None) -> list[Callable[[Operation], Awaitable[None]]]:
-        changed = row.new_container_id is not None and (row.status == "succeeded" or _rolled_back_by_wish(row))
-        steps: list[Callable[[Operation], Awaitable[None]]] = []
-        if changed:
-            steps += [partial(self._refresh, seen=seen), self._post_hook]
-        elif row.recovery == "rebuilt-from-spec":
-            steps.append(self._welcome_rebuilt)
-        steps += [self._remember_rollback, self._record, self._tell]
-        if row.source != "dependent":
-            steps.append(self._tidy)
-        return steps
-
-    # ── the fleet ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _refresh(self, row: Operation, seen: Seen | None) -> None:
-        """The new container enters the fleet with the policy, clocks and history of the old one."""
-        self._fleet.mark_updated(row.key)
+    async def _enter_fleet(self, outcome: Outcome) -> None:
+        """The new container enters the fleet with the policy, clocks and history of the old one. An old container that
+        had to be created anew does too: it has another id, and is the same to its users."""
+        row = outcome.row
         old = self._fleet.get(row.container_id) or row.container
-        if old is not None and row.new_container_id is not None:
-            await self._replaced(old, row.new_container_id, seen)
+        new_id = None
+        if _replaced(row):
+            self._fleet.mark_updated(row.key)
+            new_id = row.new_container_id
+        elif row.recovery == "rebuilt-from-spec" and old is not None and row.old_container_id != old.id:
+            new_id = row.old_container_id
+        if old is not None and new_id is not None:
+            new = await self._watching.replaced(old, new_id, outcome.container, outcome.image)
+            if new is not None:
+                self._supervisor.spawn(f"check:{new.id}", self._watching.watch_some([new.id]))
 
-    async def _welcome_rebuilt(self, row: Operation) -> None:
-        """The old container had to be created anew: it has another id, and is the same to its users."""
-        old = self._fleet.get(row.container_id) or row.container
-        if old is not None and row.old_container_id not in (None, old.id):
-            await self._replaced(old, str(row.old_container_id), None)
+    async def _post_hook(self, row: Operation) -> None:
+        if _replaced(row) and row.source != "dependent" and not row.by_helper:
+            await self._hooks.post(row)
 
     async def _remember_rollback(self, row: Operation) -> None:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""
         if row.source == "dependent" or row.phase == "dryrun" or row.status in ("expired", "skipped-dependency"):
             return
-        target = await self._left(row) if _rolled_back_by_wish(row) else _candidate(row)
+        mark: UpdateRollback | None = None
+        if row.status == "rolled-back" and row.rollback_code not in ("cancelled", "interrupted"):
+            mark = UpdateRollback(
+                recorded_at=to_iso(self._clock.now_ms()),
+                target_digest=await self._left(row) if _rolled_back_by_wish(row) else _candidate(row),
+                reason=row.rollback_code,
+                last_error=row.last_error,
+            )
+        elif row.status != "succeeded":
+            return
         for container in self._fleet.by_audit_key(row.key):
-            mark = self._mark(row, container, target)
-            if mark is not _UNCHANGED:
-                await self._change(container.id, mark)
-
-    async def _change(self, container_id: str, mark: Any) -> None:
-        try:
-            await self._fleet.change(container_id, lambda one: msgspec.structs.replace(one, update_rollback=mark))
-        except NotFound:
-            log.info("update.container_left", container=container_id)
-
-    def _mark(self, row: Operation, container: Container, target: str) -> Any:
-        if row.status == "succeeded":
-            return None if container.update_rollback else _UNCHANGED
-        if row.status != "rolled-back" or row.rollback_code in ("cancelled", "interrupted"):
-            return _UNCHANGED
-        return UpdateRollback(
-            recorded_at=to_iso(self._clock.now_ms()),
-            target_digest=target,
-            reason=row.rollback_code,
-            last_error=row.last_error,
-        )
+            if mark is None and not container.update_rollback:
+                continue
+            try:
+                await self._fleet.change(container.id, lambda one: msgspec.structs.replace(one, update_rollback=mark))
+            except NotFound:
+                log.info("update.container_left", container=container.id)
 
     async def _left(self, row: Operation) -> str:
         """The candidate that a rollback went away from: as the update that installed it knew it."""
         for earlier in await self._journal.of(row.key, row.container_id):
             if earlier.new_container_id == row.old_container_id and earlier.kind == "container-update":
                 return _candidate(earlier)
-        return _left_version(row)
-
-    # ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+        if row.container is None:
+            return row.from_version or ""
+        image = row.container.image
+        return (image.digest.value if image.digest.watch else None) or image.tag.value
 
     async def _record(self, row: Operation) -> None:
         for action, status in _audit_actions(row):
-            await self.audit(row, action, status, row.last_error)
-
-    async def audit(self, row: Operation, action: str, status: AuditStatus, details: str | None) -> None:
-        """One audit entry about the container of an operation."""
-        kind = update_kind(row.container) if row.container else None
-        who = row.requested_by or Requester()
-        await self._audit.note(
-            action,
-            status,
-            container_name=row.container_name,
-            container_identity_key=row.key,
-            container_image=row.target_image,
-            from_version=row.from_version,
-            to_version=row.to_version,
-            update_kind=kind.kind if kind else None,
-            semver_diff=kind.semver_diff if kind else None,
-            trigger_name=row.trigger_name,
-            details=details,
-            user=who.user,
-            ip=who.ip,
-            key=who.key,
-        )
+            await self._audit.note(row, action, status, row.last_error)
 
     async def _tell(self, row: Operation) -> None:
         if row.source == "dependent" or row.kind == "self-update" or _cancelled(row) or _rolled_back_by_wish(row):
             return
+        container = self._fleet.get(row.new_container_id or "") or self._fleet.get(row.container_id) or row.container
         if row.status == "succeeded":
-            self._bus.publish(UpdateApplied(operation=public(row), container=self._now(row)))
+            self._bus.publish(UpdateApplied(operation=public(row), container=container))
         elif row.status in ("failed", "rolled-back"):
             error = row.last_error or "Update failed"
-            self._bus.publish(UpdateFailed(operation=public(row), error=error, container=self._now(row)))
-
-    def _now(self, row: Operation) -> Container | None:
-        return self._fleet.get(row.new_container_id or "") or self._fleet.get(row.container_id) or row.container
-
-    # ── tidying ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _post_hook(self, row: Operation) -> None:
-        if row.source != "dependent" and not row.by_helper:
-            await self._hooks.post(row)
+            self._bus.publish(UpdateFailed(operation=public(row), error=error, container=container))
 
     async def _tidy(self, row: Operation) -> None:
-        await self._backups.prune(row)
-
-    async def _watch_health(self, row: Operation) -> None:
-        if self.monitor is not None and row.source != "dependent" and not row.by_helper:
-            await self.monitor.begin(row)
+        if row.source != "dependent":
+            await self._backups.prune(row)
 
 
-_UNCHANGED: Any = object()
-
-
-def _name(step: Any) -> str:
-    return str((step.func if isinstance(step, partial) else step).__name__)
+def _replaced(row: Operation) -> bool:
+    """Another container stands where the old one stood, as it was wanted."""
+    return row.new_container_id is not None and (row.status == "succeeded" or _rolled_back_by_wish(row))
 
 
 def _rolled_back_by_wish(row: Operation) -> bool:
@@ -219,15 +170,6 @@ def _candidate(row: Operation) -> str:
     return row.wanted.digest or row.wanted.tag or row.to_version or row.wanted.reference
 
 
-def _left_version(row: Operation) -> str:
-    """What a rollback went away from: its digest where digests are watched, else its tag."""
-    if row.container is None:
-        return row.from_version or ""
-    image = row.container.image
-    watched = image.digest.value if image.digest.watch else None
-    return watched or image.tag.value
-
-
 def _audit_actions(row: Operation) -> list[tuple[str, AuditStatus]]:
     if row.source == "dependent" or row.restart_only:
         return [("container-restart", "success" if row.status == "succeeded" else "error")]
@@ -240,7 +182,6 @@ def _audit_actions(row: Operation) -> list[tuple[str, AuditStatus]]:
         return [("update-applied-dryrun", "info")] if row.phase == "dryrun" else [("update-applied", "success")]
     if row.status == "rolled-back":
         return [("update-failed", "error"), ("rollback", "success")]
-    if row.status == "failed":
-        rollback: list[tuple[str, AuditStatus]] = [("rollback", "error")] if row.phase == "rollback-failed" else []
-        return [("update-failed", "error"), *rollback]
-    return []
+    if row.status == "failed" and row.phase == "rollback-failed":
+        return [("update-failed", "error"), ("rollback", "error")]
+    return [("update-failed", "error")] if row.status == "failed" else []

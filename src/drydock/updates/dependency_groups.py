@@ -8,20 +8,44 @@ from typing import Any, Literal
 
 import msgspec
 
-from drydock.clock import Clock
 from drydock.core import dependencies as deps
 from drydock.core.compose_labels import PROJECT, SERVICE
 from drydock.core.errors import Conflict, DrydockError
 from drydock.core.model import Container
 from drydock.core.operation import Operation
 from drydock.core.update import has_raw_update
-from drydock.fleet.fleet import Fleet
-from drydock.supervisor import Supervisor
-from drydock.updates import admission
-from drydock.updates.service import Bulk, Rejection, UpdateService
-from drydock.updates.targets import wanted_image
+from drydock.events import BatchFinished
+from drydock.kernel import Kernel
+from drydock.updates.actions import Actions
+from drydock.updates.admission import Admission
+from drydock.updates.queue import Queue
+from drydock.updates.target import wanted_image
 
 ActionKind = Literal["update", "restart"]
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One container of a bulk request that is not updated."""
+
+    container_id: str
+    container_name: str
+    status_code: int
+    message: str
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One container of a bulk request that will be."""
+
+    container_id: str
+    container_name: str
+    operation_id: str
+
+
+class Bulk(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Outcome of a bulk request."""
+
+    accepted: list[Accepted]
+    rejected: list[Rejection]
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,14 +56,17 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     action: ActionKind
 
 
-class Chains:
+class DependencyGroups:
     """Looks at dependencies and updates whole groups wave by wave."""
 
-    def __init__(self, service: UpdateService, fleet: Fleet, supervisor: Supervisor, clock: Clock) -> None:
-        self._service = service
-        self._fleet = fleet
-        self._supervisor = supervisor
-        self._clock = clock
+    def __init__(self, kernel: Kernel, admission: Admission, queue: Queue, actions: Actions) -> None:
+        self._fleet = kernel.fleet
+        self._supervisor = kernel.supervisor
+        self._clock = kernel.clock
+        self._bus = kernel.bus
+        self._admission = admission
+        self._queue = queue
+        self._actions = actions
 
     def graph(self) -> deps.Graph:
         """Dependencies of everything that is watched."""
@@ -58,7 +85,7 @@ class Chains:
 
     async def update(self, root_id: str, expect: Callable[[], Sequence[str] | None]) -> tuple[Bulk, list[Member]]:
         """Update the group of `root_id`; `Conflict` when it is not the expected one any more (None: any is right)."""
-        admission.check_enabled(self._service.settings.actions_enabled)
+        self._admission.check_enabled()
         members = self.members(root_id)
         expected = expect()
         current = sorted(member.container.id for member in members)
@@ -70,7 +97,7 @@ class Chains:
 
     async def request_many(self, ids: Sequence[str]) -> Bulk:
         """Update several containers; those that depend on each other go in order (updates.md §2.6)."""
-        admission.check_enabled(self._service.settings.actions_enabled)
+        self._admission.check_enabled()
         whole, wanted = self.graph(), list(dict.fromkeys(ids))
         known = [one for one in wanted if one in whole.nodes]
         strange = [
@@ -88,16 +115,24 @@ class Chains:
 
     async def _request(self, members: Sequence[Member]) -> tuple[Bulk, list[Member]]:
         admitted, rejected = await self._judge(members)
-        rows = await self._service.accept_many([m.container for m in admitted], _restarts(admitted))
+        restarts = {member.container.id for member in admitted if member.action == "restart"}
+        rows = await self._admission.accept_many([member.container for member in admitted], restarts)
         if rows:
             self._supervisor.spawn("update-waves", self._run(admitted, rows))
-        return self._service.bulk(rows, rejected), admitted
+        accepted = [
+            Accepted(container_id=row.container_id, container_name=row.container_name, operation_id=row.id)
+            for row in rows
+        ]
+        return Bulk(accepted=accepted, rejected=rejected), admitted
 
     async def _judge(self, members: Sequence[Member]) -> tuple[list[Member], list[Rejection]]:
         refused: dict[str, DrydockError] = {}
         for member in members:
             try:
-                await self._check(member)
+                if member.action == "restart":
+                    self._queue.check_idle(member.container)
+                else:
+                    await self._admission.check(member.container)
             except DrydockError as error:
                 refused[member.container.id] = error
         updated = [m.container for m in members if m.action == "update" and m.container.id not in refused]
@@ -106,8 +141,17 @@ class Chains:
         for one in list(refused):
             for dependent in deps.dependents(whole, [one]):
                 refused.setdefault(dependent, Conflict(f"Required upstream dependency {one} was not admitted"))
-        rejected = [_rejection(m.container, refused[m.container.id]) for m in members if m.container.id in refused]
-        return [m for m in members if m.container.id not in refused], rejected
+        rejected = [
+            Rejection(
+                container_id=member.container.id,
+                container_name=member.container.name,
+                status_code=refused[member.container.id].status,
+                message=refused[member.container.id].message,
+            )
+            for member in members
+            if member.container.id in refused
+        ]
+        return [member for member in members if member.container.id not in refused], rejected
 
     def _conflicts(self, containers: Sequence[Container]) -> dict[str, DrydockError]:
         """A Compose file has one image per service: the first container of a service decides."""
@@ -115,7 +159,7 @@ class Chains:
         refused: dict[str, DrydockError] = {}
         for one in containers:
             project, service = one.labels.get(PROJECT), one.labels.get(SERVICE)
-            access = admission.serving(one, self._service.eligibility(one))
+            access = self._admission.serving(one)
             if project is None or service is None or access is None or access.trigger.type != "dockercompose":
                 continue
             wanted = wanted_image(one).reference
@@ -124,12 +168,6 @@ class Chains:
                 text = f"Conflicting compose image updates for service {service} ({first} vs {wanted})"
                 refused[one.id] = Conflict(text)
         return refused
-
-    async def _check(self, member: Member) -> None:
-        if member.action == "restart":
-            admission.check_idle(self._service.active(member.container))
-        else:
-            await self._service.check(member.container)
 
     async def _run(self, members: Sequence[Member], rows: Sequence[Operation]) -> None:
         """Wave by wave; what depends on a failure is skipped, the others go on."""
@@ -141,13 +179,13 @@ class Chains:
             done = await asyncio.gather(*(self._group(rows, whole, ended) for rows in self._groups(wave)))
             ended += [row for rows in done for row in rows]
         if len(ended) > 1:
-            self._service.batch_finished(ended, began)
+            self._bus.publish(BatchFinished(summary=_summary(ended, self._clock.now_ms() - began)))
 
     def _groups(self, wave: Sequence[Operation]) -> list[list[Operation]]:
         """Rows that run side by side; the replicas of a service whose action wants one recreation per batch are one."""
         groups: dict[tuple[str | None, ...], list[Operation]] = {}
         for row in wave:
-            action = self._service.actions.get(row.trigger_name)
+            action = self._actions.get(row.trigger_name)
             labels = row.container.labels if row.container else {}
             once = action is not None and action.compose_file_once and SERVICE in labels
             key = (row.agent, row.watcher, labels.get(PROJECT), labels.get(SERVICE)) if once else (row.id,)
@@ -159,17 +197,23 @@ class Chains:
         done: list[Operation] = []
         for row in rows:
             if any(one.status == "succeeded" for one in done):
-                done.append(await self._service.settle(row, **_DONE_ALREADY))
+                done.append(await self._queue.settle(row, **_DONE_ALREADY))
             else:
                 done.append(await self._one(row, whole, ended))
         return done
 
     async def _one(self, row: Operation, whole: deps.Graph, ended: Sequence[Operation]) -> Operation:
-        bad = {one.container_id: one for one in ended if one.status not in ("succeeded",)}
-        blocking = next((o for c, o in bad.items() if row.container_id in deps.dependents(whole, [c])), None)
+        blocking = next(
+            (
+                one
+                for one in ended
+                if one.status != "succeeded" and row.container_id in deps.dependents(whole, [one.container_id])
+            ),
+            None,
+        )
         if blocking is None:
-            return await self._service.execute(row)
-        return await self._service.settle(
+            return await self._queue.execute(row)
+        return await self._queue.settle(
             row,
             status="skipped-dependency",
             phase="skipped-dependency",
@@ -188,22 +232,33 @@ _DONE_ALREADY: dict[str, Any] = {
 }
 
 
+def _summary(ended: Sequence[Operation], duration_ms: int) -> dict[str, Any]:
+    """What is told when every operation of a batch is terminal."""
+    items = [
+        {
+            "operationId": row.id,
+            "containerId": row.container_id,
+            "containerName": row.container_name,
+            "status": row.status,
+        }
+        for row in ended
+    ]
+    return {
+        "batchId": ended[0].batch_id,
+        "total": len(ended),
+        "succeeded": sum(row.status == "succeeded" for row in ended),
+        "failed": sum(row.status in ("failed", "rolled-back") for row in ended),
+        "durationMs": duration_ms,
+        "items": items,
+    }
+
+
 def _action(whole: deps.Graph, one: str) -> ActionKind:
     """Restart only when the label says so, something it depends on is known, and it has no update of its own."""
     container = whole.nodes[one]
     resolved = any(edge.from_id == one for edge in whole.edges)
     wants = container.depends_on_action == "restart" and resolved
     return "restart" if wants and not has_raw_update(container, raw_tags=True) else "update"
-
-
-def _restarts(members: Sequence[Member]) -> set[str]:
-    return {member.container.id for member in members if member.action == "restart"}
-
-
-def _rejection(container: Container, error: DrydockError) -> Rejection:
-    return Rejection(
-        container_id=container.id, container_name=container.name, status_code=error.status, message=error.message
-    )
 
 
 def document(whole: deps.Graph) -> dict[str, Any]:

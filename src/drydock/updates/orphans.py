@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -10,12 +10,15 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError
 from drydock.core.labels import SELF_UPDATE_OPERATION
+from drydock.core.model import HostKey
 from drydock.core.operation import OPERATION_LABEL
 from drydock.core.temporary import temporary_base
 from drydock.core.times import DAY_MS, from_iso
 from drydock.docker.api import Engine
-from drydock.updates.journal import Journal
-from drydock.updates.locks import Locks, container_key
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import full_engine
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.locks import Locks, container_key
 
 log = structlog.get_logger("updates.sweep")
 
@@ -25,11 +28,9 @@ _REVIVING = ("always", "unless-stopped")
 
 
 class Sweeper:
-    """Looks at every local host for leftovers and puts right what is certain; the rest is a warning."""
+    """Looks at every host for leftovers and puts right what is certain; the rest is a warning."""
 
-    def __init__(
-        self, journal: Journal, hosts: Callable[[], Iterable[tuple[str, Engine]]], locks: Locks, clock: Clock
-    ) -> None:
+    def __init__(self, journal: Journal, hosts: Hosts, locks: Locks, clock: Clock) -> None:
         self._journal = journal
         self._hosts = hosts
         self._locks = locks
@@ -37,20 +38,21 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One pass over all hosts; an Engine that does not answer is left for the next time."""
-        for watcher, engine in self._hosts():
+        for host in self._hosts.all():
             try:
-                await self._host(watcher, engine)
+                await self._sweep(host.key, full_engine(host))
             except EngineError as error:
-                log.warning("sweep.skipped", watcher=watcher, error=error.message)
+                log.warning("sweep.skipped", watcher=host.key.watcher, error=error.message)
 
-    async def _host(self, watcher: str, engine: Engine) -> None:
+    async def _sweep(self, host: HostKey, engine: Engine) -> None:
         entries = await engine.list_containers(all=True)
         await self._helpers(engine, entries)
         by_name = {name.lstrip("/"): entry for entry in entries for name in entry.get("Names") or []}
         for name, entry in by_name.items():
             base = temporary_base(name)
-            if base is not None and not self._is_ours(watcher, base):
-                async with self._locks.hold([container_key(None, watcher, base)], permit=False):
+            ours = any((row.host, row.container_name) == (host, base) for row in self._journal.active())
+            if base is not None and not ours:
+                async with self._locks.hold([container_key(host, base)], permit=False):
                     await self._orphan(engine, name, base, entry["Id"], by_name.get(base))
 
     async def _helpers(self, engine: Engine, entries: Iterable[Document]) -> None:
@@ -60,16 +62,10 @@ class Sweeper:
             if operation is None or self._journal.live(operation) is not None:
                 continue
             known = await self._journal.get(operation) is not None
-            if known or self._given_up(entry):
+            old = self._clock.now_ms() / 1000 - float(entry.get("Created") or 0) > GIVEN_UP_S
+            if known or (old and entry.get("State") not in ("running", "restarting")):
                 log.info("sweep.helper_removed", container=entry["Id"])
                 await engine.remove_container(entry["Id"], force=known)
-
-    def _given_up(self, entry: Document) -> bool:
-        old = self._clock.now_ms() / 1000 - float(entry.get("Created") or 0) > GIVEN_UP_S
-        return old and entry.get("State") not in ("running", "restarting")
-
-    def _is_ours(self, watcher: str, base: str) -> bool:
-        return any(row.watcher == watcher and row.container_name == base for row in self._journal.active())
 
     async def _orphan(self, engine: Engine, name: str, base: str, orphan: str, holder: Document | None) -> None:
         old = await engine.inspect_container(orphan)
@@ -77,11 +73,13 @@ class Sweeper:
             await self._bring_back(engine, old, base)
             return
         new = await engine.inspect_container(holder["Id"])
+        stopped = from_iso(old["State"].get("FinishedAt"))
+        long_ago = stopped is not None and self._clock.now_ms() - stopped > DAY_MS
         ours = OPERATION_LABEL in (new["Config"].get("Labels") or {})
         if ours and new["State"].get("Status") == "created" and old["State"].get("Running"):
             await engine.remove_container(new["Id"])
             await self._bring_back(engine, old, base)
-        elif ours and new["State"].get("Running") and self._stopped_long_ago(old):
+        elif ours and new["State"].get("Running") and not old["State"].get("Running") and long_ago:
             log.info("sweep.removed", container=name)
             await engine.remove_container(orphan)
         else:
@@ -95,8 +93,3 @@ class Sweeper:
             await engine.start_container(old["Id"])
         elif not old["State"].get("Running"):
             log.warning("sweep.left_stopped", container=base, policy=policy)
-
-    def _stopped_long_ago(self, old: Document) -> bool:
-        finished = from_iso(old["State"].get("FinishedAt"))
-        stopped = not old["State"].get("Running")
-        return stopped and finished is not None and self._clock.now_ms() - finished > DAY_MS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,16 +15,14 @@ from drydock.core.errors import (
     RegistryNotFound,
 )
 from drydock.core.model import Container, UpdateKind
-from drydock.core.recreate import networks_of
 from drydock.core.update import update_kind
-from drydock.docker.api import Document, Engine
-from drydock.docker.namespaces import Namespaces
-from drydock.docker.own import OwnFolders
-from drydock.fleet.fleet import Fleet
-from drydock.updates import admission
-from drydock.updates.compose.outlook import Outlook, outlook
-from drydock.updates.service import UpdateService
-from drydock.updates.targets import spelled, wanted_image
+from drydock.hosts.host import Hosts
+from drydock.kernel import Kernel
+from drydock.updates.actions import Actions
+from drydock.updates.admission import NO_ACTION, Admission
+from drydock.updates.compose.preview import Outlook, outlook
+from drydock.updates.plan.clone import networks_of
+from drydock.updates.target import new_operation, spelled, wanted_image
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -71,19 +68,12 @@ _ACTIONS = {
 class Previews:
     """Looks at the container and says what would change."""
 
-    def __init__(
-        self,
-        service: UpdateService,
-        fleet: Fleet,
-        engine_for: Callable[[str, str | None], Engine],
-        namespaces_of: Callable[[Engine], Namespaces],
-        folders: OwnFolders,
-    ) -> None:
-        self._service = service
-        self._fleet = fleet
-        self._engine_for = engine_for
-        self._namespaces_of = namespaces_of
-        self._folders = folders
+    def __init__(self, kernel: Kernel, hosts: Hosts, admission: Admission, actions: Actions) -> None:
+        self._fleet = kernel.fleet
+        self._clock = kernel.clock
+        self._hosts = hosts
+        self._admission = admission
+        self._actions = actions
 
     async def of(self, container_id: str) -> Preview:
         """The preview; raises `PreviewFailed`."""
@@ -96,34 +86,29 @@ class Previews:
             raise _translated(error) from error
 
     async def _look(self, container: Container) -> Preview:
-        action = admission.need_action(container, self._service.eligibility(container))
-        engine = self._engine_for(container.watcher, container.agent)
-        document = await engine.inspect_container(container.id)
-        new_image = spelled(wanted_image(container), document["Config"]["Image"])
-        entries = await engine.list_containers(all=True)
-        sharing = await self._namespaces_of(engine).dependents(engine, document, entries)
+        action = self._actions.get(self._admission.need_action(container))
+        host = self._hosts.of(container)
+        document = await host.reader.inspect_container(container.id)
+        wanted = wanted_image(container)
+        wanted = msgspec.structs.replace(wanted, reference=spelled(wanted, document["Config"]["Image"]))
+        entries = await host.reader.list_containers(all=True)
+        sharing = await host.namespaces.dependents(host.reader, document, entries)
+        files, labels = None, document["Config"].get("Labels") or {}
+        if action is not None and SERVICE in labels:
+            row = new_operation(container, self._clock.now_ms(), wanted=wanted)
+            translate = await host.folders.translation(host.reader)
+            files = await outlook(row, action, labels, document["Config"]["Image"], translate)
         return Preview(
             container_name=container.name,
             current_image=f"{container.image.registry.name}/{container.image.name}:{container.image.tag.value}",
-            new_image=new_image,
+            new_image=wanted.reference,
             update_kind=update_kind(container),
             is_running=bool(document["State"].get("Running")),
             networks=networks_of(document),
             volumes=[mount["Name"] for mount in document.get("Mounts") or [] if mount.get("Type") == "volume"],
             dependents=[one.name for one in sharing],
-            compose=await self._compose(container, action, document, new_image, engine),
+            compose=files,
         )
-
-    async def _compose(
-        self, container: Container, action_id: str, document: Document, new_image: str, engine: Engine
-    ) -> Outlook | None:
-        action, config = self._service.actions.get(action_id), document["Config"]
-        labels: dict[str, str] = config.get("Labels") or {}
-        if action is None or SERVICE not in labels:
-            return None
-        row = self._service.sketch(container)
-        row = msgspec.structs.replace(row, wanted=msgspec.structs.replace(row.wanted, reference=new_image))
-        return await outlook(row, action, labels, config["Image"], await self._folders.of(engine))
 
 
 def _translated(error: DrydockError) -> PreviewFailed:
@@ -132,7 +117,7 @@ def _translated(error: DrydockError) -> PreviewFailed:
         return error
     if isinstance(error, EngineNotFound):
         return PreviewFailed(404, "container-runtime-not-found", "Container not found on its host")
-    if error.message == admission.NO_ACTION:
+    if error.message == NO_ACTION:
         return PreviewFailed(404, "no-trigger-configured", error.message)
     if isinstance(error, RegistryAuthFailed):
         return PreviewFailed(401, "registry-auth-failed", "The registry rejected the credentials", reason=reason)

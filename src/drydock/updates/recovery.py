@@ -1,178 +1,142 @@
-"""After a crash: look at the Engine and at the journal, decide by the table of updates.md §9.3, act.
+"""Operations that nobody carries out: after a start, and when they got stuck (updates.md §3.5, §9).
 
-`recover` is a plan like any other and idempotent: it may be interrupted and run again. `decide` is the table.
+What to do with one is decided in `plan.recovery`; here is who is looked at, when, and how often.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+import asyncio
+from collections.abc import Sequence
 
-import msgspec
+import structlog
 
-from drydock.core.errors import EngineError
-from drydock.core.operation import PHASES, Operation
-from drydock.updates.effects import (
-    CurrentRow,
-    Document,
-    JournalError,
-    Notice,
-    Plan,
-    Requeue,
-    Sleep,
-    look,
-    record,
-    write,
-)
-from drydock.updates.options import PlanOptions
-from drydock.updates.plan import disarm, replace, stop_surely
-from drydock.updates.rollback import (
-    LONGEST_DELAY_S,
-    RestoreFailed,
-    dispose_of_new,
-    find_new,
-    find_old,
-    restore_patiently,
-    roll_back,
-    wall_time,
-)
+from drydock.core.errors import DrydockError
+from drydock.core.operation import Operation
+from drydock.core.times import DAY_MS
+from drydock.kernel import Kernel
+from drydock.updates.actions import Actions
+from drydock.updates.execution.worker import Outcome
+from drydock.updates.orphans import Sweeper
+from drydock.updates.queue import Queue
+from drydock.updates.self_update.handover import INTERRUPTED
+from drydock.updates.self_update.identity import OwnContainer
+from drydock.updates.settings import UpdatesSettings
+
+log = structlog.get_logger("updates")
+
+MAX_ATTEMPTS = 3
+HOUSEKEEPING_S = 60.0
+SWEEP_S = 3600.0
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What is there: the old container, the new one, and a stranger who has the name."""
+class Recovery:
+    """Brings interrupted operations to their end, and keeps house."""
 
-    old: Document | None
-    new: Document | None
-    stranger: Document | None
+    def __init__(
+        self,
+        kernel: Kernel,
+        settings: UpdatesSettings,
+        queue: Queue,
+        actions: Actions,
+        own: OwnContainer,
+        sweeper: Sweeper,
+    ) -> None:
+        self._clock = kernel.clock
+        self._fleet = kernel.fleet
+        self._supervisor = kernel.supervisor
+        self._settings = settings
+        self._queue = queue
+        self._journal = queue.journal
+        self._actions = actions
+        self._own = own
+        self._sweeper = sweeper
 
+    async def start(self) -> None:
+        """Recover what a crash left behind, in the background; then sweep orphans and keep house."""
+        rows = await self._journal.load()
+        self._queue.take(*rows)
+        self._supervisor.spawn("update-recovery", self._recover(rows))
+        self._supervisor.start("update-housekeeping", self._housekeeping)
+        await asyncio.sleep(0)
 
-class Decision(Enum):
-    """What to do with an interrupted operation."""
+    def expire(self) -> None:
+        """Rows that nobody carries out and that are too old: look at the Engine first, then expire (updates.md §3.5)."""
+        for row in self._journal.active():
+            if not self._queue.owns(row.id) and self._too_old(row):
+                self._queue.take(row)
+                self._supervisor.spawn(f"update-expiry:{row.id}", self._recover([row]))
 
-    REQUEUE = "nothing was changed: try again"
-    ROLL_BACK = "bring the old container back"
-    VERIFY = "the new container runs: see that it is well, then finish"
-    START = "start the new container, see that it is well, then finish"
-    COMMIT = "the new container is good: finish"
-    STRANGER = "somebody else took the name: keep the old container, stopped"
+    async def _housekeeping(self) -> None:
+        swept = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(HOUSEKEEPING_S)
+            await self._know_ourselves()
+            self.expire()
+            # Rows that ended `rollback-failed` less than a day ago: an operator's container is still not back.
+            day_ago = self._clock.now_ms() - DAY_MS
+            for row in await self._journal.stuck():
+                if not self._queue.owns(row.id) and row.updated_at > day_ago:
+                    await self._recover_one(row, asyncio.Semaphore(1))
+            await self._journal.prune(self._settings.retention_days, self._settings.max_entries)
+            if self._clock.monotonic() - swept >= SWEEP_S:
+                swept = self._clock.monotonic()
+                await self._sweeper.sweep()
 
+    async def _know_ourselves(self) -> None:
+        """Find out which container this process runs in, so that it is shown for what it is; asked once per host."""
+        for host in {container.host for container in self._fleet.all()}:
+            await self._own.learn(host)
 
-def recover(operation: Operation, options: PlanOptions, *, expire: str | None = None) -> Plan[Operation]:
-    """Bring an interrupted operation to its end; waits for Engine and disk as long as it takes.
+    async def _recover(self, rows: Sequence[Operation]) -> None:
+        """Running operations first, those of dependents after the ones they belong to, then the queue, then notes."""
+        await self._know_ourselves()
+        gate = asyncio.Semaphore(self._settings.recovery_concurrency)
+        begun = [row for row in rows if row.status == "in-progress"]
+        running = [row for row in begun if row.source != "dependent"]
+        children = [row for row in begun if row.source == "dependent"]
+        waiting = [row for row in rows if row.status == "queued"]
+        due = [row for row in rows if not row.active]
+        for group in (running, children, waiting, due):
+            await asyncio.gather(*(self._recover_one(row, gate) for row in group))
+        await self._sweeper.sweep()
 
-    One that changed nothing goes back into the queue, or ends expired with the text `expire`.
-    """
-    delay = 1.0
-    while True:
-        try:
-            return (yield from _recover(operation, options, expire))
-        except (EngineError, JournalError):
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
-        operation = yield CurrentRow()
+    async def _recover_one(self, row: Operation, gate: asyncio.Semaphore) -> None:
+        await self._queue.explore(row)  # also what the fleet does not know yet: it is as old as the last start
+        async with gate:
+            try:
+                await self._queue.attend(row, lambda: self._revive(row))
+            except DrydockError as error:
+                log.error("update.recovery_failed", operation=row.id, error=error.message)
 
+    async def _revive(self, row: Operation) -> Outcome:
+        row = await self._journal.get(row.id) or row
+        too_old = self._too_old(row)
+        if row.by_helper and row.temp_name is None:
+            return await self._end(row, "expired", INTERRUPTED)
+        if row.status == "queued":
+            row = await self._journal.change(row.id, attempt=row.attempt + 1)
+            return await (self._end(row, "expired", too_old) if too_old else self._resume(row))
+        expire = too_old or ("Tried too often" if row.attempt >= MAX_ATTEMPTS else None)
+        outcome = await self._queue.worker.recover(row, expire=expire)
+        return await self._resume(outcome.row) if outcome.row.status == "queued" else outcome
 
-def retry_restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
-    """Another attempt for a row that ended `rollback-failed`: the status stays, `recovery` tells the outcome."""
-    try:
-        operation = yield from restore_patiently(operation, options)
-    except RestoreFailed:
-        return operation
-    recovery = operation.recovery or "restored-old"
-    return (yield from write(recovery=recovery, recovered_at=(yield from wall_time())))
+    async def _resume(self, row: Operation) -> Outcome:
+        """Carry out a queued operation, if its container and its action are still there."""
+        known = self._fleet.get(row.container_id) is not None
+        if not known and row.source != "dependent" and await self._journal.successor(row.container_id) is None:
+            text = f"Recovery abandoned: container {row.container_id} not found in store after restart."
+            return await self._end(row, "failed", text)
+        if row.kind == "container-update" and self._actions.get(row.trigger_name) is None:
+            text = f"Recovery abandoned: no compatible update trigger for {row.container_name} after restart."
+            return await self._end(row, "failed", text)
+        return await self._queue.claim(row)
 
+    async def _end(self, row: Operation, status: str, text: str) -> Outcome:
+        return Outcome(row=await self._journal.change(row.id, status=status, phase=status, last_error=text))
 
-def _recover(operation: Operation, options: PlanOptions, expire: str | None) -> Plan[Operation]:
-    scene = yield from observe(operation)
-    decision = decide(operation, scene)
-    if decision is Decision.REQUEUE:
-        return (yield from _requeue(operation, expire))
-    new_id = scene.new["Id"] if scene.new else operation.new_container_id
-    operation = yield record(recovered_at=(yield from wall_time()), new_container_id=new_id)
-    if decision is Decision.STRANGER and scene.stranger is not None:
-        return (yield from _give_way(operation, scene.stranger, options))
-    if decision is Decision.ROLL_BACK:
-        return (yield from roll_back("interrupted", None, options))
-    return (yield from _forward(operation, scene, decision, options))
-
-
-def observe(operation: Operation) -> Plan[Scene]:
-    """Look for the three containers of updates.md §9.3 step 2."""
-    old = yield from find_old(operation)
-    new = yield from find_new(operation)
-    named = yield from look(operation.old_name or operation.container_name)
-    known = {document["Id"] for document in (old, new) if document is not None}
-    stranger = named if named is not None and named["Id"] not in known else None
-    return Scene(old=old, new=new, stranger=stranger)
-
-
-def decide(operation: Operation, scene: Scene) -> Decision:
-    """The table of updates.md §9.3, first fitting row."""
-    if operation.phase.startswith("rollback"):
-        return Decision.ROLL_BACK
-    if operation.temp_name is None:
-        return Decision.REQUEUE
-    if scene.stranger is not None and _in_the_way(operation, scene, scene.stranger):
-        return Decision.STRANGER
-    if scene.new is None:
-        never_renamed = scene.old is not None and scene.old["Name"].lstrip("/") == operation.old_name
-        early = PHASES.index(operation.phase) <= PHASES.index("prepare")
-        return Decision.REQUEUE if never_renamed and early else Decision.ROLL_BACK
-    return _with_new(operation, scene, scene.new)
-
-
-def _in_the_way(operation: Operation, scene: Scene, stranger: Document) -> bool:
-    if scene.old is None:
-        return True
-    return scene.old["Name"].lstrip("/") == operation.temp_name and bool(stranger["State"].get("Running"))
-
-
-def _with_new(operation: Operation, scene: Scene, new: Document) -> Decision:
-    passed = operation.phase == "health-gate-passed"
-    if not operation.old_container_was_running:
-        return Decision.COMMIT if scene.old is None else Decision.ROLL_BACK
-    if new["State"].get("Running"):
-        return Decision.COMMIT if passed else Decision.VERIFY
-    if scene.old is None:
-        return Decision.START
-    if new["State"].get("Status") == "created" or operation.revived_once:
-        return Decision.ROLL_BACK
-    return Decision.START if passed or _stopped_from_outside(new) else Decision.ROLL_BACK
-
-
-def _stopped_from_outside(new: Document) -> bool:
-    """It is down although its policy would have revived it after a fault of its own: the daemon went down."""
-    policy = ((new.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
-    code = new["State"].get("ExitCode")
-    return policy in ("always", "unless-stopped") or (policy == "on-failure" and bool(code))
-
-
-def _requeue(operation: Operation, expire: str | None) -> Plan[Operation]:
-    if expire is not None:
-        text = "; ".join(part for part in (operation.last_error, expire) if part)
-        return (yield from write(status="expired", phase="expired", last_error=text, recovery="nothing-to-do"))
-    row: Operation = yield Requeue()
-    return row
-
-
-def _forward(operation: Operation, scene: Scene, decision: Decision, options: PlanOptions) -> Plan[Operation]:
-    if scene.old is not None:
-        yield from disarm(operation, scene.old["Id"])
-        yield from stop_surely(scene.old["Id"], options)
-    outcome = "rolled-forward" if scene.old is not None else "already-committed"
-    changes = {"revived_once": True} if decision is Decision.START else {}
-    operation = yield record(recovery=outcome, **changes)
-    stage = {Decision.START: "start", Decision.VERIFY: "verify"}.get(decision, "files")
-    return (yield from replace(operation, options, resume=stage))
-
-
-def _give_way(operation: Operation, stranger: Document, options: PlanOptions) -> Plan[Operation]:
-    """Keep the old container, stopped and unarmed, and tell the operator who has its name."""
-    yield from dispose_of_new(operation, options)
-    old = yield from find_old(operation)
-    if old is not None:
-        yield from disarm(operation, old["Id"])
-        yield from stop_surely(old["Id"], options)
-    name = operation.old_name or operation.container_name
-    text = f"Name {name} was taken by container {stranger['Id'][:12]} during the update"
-    yield Notice("rollback", text)
-    return (yield from write(status="failed", phase="failed", last_error=text, recovery="failed"))
+    def _too_old(self, row: Operation) -> str | None:
+        ttl_ms = round(self._settings.active_ttl_s * 1000)
+        if not row.active or self._clock.now_ms() - row.updated_at <= ttl_ms:
+            return None
+        state = "queued" if row.status == "queued" else "in progress"
+        return f"Marked expired after exceeding active update TTL ({ttl_ms}ms) while {state}"

@@ -1,218 +1,123 @@
-"""The room put together from what `app` gives it: one value with everything the API and the watchers need of updates."""
+"""The room put together: everything the API and the other rooms need of updates."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Self
 
-import msgspec
-
-from drydock.clock import Clock
-from drydock.core.audit import AuditStatus
-from drydock.core.model import Container
+from drydock.config.load import Settings
+from drydock.core.errors import NotFound
+from drydock.core.model import audit_key
 from drydock.core.operation import Operation
-from drydock.docker.api import Engine, PullAuth
-from drydock.docker.own import OwnFolders
-from drydock.events import Bus
-from drydock.fleet.fleet import Fleet
-from drydock.kernel import AuditLog
-from drydock.supervisor import Supervisor
+from drydock.core.reference import parse
+from drydock.docker.api import PullAuth
+from drydock.events import ChecksFinished, MaturityCleared
+from drydock.kernel import Kernel, Room
 from drydock.updates.actions import Action, Actions
+from drydock.updates.admission import Admission
 from drydock.updates.automatic import Automatic
-from drydock.updates.backups import Backups
-from drydock.updates.backups import Records as BackupRecords
-from drydock.updates.completion import Aftermath, LookAgain, Replaced
-from drydock.updates.dependency_groups import Chains
-from drydock.updates.executor import KnownFacts, nothing_known
-from drydock.updates.hooks import Hooks, HookSettings
-from drydock.updates.journal import Journal, Rows
+from drydock.updates.completion import Completion
+from drydock.updates.compose.project import ComposeProjects
+from drydock.updates.dependency_groups import DependencyGroups
+from drydock.updates.execution.backups import Backups
+from drydock.updates.execution.executor import Surroundings
+from drydock.updates.execution.hooks import Hooks
+from drydock.updates.execution.image_check import ImageCheck
+from drydock.updates.execution.journal import Journal
+from drydock.updates.execution.locks import Locks
+from drydock.updates.execution.reporting import Broadcast, OperationAudit
+from drydock.updates.execution.worker import Worker
+from drydock.updates.health_monitor import HealthMonitor
 from drydock.updates.lifecycle import Lifecycle
-from drydock.updates.locks import Locks
-from drydock.updates.options import PlanOptions
+from drydock.updates.needs import Needs
 from drydock.updates.orphans import Sweeper
-from drydock.updates.plan_services import Gate, NoGate, PlanSurroundings
 from drydock.updates.preview import Previews
-from drydock.updates.rollbacks import HealthMonitor, Rollbacks
-from drydock.updates.self_update.identity import OwnProcess
-from drydock.updates.self_update.not_containerised import OUTSIDE
+from drydock.updates.queue import Queue
+from drydock.updates.recovery import Recovery
+from drydock.updates.rollbacks import Rollbacks
+from drydock.updates.self_update.identity import OwnContainer, own_signs
 from drydock.updates.self_update.status import SelfUpdates
-from drydock.updates.service import ModeNow, UpdateService
-from drydock.updates.settings import UpdateSettings
-from drydock.updates.worker import NamespacesOf, Worker
+from drydock.updates.settings import HooksSettings, UpdatesSettings
 
-AUDITED: Final[Mapping[str, AuditStatus]] = {
-    "compose-updated": "success",
-    "compose-sync-failed": "error",
-    "rollback": "info",
-}
-"""Notices that belong into the audit log, and how they are marked there; the others are logged only."""
-
-EngineFor = Callable[[str, str | None], Engine]
+__all__ = ["Needs", "Updates"]
 
 
-NO_GATE = NoGate()
+class Updates(Room):
+    """Accepts updates, carries them out, and tells of them. `start` it after the fleet was loaded."""
 
+    def __init__(self, kernel: Kernel, settings: Settings, needs: Needs, own: OwnContainer) -> None:
+        behaviour, hosts = settings[UpdatesSettings], needs.hosts
+        self.actions = actions = Actions((one.settings for one in settings.components(Action)), behaviour)
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """What the room needs from outside. `hosts` are the local watchers with their Engines."""
+        async def pull_auth(reference: str) -> PullAuth | None:
+            image = parse(reference)
+            login = await needs.logins(image.registry_host, image.repository)
+            return PullAuth(login.username, login.password.reveal()) if login else None
 
-    rows: Rows
-    backups: BackupRecords
-    fleet: Fleet
-    bus: Bus
-    clock: Clock
-    supervisor: Supervisor
-    audit: AuditLog
-    engine_for: EngineFor
-    hosts: Callable[[], Iterable[tuple[str, Engine]]]
-    pull_auth: Callable[[str], Awaitable[PullAuth | None]]
-    look_again: LookAgain
-    replaced: Replaced
-    environ: Mapping[str, str]
-    mode: ModeNow
-    gate: Gate = NO_GATE
-    gate_facts: Callable[[Container], dict[str, Any]] = lambda _: {}
-    own: OwnProcess = OUTSIDE
-    window_open: Callable[[Container], bool | None] = lambda _: None
-    namespaces_of: NamespacesOf | None = None
-    known_facts: KnownFacts = nothing_known
+        broadcast = Broadcast(kernel, capped=bool(behaviour.max_concurrent))
+        journal = Journal(kernel.store.operations, kernel.clock, broadcast.changed)
+        locks = Locks(behaviour.max_concurrent)
+        audit = OperationAudit(kernel.audit, kernel.supervisor)
+        backups = Backups(kernel.store.backups, actions, hosts, kernel.clock)
+        hooks = Hooks(settings[HooksSettings], audit, needs.environ)
+        images = ImageCheck(needs.gate, needs.digest_of, hosts, kernel.fleet)
+        surroundings = Surroundings(
+            pull_auth=pull_auth,
+            pre_hook=hooks.pre,
+            verify=images.verify,
+            scan=images.scan,
+            plan_files=ComposeProjects(actions, hosts).plan,
+            save_backup=backups.make,
+            own_container=own.container_id,
+            helper=own.helper,
+            announce=lambda row: needs.announce(row.id),
+            notice=audit.notice,
+        )
+        worker = Worker(journal, kernel.clock, hosts, surroundings, actions.plan_options)
+        monitor = HealthMonitor(kernel, hosts, journal, backups)
+        completion = Completion(kernel, needs.watching, journal, audit, backups, hooks, monitor)
 
+        self.queue = Queue(kernel, hosts, journal, worker, locks, completion, audit)
+        self.admission = Admission(kernel, settings, needs, self.queue, actions, own)
+        sweeper = Sweeper(journal, hosts, locks, kernel.clock)
+        self.recovery = Recovery(kernel, behaviour, self.queue, actions, own, sweeper)
+        self.rollbacks = Rollbacks(kernel, self.admission, self.queue, backups)
+        self.lifecycle = Lifecycle(kernel, needs, self.admission, self.queue)
+        self.previews = Previews(kernel, hosts, self.admission, actions)
+        self.groups = DependencyGroups(kernel, self.admission, self.queue, actions)
+        self.self_updates = SelfUpdates(self.queue)
+        self.automatic = Automatic(kernel, needs, self.admission, journal, actions, audit)
+        self._fleet = kernel.fleet
 
-@dataclass(frozen=True)
-class Updates:
-    """The services of this room."""
-
-    service: UpdateService
-    rollbacks: Rollbacks
-    lifecycle: Lifecycle
-    previews: Previews
-    chains: Chains
-    automatic: Automatic
-    self_updates: SelfUpdates
-    actions: Actions
+    @classmethod
+    def build(cls, kernel: Kernel, settings: Settings, needs: Needs) -> Self:
+        """Build the room and listen to finished checks; nothing runs before `start`."""
+        own = OwnContainer(
+            own_signs(),
+            needs.hosts,
+            finalize_url=needs.finalize_url,
+            grace_s=settings[UpdatesSettings].liveness_grace_s,
+        )
+        room = cls(kernel, settings, needs, own)
+        kernel.fleet.derive_with(room.admission.facts)
+        kernel.bus.subscribe("automatic-updates", room.automatic.on_checks, ChecksFinished)
+        kernel.bus.subscribe("automatic-updates-matured", room.automatic.on_mature, MaturityCleared)
+        return room
 
     async def start(self) -> None:
         """Recover, then keep house; after the fleet was loaded and before requests are served."""
-        await self.service.start()
+        await self.recovery.start()
 
+    async def operation(self, operation_id: str) -> Operation:
+        """One operation; `NotFound`. One that nobody carries out any more is looked at."""
+        self.recovery.expire()
+        row = await self.queue.journal.get(operation_id)
+        if row is None:
+            raise NotFound("Update operation not found")
+        return row
 
-def build(ports: Ports, settings: UpdateSettings, actions: Iterable[Action]) -> Updates:
-    """Build the room; nothing runs before `Updates.start`."""
-    known, locks = Actions(list(actions)), Locks(settings.max_concurrent)
-    journal = Journal(ports.rows, ports.clock, lambda row: service.changed(row))
-    backups = Backups(ports.backups, known, ports.engine_for, ports.clock)
-    hooks = Hooks(
-        HookSettings(enabled=settings.hooks_enabled, allowed=settings.hooks_allowed),
-        lambda row, action, status, text: aftermath.audit(row, action, status, text),
-        ports.environ,
-    )
-    aftermath = Aftermath(
-        journal=journal,
-        fleet=ports.fleet,
-        bus=ports.bus,
-        clock=ports.clock,
-        audit=ports.audit,
-        backups=backups,
-        hooks=hooks,
-        replaced=ports.replaced,
-    )
-    folders = OwnFolders()
-    surroundings = _surroundings(ports, hooks, backups, known, folders, aftermath)
-    worker = _worker(ports, journal, surroundings, _Options(settings, known))
-    service = UpdateService(
-        journal=journal,
-        worker=worker,
-        aftermath=aftermath,
-        sweeper=Sweeper(journal, ports.hosts, locks, ports.clock),
-        fleet=ports.fleet,
-        bus=ports.bus,
-        clock=ports.clock,
-        supervisor=ports.supervisor,
-        actions=known,
-        locks=locks,
-        settings=settings,
-        mode=ports.mode,
-        own=ports.own,
-        gate=ports.gate_facts,
-        window_open=ports.window_open,
-    )
-    aftermath.monitor = _monitor(ports, service, backups, settings, worker)
-    return Updates(
-        service=service,
-        rollbacks=Rollbacks(service, backups, ports.fleet),
-        lifecycle=Lifecycle(service, ports.fleet, ports.bus, ports.engine_for, ports.look_again),
-        previews=Previews(service, ports.fleet, ports.engine_for, worker.namespaces_of, folders),
-        chains=Chains(service, ports.fleet, ports.supervisor, ports.clock),
-        self_updates=SelfUpdates(service),
-        automatic=Automatic(service, ports.fleet, ports.mode, ports.window_open, aftermath),
-        actions=known,
-    )
-
-
-def _worker(ports: Ports, journal: Journal, surroundings: PlanSurroundings, options: _Options) -> Worker:
-    return Worker(
-        journal,
-        ports.clock,
-        ports.engine_for,
-        surroundings,
-        options,
-        ports.namespaces_of,
-        ports.known_facts,
-        own=ports.own,
-    )
-
-
-def _surroundings(
-    ports: Ports, hooks: Hooks, backups: Backups, actions: Actions, folders: OwnFolders, aftermath: Aftermath
-) -> PlanSurroundings:
-    def tell(row: Operation, action: str, text: str) -> None:
-        status = AUDITED.get(action)
-        if status is not None:
-            ports.supervisor.spawn(f"audit:{action}", aftermath.audit(row, action, status, text))
-
-    return PlanSurroundings(
-        pull_auth=ports.pull_auth,
-        gate=ports.gate,
-        hooks=hooks,
-        backups=backups,
-        actions=actions,
-        engine_for=ports.engine_for,
-        folders=folders,
-        tell=tell,
-    )
-
-
-def _monitor(
-    ports: Ports, service: UpdateService, backups: Backups, settings: UpdateSettings, worker: Worker
-) -> HealthMonitor:
-    return HealthMonitor(
-        service=service,
-        backups=backups,
-        journal=service.journal,
-        fleet=ports.fleet,
-        engine_for=ports.engine_for,
-        clock=ports.clock,
-        supervisor=ports.supervisor,
-        options=settings.plan_options(),
-        runs_checks=worker.runs_health_checks,
-    )
-
-
-class _Options:
-    """Plan options of an operation: those of the process, and of the action that carries it out."""
-
-    def __init__(self, settings: UpdateSettings, actions: Actions) -> None:
-        self._base = settings.plan_options()
-        self._actions = actions
-
-    def __call__(self, operation: Operation) -> PlanOptions:
-        action = self._actions.get(operation.trigger_name)
-        if action is None:
-            return self._base
-        return msgspec.structs.replace(
-            self._base,
-            auto_remove_timeout_s=action.auto_remove_timeout,
-            block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
-        )
+    async def history(self, container_id: str) -> Sequence[Operation]:
+        """Operations of a container over all its ids, newest first; `NotFound` for an unknown container."""
+        container = self._fleet.need(container_id)
+        self.recovery.expire()
+        return await self.queue.journal.of(audit_key(container), container.id)

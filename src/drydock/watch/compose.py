@@ -43,7 +43,7 @@ class ComposeFiles:
         files = [posixpath.normpath(posixpath.join(folder, path)) for path in csv(labels.get(CONFIG_FILES))]
         if not service or not files or DEPENDS_ON in labels:
             return None
-        translate = await self.folders.of(reader)
+        translate = await self.folders.translation(reader)
         return await asyncio.to_thread(self._read_all, service, [translate(path) for path in files])
 
     def _read_all(self, service: str, paths: Sequence[str]) -> tuple[str, ...] | None:

@@ -83,7 +83,7 @@ class Discovery:
         self.context = context
         self.aliases = AliasFilter()
         self.notices = notices or Notices()
-        self.compose = ComposeFiles()
+        self.compose = ComposeFiles(host.folders)
         self.settling = Settling(host.settings.discovery_settle_ms)
         self.clock = clock
 
@@ -106,7 +106,7 @@ class Discovery:
 
         `with_image` inspects the image too, even if it is already known; `image` is its document, if at hand.
         """
-        self.host.namespaces.learn(self.host.reader, inspected)
+        self.host.namespaces.learn(inspected)
         entry = entry_of(inspected)
         labels = await ServiceLabels(self.host.reader).effective(entry["Labels"])
         if image is None and (with_image or entry["ImageID"] != stored.image.id):
@@ -239,7 +239,7 @@ class _Scan:
             except EngineError as error:
                 log.debug("watcher.container_unreadable", container=container_id, reason=error.message)
                 return None
-        self._discovery.host.namespaces.learn(self._reader, inspected)
+        self._discovery.host.namespaces.learn(inspected)
         return inspected
 
     async def _image(self, entry: Document) -> Document | EngineError:

@@ -7,16 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from drydock.app.scanning import UpdateGate
 from drydock.clock import SystemClock
 from drydock.core.errors import EngineNotFound, RegistryNetworkError
 from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.operation import ImageWanted, Operation
+from drydock.hosts.host import Hosts
 from drydock.http.client import HttpClient
 from drydock.registries.instances import register
 from drydock.registries.room import Artifacts, Registries
 from drydock.registries.settings import RegistriesSettings
 from drydock.security.signatures.cosign import CosignSettings
+from drydock.updates.execution.image_check import ImageCheck, ScanBlocked
+from fakes.hosts import local_host
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, Room, prints, report
 from lab.images import Pusher
@@ -70,8 +72,16 @@ class Engine:
     async def remove_image(self, ref: str, **_: Any) -> None: ...
 
 
-def make(room: Room, engine: Engine, source: Source | None = None) -> UpdateGate:
-    return UpdateGate(room.gate, room.fleet, source or Source(), lambda watcher, agent: engine)  # type: ignore[arg-type]
+def make(room: Room, engine: Engine, source: Source | None = None) -> ImageCheck:
+    hosts = Hosts([local_host(engine, SystemClock())])
+    return ImageCheck(room.gate, (source or Source()).digest, hosts, room.fleet)
+
+
+async def scan(check: ImageCheck) -> None:
+    async def on_phase(phase: str) -> None:
+        """Not looked at."""
+
+    await check.scan(operation(), REFERENCE, "sha256:image", on_phase)
 
 
 async def signed(room: Room, fake: Any) -> FakeProgram:
@@ -85,9 +95,9 @@ async def test_verified_pulled_and_scanned_are_one_digest(room: Room, fake: Any)
     room.trivy.write(prints(report("LOW")))
     cosign = await signed(room, fake)
     gate = make(room, Engine())
-    assert (await gate.verify(operation(), REFERENCE)).allowed
+    await gate.verify(operation(), REFERENCE)
     assert cosign.calls[0]["argv"][-1] == f"nginx@{NEW}"
-    assert (await gate.check(operation(), REFERENCE, "sha256:image")).allowed
+    await scan(gate)
     assert room.scans() == [f"nginx@{NEW}"]
 
 
@@ -96,33 +106,34 @@ async def test_a_tag_that_moved_after_it_was_verified(room: Room, fake: Any, pul
     await signed(room, fake)
     gate = make(room, Engine(pulled))
     await gate.verify(operation(), REFERENCE)
-    verdict = await gate.check(operation(), REFERENCE, "sha256:image")
-    assert (verdict.allowed, verdict.blocked_by) == (False, "signature")
-    assert "the tag moved to another image" in verdict.reason
+    with pytest.raises(ScanBlocked, match="verification failed: the tag moved to another image"):
+        await scan(gate)
     assert room.scans() == []
 
 
 async def test_a_registry_that_does_not_answer_refuses(room: Room, fake: Any) -> None:
     cosign = await signed(room, fake)
-    verdict = await make(room, Engine(), Source("down")).verify(operation(), REFERENCE)
-    assert (verdict.allowed, cosign.calls) == (False, [])
-    assert verdict.reason == "Image signature verification failed: The registry cannot be reached"
+    with pytest.raises(ScanBlocked) as refused:
+        await make(room, Engine(), Source("down")).verify(operation(), REFERENCE)
+    assert refused.value.message == "Image signature verification failed: The registry cannot be reached"
+    assert cosign.calls == []
 
 
 async def test_without_signatures_nobody_is_asked(room: Room) -> None:
     await room.fleet.put(sample())
-    assert (await make(room, Engine(), Source("down")).verify(operation(), REFERENCE)).allowed
+    await make(room, Engine(), Source("down")).verify(operation(), REFERENCE)
 
 
 async def test_without_signatures_the_pulled_digest_is_scanned(room: Room) -> None:
     await room.fleet.put(sample())
-    verdict = await make(room, Engine(OTHER)).check(operation(), REFERENCE, "sha256:image")
-    assert (verdict.allowed, room.scans()) == (False, [f"nginx@{OTHER}"])
+    with pytest.raises(ScanBlocked):
+        await scan(make(room, Engine(OTHER)))
+    assert room.scans() == [f"nginx@{OTHER}"]
 
 
 async def test_an_unknown_container_is_refused(room: Room) -> None:
-    verdict = await make(room, Engine()).check(operation(), REFERENCE, "sha256:image")
-    assert (verdict.allowed, verdict.blocked_by) == (False, "availability")
+    with pytest.raises(ScanBlocked, match="left the fleet"):
+        await scan(make(room, Engine()))
 
 
 @pytest.mark.parametrize("private", [False, True])

@@ -7,7 +7,7 @@ import pytest
 
 from drydock.core.operation import Backup, ImageWanted, Operation
 from drydock.store.store import Store
-from drydock.updates.journal import Rows
+from drydock.updates.execution.journal import Rows
 from fakes.rows import MemoryRows
 
 WANTED = ImageWanted(reference="app:2")

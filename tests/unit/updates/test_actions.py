@@ -10,7 +10,7 @@ from drydock.app.settings import SCHEMA
 from drydock.config.load import load
 from drydock.core.operation import ImageWanted
 from drydock.updates.actions import Action
-from drydock.updates.targets import spelled
+from drydock.updates.target import spelled
 
 
 def register(values: dict[str, str]) -> tuple[list[Action], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from drydock.updates.locks import Locks
+from drydock.updates.execution.locks import Locks
 
 
 async def test_what_is_held_and_waited_for() -> None:

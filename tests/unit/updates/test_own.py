@@ -16,10 +16,11 @@ import pytest
 from drydock.core.errors import BadRequest, ConfigError, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_HELPER, SELF_UPDATE_OPERATION, WATCH
 from drydock.core.operation import Operation
-from drydock.updates.effects import StepFailed
+from drydock.hosts.host import Hosts
+from drydock.updates.plan.effects import StepFailed
 from drydock.updates.self_update import process
 from drydock.updates.self_update.helper import Access, Order, check_host, document, order_for, read_order, user_for
-from drydock.updates.self_update.identity import OwnContainer, Route, Signs, secret_digest, signs
+from drydock.updates.self_update.identity import OwnContainer, Signs, secret_digest, signs
 from drydock.updates.self_update.status import read_report
 from fakes.update_harness import UpdateHarness
 
@@ -61,38 +62,28 @@ def test_mounts_tell_more() -> None:
     assert (found.upper, "/store" in found.mount_points) == ("/var/lib/docker/overlay2/me/diff", True)
 
 
-def own(harness: UpdateHarness, found: Signs, route: Route = Route(socket="/var/run/docker.sock")) -> OwnContainer:  # noqa: B008
-    async def nobody(_: Operation) -> None:
-        """No browsers."""
-
-    return OwnContainer(
-        found,
-        lambda *_: harness.engine,
-        {"local": route},
-        announce=nobody,
-        finalize_url="http://127.0.0.1:1/",
-        grace_ms=0,
-    )
+def own(harness: UpdateHarness, found: Signs) -> OwnContainer:
+    return OwnContainer(found, Hosts([harness.host]), finalize_url="http://127.0.0.1:1/")
 
 
 async def test_only_the_engine_that_knows_the_container_makes_it_ours(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1")
     web = await harness.container()
-    assert await own(harness, Signs(ids=(A,))).container_id(harness.engine) is None
-    assert await own(harness, Signs(ids=(A, web))).container_id(harness.engine) == web
+    assert await own(harness, Signs(ids=(A,))).container_id(harness.host) is None
+    assert await own(harness, Signs(ids=(A, web))).container_id(harness.host) == web
 
 
 @pytest.mark.parametrize("hostname", ["web", "not-there", ""])
 async def test_a_name_is_no_proof(harness: UpdateHarness, hostname: str) -> None:
     harness.engine.add_image("app:1")
     await harness.container(Hostname=hostname)
-    assert await own(harness, Signs(hostname=hostname)).container_id(harness.engine) is None
+    assert await own(harness, Signs(hostname=hostname)).container_id(harness.host) is None
 
 
 async def test_a_host_name_that_is_the_beginning_of_an_id_is_one(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1")
     web = await harness.container()
-    assert await own(harness, Signs(hostname=web[:12])).container_id(harness.engine) == web
+    assert await own(harness, Signs(hostname=web[:12])).container_id(harness.host) == web
 
 
 async def test_a_lodger_is_told_from_the_container_whose_network_it_shares(harness: UpdateHarness) -> None:
@@ -102,11 +93,11 @@ async def test_a_lodger_is_told_from_the_container_whose_network_it_shares(harne
     vpn = await harness.container("vpn", image="vpn:1")
     mine = await harness.container(HostConfig={"NetworkMode": f"container:{vpn}", "Binds": ["store:/store"]})
     lodger = Signs(ids=(vpn,), mount_points=frozenset({"/", "/store", "/etc/hosts"}))
-    assert await own(harness, lodger).container_id(harness.engine) == mine
+    assert await own(harness, lodger).container_id(harness.host) == mine
     harness.engine.containers[vpn]["GraphDriver"] = {"Data": {"UpperDir": "/vpn"}}
     harness.engine.containers[mine]["GraphDriver"] = {"Data": {"UpperDir": "/mine"}}
     by_root = Signs(ids=(vpn,), mount_points=frozenset({"/store"}), upper="/vpn")
-    assert await own(harness, by_root).container_id(harness.engine) == vpn
+    assert await own(harness, by_root).container_id(harness.host) == vpn
 
 
 async def test_an_engine_that_does_not_answer_is_asked_again(harness: UpdateHarness) -> None:
@@ -114,11 +105,11 @@ async def test_an_engine_that_does_not_answer_is_asked_again(harness: UpdateHarn
     web = await harness.container()
     asked = own(harness, Signs(ids=(web,)))
     inspect, harness.engine.inspect_container = harness.engine.inspect_container, unreachable  # type: ignore[method-assign]
-    await asked.learn("local")
+    await asked.learn(harness.host.key)
     harness.engine.inspect_container = inspect  # type: ignore[method-assign]
     with pytest.raises(StepFailed, match="does not run in a container"):
-        await own(harness, Signs()).helper(await operation(harness, web), harness.engine, {})
-    assert await asked.container_id(harness.engine) == web
+        await own(harness, Signs()).helper(await operation(harness, web), harness.host, {})
+    assert await asked.container_id(harness.host) == web
 
 
 async def unreachable(_: str) -> Any:
@@ -143,7 +134,7 @@ async def test_the_helper_gets_the_socket_of_the_host(harness: UpdateHarness, bi
     harness.engine.add_image("app:1", {"Volumes": {"/store": {}}, "User": "drydock"})
     host = {"Binds": [bind], "GroupAdd": ["998"], "SecurityOpt": ["label=disable"]}
     web = await harness.container(User="drydock", HostConfig=host)
-    made = await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.engine, {})
+    made = await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.host, {})
     mounts = {mount["Target"]: mount for mount in made.document["HostConfig"]["Mounts"]}
     assert mounts["/var/run/docker.sock"]["Source"] == source
     assert mounts["/store"] == {"Type": "tmpfs", "Target": "/store"}, "no volume is left behind"
@@ -157,7 +148,7 @@ async def test_without_the_socket_there_is_no_helper(harness: UpdateHarness) -> 
     harness.engine.add_image("app:1")
     web = await harness.container(HostConfig={"Binds": ["/data:/data"]})
     with pytest.raises(StepFailed, match="mount the Docker socket"):
-        await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.engine, {})
+        await own(harness, Signs(ids=(web,))).helper(await operation(harness, web), harness.host, {})
 
 
 def test_an_order_survives_the_environment() -> None:
@@ -218,7 +209,7 @@ def test_the_row_in_the_helper_knows_how_the_old_one_was(harness: UpdateHarness)
     known = process.row_of(read_order(order.variables()))
     assert known.old_restart_policy == {"Name": "always", "MaximumRetryCount": 0}
     assert process.options_of(order).liveness_grace_s == 9.0
-    assert process.engine_settings(order).host == "engine"
+    assert process.watcher_settings(order).host == "engine"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from drydock.clock import SystemClock
 from drydock.core.operation import ImageWanted, Operation
-from drydock.updates.hooks import OUTPUT_LIMIT, HookFailed, Hooks, HookSettings, run
+from drydock.supervisor import Supervisor
+from drydock.updates.execution.hooks import OUTPUT_LIMIT, HookFailed, Hooks, run
+from drydock.updates.execution.reporting import OperationAudit
+from drydock.updates.settings import HooksSettings
 
 ROW = Operation(
     id="op",
@@ -31,13 +35,18 @@ ENVIRON = {"PATH": "/usr/bin:/bin", "HOME": "/root", "DD_AUTH_BASIC_X_HASH": "se
 class Room:
     def __init__(self, *, enabled: bool = True, allowed: tuple[str, ...] | None = None) -> None:
         self.told: list[tuple[str, str | None]] = []
-        self.hooks = Hooks(HookSettings(enabled=enabled, allowed=allowed), self.tell, ENVIRON)
+        self.hooks = Hooks(
+            HooksSettings(enabled=enabled, allowed_commands=allowed),
+            OperationAudit(self, Supervisor(SystemClock())),
+            ENVIRON,
+        )
 
-    async def tell(self, operation: Operation, action: str, status: Any, details: str | None) -> None:
+    async def note(self, action: str, status: Any, *, details: str | None, **_: Any) -> None:
         self.told.append((action, details))
 
     async def pre(self, command: str, **labels: str) -> None:
-        await self.hooks.pre(ROW, {"dd.hook.pre": command, **{f"dd.hook.{k}": v for k, v in labels.items()}})
+        found = {"dd.hook.pre": command, **{f"dd.hook.{k}": v for k, v in labels.items()}}
+        await self.hooks.pre(ROW, {"Config": {"Labels": found}})
 
 
 async def test_a_hook_sees_the_update_and_no_secret(tmp_path: Path) -> None:

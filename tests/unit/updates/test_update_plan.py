@@ -6,7 +6,7 @@ import pytest
 
 from drydock.core.errors import EngineError
 from drydock.core.operation import OPERATION_LABEL, Operation, public
-from drydock.updates.probe import NOTE
+from drydock.updates.plan.health_gate import NOTE
 from fakes.engine import Fault
 from fakes.update_harness import CHECK, NEW, OLD, UpdateHarness
 
@@ -43,7 +43,7 @@ async def updated(harness: UpdateHarness, behaviour: str = "runs", **document: o
     harness.engine.add_image("app:1", {**OLD, **CHECK})
     harness.engine.add_image("app:2", {**NEW, **CHECK}, behaviour=behaviour, local=False)
     container = await harness.container(**document)
-    return await harness.worker.run(await harness.accept(container))
+    return await harness.run(await harness.accept(container))
 
 
 def assert_old_is_back(harness: UpdateHarness) -> None:
@@ -85,21 +85,22 @@ async def test_a_plain_update_needs_14_calls_with_pull_and_stop_even_the_first(h
     await harness.container("other")
     await harness.watch()
     harness.engine.calls.clear()
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert row.status == "succeeded"
     before = ["inspect", "inspect_image", "pull", "inspect_image", "inspect", "list", "tag"]
     swap = ["rename", "create", "update", "stop", "start", "inspect", "remove"]
     assert harness.engine.calls == [*before, *swap]
 
 
-async def test_what_an_update_saw_of_the_new_container_is_told_once(harness: UpdateHarness) -> None:
-    row = await updated(harness)
-    seen = harness.worker.take_seen(row.id)
-    assert seen is not None
-    assert (seen.container["Id"], seen.container["Image"]) == (row.new_container_id, row.target_image_id)
-    assert seen.image is not None
-    assert seen.image["Id"] == row.target_image_id
-    assert harness.worker.take_seen(row.id) is None
+async def test_what_an_update_saw_of_the_new_container_is_told(harness: UpdateHarness) -> None:
+    harness.engine.add_image("app:1", OLD)
+    harness.engine.add_image("app:2", NEW, local=False)
+    outcome = await harness.worker.run(await harness.accept(await harness.container()))
+    row, container, image = outcome.row, outcome.container, outcome.image
+    assert container is not None
+    assert image is not None
+    assert (container["Id"], container["Image"]) == (row.new_container_id, row.target_image_id)
+    assert image["Id"] == row.target_image_id
 
 
 async def test_a_network_is_asked_for_where_nothing_lives_on_it(harness: UpdateHarness) -> None:
@@ -108,7 +109,7 @@ async def test_a_network_is_asked_for_where_nothing_lives_on_it(harness: UpdateH
     harness.engine.add_network("front")
     container = await harness.container(HostConfig={"NetworkMode": "front"}, start=False)
     harness.engine.networks.pop("front")
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert (row.status, row.phase) == ("failed", "failed")
     assert "Network front no longer exists" in (row.last_error or "")
     assert harness.engine.names() == {"web": "created"}
@@ -229,7 +230,7 @@ async def test_a_stopped_container_stays_stopped(harness: UpdateHarness) -> None
 async def test_without_health_check_there_is_no_gate(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1", OLD)
     harness.engine.add_image("app:2", NEW, local=False)
-    row = await harness.worker.run(await harness.accept(await harness.container()))
+    row = await harness.run(await harness.accept(await harness.container()))
     assert row.status == "succeeded"
     assert "health-gate" not in harness.phases(row)
 
@@ -248,7 +249,7 @@ async def test_anonymous_volumes_survive_a_rebuild(harness: UpdateHarness) -> No
     harness.engine.add_image("app:2", NEW, behaviour="exits", local=False)
     container = await harness.container(HostConfig={"AutoRemove": True})
     volume = harness.engine.containers[container]["Mounts"][0]["Name"]
-    await harness.worker.run(await harness.accept(container))
+    await harness.run(await harness.accept(container))
     web = harness.engine.by_name("web")
     assert web is not None
     assert web["Mounts"][0]["Name"] == volume
@@ -280,7 +281,7 @@ async def test_dependents_of_a_shared_network_are_created_anew(harness: UpdateHa
     harness.engine.add_image("side:1")
     container = await harness.container()
     await harness.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}"})
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert row.status == "succeeded"
     assert harness.engine.names() == {"web": "running", "side": "running"}
     side = harness.engine.by_name("side")
@@ -300,7 +301,7 @@ async def test_every_shared_namespace_makes_a_dependent(field: str, podman: bool
     await harness.container("side", image="side:1", HostConfig={field: f"container:{container}"})
     await harness.container("alone", image="side:1")
     alone = harness.engine.by_name("alone")
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert (row.status, [one.name for one in row.dependents]) == ("succeeded", ["side"])
     assert harness.engine.names() == {"web": "running", "side": "running", "alone": "running"}
     assert harness.engine.by_name("side")["HostConfig"][field] == f"container:{row.new_container_id}"  # type: ignore[index]
@@ -312,10 +313,10 @@ async def test_what_a_container_hangs_on_is_asked_once(harness: UpdateHarness) -
     harness.engine.add_image("app:2", NEW)
     harness.engine.add_image("app:3", NEW)
     others = [await harness.container(f"other{n}") for n in range(5)]
-    first = await harness.worker.run(await harness.accept(await harness.container()))
+    first = await harness.run(await harness.accept(await harness.container()))
     before = harness.engine.calls.count("inspect")
     harness.engine.calls.clear()
-    await harness.worker.run(await harness.accept(first.new_container_id or "", "app:3"))
+    await harness.run(await harness.accept(first.new_container_id or "", "app:3"))
     assert before - harness.engine.calls.count("inspect") == len(others)
 
 
@@ -325,7 +326,7 @@ async def test_dependents_are_left_alone_when_the_update_is_rolled_back(harness:
     harness.engine.add_image("side:1")
     container = await harness.container()
     side = await harness.container("side", image="side:1", HostConfig={"NetworkMode": f"container:{container}"})
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert row.status == "rolled-back"
     assert harness.engine.containers[side]["State"]["Running"]
 
@@ -334,7 +335,7 @@ async def test_a_dry_run_only_pulls(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1", OLD)
     harness.engine.add_image("app:2", NEW, local=False)
     container = await harness.container()
-    row = await harness.worker.run(await harness.accept(container, dry_run=True))
+    row = await harness.run(await harness.accept(container, dry_run=True))
     assert (row.status, row.phase) == ("succeeded", "dryrun")
     assert harness.engine.by_name("web")["Id"] == container  # type: ignore[index]
 
@@ -342,7 +343,7 @@ async def test_a_dry_run_only_pulls(harness: UpdateHarness) -> None:
 async def test_the_same_image_again_changes_nothing(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1", OLD)
     container = await harness.container()
-    row = await harness.worker.run(await harness.accept(container, "app:1"))
+    row = await harness.run(await harness.accept(container, "app:1"))
     assert (row.status, row.recovery) == ("succeeded", "nothing-to-do")
     assert harness.engine.by_name("web")["Id"] == container  # type: ignore[index]
 
@@ -351,10 +352,10 @@ async def test_refusals_leave_everything_untouched(harness: UpdateHarness) -> No
     harness.engine.add_image("app:1", OLD)
     harness.engine.add_image("app:2", NEW)
     swarm = await harness.container("task", Labels={"com.docker.swarm.task.id": "x"})
-    row = await harness.worker.run(await harness.accept(swarm))
+    row = await harness.run(await harness.accept(swarm))
     assert (row.status, row.last_error) == ("failed", "Container is managed by Docker Swarm")
     temporary = await harness.container("web-old-1700000000000")
-    row = await harness.worker.run(await harness.accept(temporary))
+    row = await harness.run(await harness.accept(temporary))
     assert "docker rename web-old-1700000000000 web" in (row.last_error or "")
 
 
@@ -364,7 +365,7 @@ async def test_a_missing_network_is_found_before_any_change(harness: UpdateHarne
     harness.engine.add_network("gone")
     container = await harness.container(HostConfig={"NetworkMode": "gone"})
     del harness.engine.networks["gone"]
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert row.status == "failed"
     assert "Network gone no longer exists" in (row.last_error or "")
     assert harness.engine.names() == {"web": "running"}
@@ -374,7 +375,7 @@ async def test_an_image_for_another_platform_is_refused(harness: UpdateHarness) 
     harness.engine.add_image("app:1", OLD)
     wrong = harness.engine.add_image("app:2", NEW)
     harness.engine.images[wrong]["Architecture"] = "arm64"
-    row = await harness.worker.run(await harness.accept(await harness.container()))
+    row = await harness.run(await harness.accept(await harness.container()))
     assert row.status == "failed"
     assert 'image architecture "arm64" is not compatible' in (row.last_error or "")
 
@@ -399,8 +400,8 @@ async def test_an_update_that_comes_too_late_expires_in_silence(harness: UpdateH
     harness.engine.add_image("app:2", NEW)
     container = await harness.container()
     second = await harness.accept(container)
-    assert (await harness.worker.run(await harness.accept(container))).status == "succeeded"
-    late = await harness.worker.run(second)
+    assert (await harness.run(await harness.accept(container))).status == "succeeded"
+    late = await harness.run(second)
     assert (late.status, late.phase) == ("expired", "expired")
     assert late.last_error == "Container web no longer exists"
 
@@ -410,18 +411,18 @@ async def test_a_container_that_vanished_without_reason_is_a_failure(harness: Up
     harness.engine.add_image("app:2", NEW)
     container = await harness.container()
     second = await harness.accept(container)
-    assert (await harness.worker.run(await harness.accept(container))).status == "succeeded"
+    assert (await harness.run(await harness.accept(container))).status == "succeeded"
     harness.clock.advance(15 * 60 + 1)
-    assert (await harness.worker.run(second)).status == "failed"
+    assert (await harness.run(second)).status == "failed"
 
 
 async def test_a_second_manager_is_refused_for_ten_minutes(harness: UpdateHarness) -> None:
     harness.engine.add_image("app:1", OLD)
     harness.engine.add_image("app:2", NEW)
     container = await harness.container(Labels={OPERATION_LABEL: "somebody-else"})
-    row = await harness.worker.run(await harness.accept(container))
+    row = await harness.run(await harness.accept(container))
     assert row.status == "failed"
     assert "only one may manage a host" in (row.last_error or "")
     assert harness.engine.names() == {"web": "running"}
     harness.clock.advance(10 * 60)
-    assert (await harness.worker.run(await harness.accept(container))).status == "succeeded"
+    assert (await harness.run(await harness.accept(container))).status == "succeeded"

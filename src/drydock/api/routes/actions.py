@@ -14,11 +14,10 @@ from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
 from drydock.core.model import ContainerView
-from drydock.updates.admission import check_enabled
+from drydock.updates.dependency_groups import Accepted as AcceptedEntry
+from drydock.updates.dependency_groups import Bulk, Rejection
 from drydock.updates.lifecycle import DONE, ActionFailed, Verb
 from drydock.updates.preview import Preview, PreviewFailed
-from drydock.updates.service import Accepted as AcceptedEntry
-from drydock.updates.service import Bulk, Rejection
 
 JSON = "application/json"
 
@@ -53,7 +52,7 @@ class ActionDone(msgspec.Struct, rename="camel"):
 )
 async def update(request: ApiRequest, container_id: FromPath[str]) -> UpdateAccepted:
     """Update one container to its candidate."""
-    operation = await request.updates.service.request(container_id)
+    operation = await request.updates.admission.request(container_id)
     return UpdateAccepted("Container update accepted", operation.id)
 
 
@@ -66,12 +65,12 @@ async def update(request: ApiRequest, container_id: FromPath[str]) -> UpdateAcce
 )
 async def update_many(request: ApiRequest) -> BulkOutcome:
     """Update several containers: `{"containerIds": […]}`."""
-    check_enabled(request.updates.service.settings.actions_enabled)
+    request.updates.admission.check_enabled()
     given = (await request.document()).get("containerIds")
     ids = [one.strip() for one in given if isinstance(one, str) and one.strip()] if isinstance(given, list) else []
     if not ids:
         raise BadRequest("containerIds must be a non-empty array of container ids")
-    return bulk_outcome("Container update requests processed", await request.updates.chains.request_many(ids))
+    return bulk_outcome("Container update requests processed", await request.updates.groups.request_many(ids))
 
 
 def bulk_outcome(message: str, outcome: Bulk) -> BulkOutcome:

@@ -21,7 +21,7 @@ from drydock.updates.dependency_groups import document as graph_document
 @get("/containers/dependencies", opt=READ, responses=problems())
 async def everything(request: ApiRequest) -> dict[str, Any]:
     """Who depends on whom."""
-    return graph_document(request.updates.chains.graph())
+    return graph_document(request.updates.groups.graph())
 
 
 @post(
@@ -32,7 +32,7 @@ async def everything(request: ApiRequest) -> dict[str, Any]:
 )
 async def preview(request: ApiRequest, container_id: FromPath[str]) -> dict[str, Any]:
     """In what order the group of this container would be updated."""
-    chains = request.updates.chains
+    chains = request.updates.groups
     members = chains.members(container_id)
     ids, whole = {member.container.id for member in members}, chains.graph()
     cycles = [group for group in deps.cycles(whole) if ids & set(group)]
@@ -66,7 +66,7 @@ def _waves(members: Sequence[Member]) -> list[dict[str, Any]]:
 async def update(request: ApiRequest, root_id: FromPath[str]) -> dict[str, Any]:
     """Update a group wave by wave."""
     expected = (await request.document()).get("expectedContainerIds")
-    bulk, members = await request.updates.chains.update(root_id, lambda: _expected(expected))
+    bulk, members = await request.updates.groups.update(root_id, lambda: _expected(expected))
     by_id = {member.container.id: member for member in members}
     accepted = [
         {

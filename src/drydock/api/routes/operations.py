@@ -58,7 +58,7 @@ OPERATION = document(OperationBody, "The operation")
 )
 async def of_container(request: ApiRequest, container_id: FromPath[str]) -> OperationPage:
     """The update history of a container, over all its ids."""
-    rows = await request.updates.service.history(container_id)
+    rows = await request.updates.history(container_id)
     params = request.params
     cut = page(params)
     shown = [public(row) for row in cut.cut(rows)]
@@ -80,7 +80,7 @@ async def one(request: ApiRequest, operation_id: FromPath[str]) -> Response[byte
     wanted = operation_id.strip()
     if not wanted:
         raise BadRequest("Operation id is required")
-    row = await request.updates.service.get(wanted)
+    row = await request.updates.operation(wanted)
     return Response(msgspec.json.encode(public(row)), media_type=JSON)
 
 
@@ -92,7 +92,7 @@ async def one(request: ApiRequest, operation_id: FromPath[str]) -> Response[byte
 )
 async def cancel(request: ApiRequest, operation_id: FromPath[str]) -> Response[bytes]:
     """Cancel: a queued operation ends at once (200), a running one at its next safe point (202)."""
-    row = await request.updates.service.cancel(operation_id.strip())
+    row = await request.updates.queue.cancel(operation_id.strip())
     shown = public(row)
     status = 202 if row.active else 200
     return Response(msgspec.json.encode({**shown, "data": shown}), status_code=status, media_type=JSON)

@@ -11,12 +11,20 @@ from drydock.api.access import PUBLIC
 from drydock.api.network import header
 from drydock.api.openapi import TEXT, document, fields, one_of, parameter, problems, reads
 from drydock.api.request import ApiRequest
+from drydock.api.settings import ServerSettings
 from drydock.core.errors import Forbidden
 from drydock.updates.self_update.status import ENDINGS, Finalized, SelfUpdateStatus, read_report
 
 SECRET = "X-DD-Self-Update-Secret"
+FINALIZE_PATH = "/internal/self-update/finalize"
 
 _REPORT = fields("operationId", "status", operationId=TEXT, status=one_of(*ENDINGS), phase=TEXT, lastError=TEXT)
+
+
+def finalize_url(server: ServerSettings) -> str:
+    """Where a helper's report goes, from inside the server's own container; "" without an HTTP server."""
+    scheme = "https" if server.tls else "http"
+    return f"{scheme}://127.0.0.1:{server.port}/api/v1{FINALIZE_PATH}" if server.enabled else ""
 
 
 @get(
@@ -31,7 +39,7 @@ async def status(request: ApiRequest, operation_id: FromPath[str]) -> SelfUpdate
 
 
 @post(
-    "/internal/self-update/finalize",
+    FINALIZE_PATH,
     opt=PUBLIC,
     security=[{}],
     status_code=202,

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drydock.core.operation import FileEdit
-from drydock.updates.effects import StepFailed
+from drydock.updates.plan.effects import StepFailed
 
 LOCK_WAIT_S = 10.0
 LOCK_STALE_S = 120.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drydock.updates.effects import StepFailed
+from drydock.updates.plan.effects import StepFailed
 
 
 class ComposeProblem(StepFailed):

@@ -19,10 +19,11 @@ from drydock.core.compose_labels import ENVIRONMENT_FILES, PROJECT, SERVICE, WOR
 from drydock.core.operation import FileEdit, Operation, PostStart
 from drydock.core.reference import DEFAULT_TAG, split
 from drydock.docker.own import Translate
-from drydock.updates.actions import Action
+from drydock.hosts.host import Hosts
+from drydock.updates.actions import Action, Actions
 from drydock.updates.compose.files import read_text, sha256
-from drydock.updates.compose.hooks import post_start
 from drydock.updates.compose.locate import absolute, as_it_is, serving_files
+from drydock.updates.compose.post_start import post_start
 from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
 
 if TYPE_CHECKING:
@@ -39,6 +40,24 @@ class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOTHING = FilesPlan()
+
+
+class ComposeProjects:
+    """Plans the edits of updates, wherever Compose's files are seen from here."""
+
+    def __init__(self, actions: Actions, hosts: Hosts) -> None:
+        self._actions = actions
+        self._hosts = hosts
+
+    async def plan(self, operation: Operation, container: Mapping[str, Any]) -> FilesPlan:
+        """`plan_files` for a container's document; nothing for one that no Compose file describes."""
+        config = container["Config"]
+        labels: dict[str, str] = config.get("Labels") or {}
+        action = self._actions.get(operation.trigger_name)
+        if SERVICE not in labels and (action is None or action.file is None):
+            return NOTHING
+        host = self._hosts.of(operation)
+        return await plan_files(operation, action, labels, config["Image"], await host.folders.translation(host.reader))
 
 
 async def plan_files(

@@ -13,7 +13,7 @@ import msgspec
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import Operation
-from drydock.updates.effects import (
+from drydock.updates.plan.effects import (
     Announce,
     Connect,
     Create,
@@ -23,6 +23,7 @@ from drydock.updates.effects import (
     Inspect,
     ListContainers,
     Plan,
+    PlanOptions,
     Remove,
     Reread,
     Sleep,
@@ -34,11 +35,10 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.options import PlanOptions
-from drydock.updates.plan import commit, create, disarm, mark_renamed, replace, stop_surely, write_files
-from drydock.updates.preflight import stop_if_cancelled
-from drydock.updates.recovery import Decision, Scene, decide, observe
-from drydock.updates.rollback import roll_back, wall_time
+from drydock.updates.plan.preflight import stop_if_cancelled
+from drydock.updates.plan.recovery import Decision, Scene, decide, observe
+from drydock.updates.plan.rollback import roll_back, wall_time
+from drydock.updates.plan.update import commit, create, disarm, mark_renamed, replace, stop_surely, write_files
 from drydock.updates.self_update.helper import NAME, Helper
 
 POLL_S = 1.0

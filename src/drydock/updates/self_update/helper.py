@@ -24,6 +24,8 @@ COMMAND = "self-update-helper"
 FINALIZE_COMMAND = "self-update-finalize"
 NAME = "drydock-self-update-{}"
 
+NO_IMAGE = "Drydock does not run in a container here, so it has no image for the helper that this update needs"
+
 LEAST_GRACE_MS = 5000
 """How long the new server must stay up at least before it counts as alive: a store that it cannot read ends it later
 than a missing program would."""

@@ -6,7 +6,7 @@ It has no store. Whether the report arrives decides nothing: the manager that is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,16 +16,19 @@ from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import ImageWanted, Operation
 from drydock.docker.api import Engine
-from drydock.docker.namespaces import Namespaces
-from drydock.docker.settings import DEFAULT_SOCKET, EngineSettings
-from drydock.updates.executor import EngineFacts, Executor, Surroundings
-from drydock.updates.journal import Journal
-from drydock.updates.options import PlanOptions
+from drydock.docker.settings import DEFAULT_SOCKET
+from drydock.hosts.local import LocalHost
+from drydock.hosts.settings import WatcherSettings
+from drydock.updates.execution.executor import Executor, Surroundings
+from drydock.updates.execution.journal import Journal
+from drydock.updates.plan.effects import PlanOptions
 from drydock.updates.self_update.helper import FINALIZE_COMMAND, PREFIX, Order
-from drydock.updates.self_update.not_containerised import OUTSIDE
 from drydock.updates.self_update.swap import swap
 
 log = structlog.get_logger("self-update")
+
+LOCAL = "local"
+"""The name of the only host that a helper knows."""
 
 
 class Unfinished(EngineError):
@@ -34,27 +37,29 @@ class Unfinished(EngineError):
     code = "self-update-unfinished"
 
 
-def engine_settings(order: Order) -> EngineSettings:
+def watcher_settings(order: Order) -> WatcherSettings:
     """How the helper reaches the Engine."""
     if not order.docker_host:
-        return EngineSettings(socket=DEFAULT_SOCKET)
+        return WatcherSettings(name=LOCAL, socket=DEFAULT_SOCKET)
     protocol: Any = order.docker_protocol
-    return EngineSettings(host=order.docker_host, port=order.docker_port, protocol=protocol)
+    return WatcherSettings(name=LOCAL, host=order.docker_host, port=order.docker_port, protocol=protocol)
 
 
-async def run(order: Order, engine: Engine, clock: Clock) -> Operation:
+async def run(order: Order, host: LocalHost, clock: Clock) -> Operation:
     """Carry out an order to its end and remove the helper. Raises `Unfinished` when it must be tried again."""
     row = row_of(order)
-    journal = Journal(_Slip(), clock, lambda _: None)
+    journal = Journal(_OneRow(), clock, lambda _: None)
     await journal.insert(row)
-    around = cast(Surroundings, _Alone())  # the exchange asks for nothing of it but notices
-    executor = Executor(row, engine, journal, clock, around, EngineFacts(clock), Namespaces(), OUTSIDE)
+    executor = Executor(row, host, journal, clock, Surroundings())
     row = await executor.run(swap(row, options_of(order)))
     log.info("self-update.ended", operation=row.id, status=row.status, error=row.last_error)
     if row.phase == "rollback-failed":
         raise Unfinished(row.last_error)
-    await _report(order, row, engine, clock)
-    await _remove_helpers(order, engine)
+    await _report(order, row, host.engine, clock)
+    # The last act: every helper of this operation, this one included. What cannot be removed is removed at a start.
+    filters = {"label": [f"{SELF_UPDATE_OPERATION}={order.op_id}"]}
+    for entry in await host.engine.list_containers(all=True, filters=filters):
+        await host.engine.remove_container(entry["Id"], force=True)
     return row
 
 
@@ -68,7 +73,7 @@ def row_of(order: Order) -> Operation:
         phase="new-created",
         created_at=0,
         updated_at=0,
-        watcher="",
+        watcher=LOCAL,
         kind="self-update",
         wanted=ImageWanted(reference="the new image"),
         old_container_id=order.old_container_id,
@@ -97,21 +102,6 @@ async def _report(order: Order, row: Operation, engine: Engine, clock: Clock) ->
     if not order.finalize_url:
         return
     there = order.new_container_id if row.status == "succeeded" else order.old_container_id
-    deadline = clock.monotonic() + order.finalize_timeout_ms / 1000
-    while clock.monotonic() < deadline:
-        try:
-            if (
-                await engine.exec(there, ["drydock", FINALIZE_COMMAND], env=_report_variables(order, row))
-            ).exit_code == 0:
-                return
-        except EngineNotFound:
-            return
-        except EngineError as error:
-            log.info("self-update.not_reported", operation=row.id, error=error.message)
-        await clock.sleep(order.finalize_retry_interval_ms / 1000)
-
-
-def _report_variables(order: Order, row: Operation) -> list[str]:
     facts = {
         "OP_ID": order.op_id,
         "FINALIZE_URL": order.finalize_url,
@@ -120,17 +110,20 @@ def _report_variables(order: Order, row: Operation) -> list[str]:
         "PHASE": row.phase,
         "LAST_ERROR": row.last_error or "",
     }
-    return [f"{PREFIX}{name}={value}" for name, value in facts.items()]
+    variables = [f"{PREFIX}{name}={value}" for name, value in facts.items()]
+    deadline = clock.monotonic() + order.finalize_timeout_ms / 1000
+    while clock.monotonic() < deadline:
+        try:
+            if (await engine.exec(there, ["drydock", FINALIZE_COMMAND], env=variables)).exit_code == 0:
+                return
+        except EngineNotFound:
+            return
+        except EngineError as error:
+            log.info("self-update.not_reported", operation=row.id, error=error.message)
+        await clock.sleep(order.finalize_retry_interval_ms / 1000)
 
 
-async def _remove_helpers(order: Order, engine: Engine) -> None:
-    """The last act: every helper of this operation, this one included. What cannot be removed is removed at a start."""
-    filters = {"label": [f"{SELF_UPDATE_OPERATION}={order.op_id}"]}
-    for entry in await engine.list_containers(all=True, filters=filters):
-        await engine.remove_container(entry["Id"], force=True)
-
-
-class _Slip:
+class _OneRow:
     """Implements `journal.Rows`: one row that nobody needs to keep, for its state is in the Engine."""
 
     def __init__(self) -> None:
@@ -166,11 +159,3 @@ class _Slip:
     async def drop_old_specs(self, now_ms: int) -> None:
         """Nothing to forget."""
         del now_ms
-
-
-class _Alone:
-    """The part of `executor.Surroundings` that an exchange uses."""
-
-    def notice(self, operation: Operation, action: str, text: str) -> None:
-        """Into the helper's log."""
-        log.warning("self-update.notice", operation=operation.id, action=action, text=text)

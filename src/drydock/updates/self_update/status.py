@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 
 from drydock.core.errors import BadRequest, Conflict, Forbidden, NotFound
-from drydock.core.operation import PHASES_OF, Operation, Status
+from drydock.core.operation import PHASES_OF, Status
 from drydock.core.times import to_iso
+from drydock.updates.queue import Queue
 from drydock.updates.self_update.identity import secret_digest
-from drydock.updates.service import UpdateService
 
 ENDINGS: tuple[Status, ...] = ("succeeded", "rolled-back", "failed", "expired")
 
@@ -61,12 +61,12 @@ def read_report(body: dict[str, object]) -> Report:
 class SelfUpdates:
     """Looks up and ends self-updates."""
 
-    def __init__(self, service: UpdateService) -> None:
-        self._service = service
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
 
     async def status(self, operation_id: str) -> SelfUpdateStatus:
         """How far it is; `NotFound` for anything but a self-update."""
-        row = await self._service.journal.get(operation_id)
+        row = await self._queue.journal.get(operation_id)
         if row is None or row.kind != "self-update":
             raise NotFound("Self-update operation not found")
         ended = to_iso(row.completed_at) if row.completed_at is not None else None
@@ -74,18 +74,14 @@ class SelfUpdates:
 
     async def finalize(self, report: Report, secret: str) -> Finalized:
         """Take the helper's report. `NotFound`, `Conflict` for another kind, `Forbidden` for a wrong secret."""
-        row = await self._service.journal.get(report.operation_id)
+        row = await self._queue.journal.get(report.operation_id)
         if row is None:
             raise NotFound("Update operation not found")
         if row.kind != "self-update":
             raise Conflict("Update operation is not a self-update operation")
-        if not _proves(row, secret):
+        if row.secret_hash is None or not hmac.compare_digest(row.secret_hash, secret_digest(secret)):
             raise Forbidden("Valid self-update finalize secret required")
         if not row.active:
             return Finalized("ignored", row.id, "already-terminal")
-        await self._service.end(row, report.status, report.phase, report.last_error)
+        await self._queue.end(row, report.status, report.phase, report.last_error)
         return Finalized("accepted", row.id)
-
-
-def _proves(row: Operation, secret: str) -> bool:
-    return row.secret_hash is not None and hmac.compare_digest(row.secret_hash, secret_digest(secret))

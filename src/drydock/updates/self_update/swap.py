@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from drydock.core.errors import DrydockError, EngineError, EngineUnreachable
 from drydock.core.operation import Operation
-from drydock.updates.effects import Document, Plan, Sleep, Start, StepFailed, look, record, write
-from drydock.updates.health_gate import alive, has_health_check, healthy
-from drydock.updates.options import PlanOptions
-from drydock.updates.plan import commit, disarm, stop_surely
-from drydock.updates.preflight import explain
-from drydock.updates.rollback import LONGEST_DELAY_S, roll_back
+from drydock.updates.plan.effects import Document, Plan, PlanOptions, Sleep, Start, StepFailed, look, record, write
+from drydock.updates.plan.health_gate import alive, has_health_check, healthy
+from drydock.updates.plan.preflight import explain
+from drydock.updates.plan.rollback import LONGEST_DELAY_S, roll_back
+from drydock.updates.plan.update import commit, disarm, stop_surely
 
 
 def swap(operation: Operation, options: PlanOptions) -> Plan[Operation]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drydock.core.podman import as_docker, volumes_at_risk
+from drydock.updates.plan.podman import as_docker, volumes_at_risk
 
 SERVICE = ["podman", "system", "service", "--time=0", "unix:///run/podman.sock"]
 

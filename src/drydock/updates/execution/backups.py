@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import EngineError, EngineNotFound
-from drydock.core.operation import BACKUP_REPOSITORY, Backup, Operation, backup_reference
+from drydock.core.model import Container
+from drydock.core.operation import BACKUP_REPOSITORY, Backup, ImageWanted, Operation, backup_reference
 from drydock.core.reference import DEFAULT_TAG, pull_name, split
 from drydock.core.times import to_iso
 from drydock.docker.api import Engine
+from drydock.hosts.host import Hosts
+from drydock.hosts.local import full_engine
+from drydock.store.backups import BackupRecords
 from drydock.updates.actions import Actions
+from drydock.updates.target import new_operation
 
 log = structlog.get_logger("updates")
 
@@ -22,31 +26,26 @@ Document = dict[str, Any]
 DEFAULT_COUNT = 3
 
 
-class Records(Protocol):
-    """Where backups are kept; `store.backups.BackupRecords`. Newest first everywhere."""
-
-    async def save(self, backup: Backup) -> None: ...
-    async def all(self, container_name: str | None = None) -> Sequence[Backup]: ...
-    async def of(self, key: str) -> Sequence[Backup]: ...
-    async def remove(self, backup_id: str) -> None: ...
-
-
 class Backups:
     """Makes, finds and prunes backups."""
 
-    def __init__(
-        self, records: Records, actions: Actions, engine_for: Callable[[str, str | None], Engine], clock: Clock
-    ) -> None:
+    def __init__(self, records: BackupRecords, actions: Actions, hosts: Hosts, clock: Clock) -> None:
         self.records = records
         self._actions = actions
-        self._engine_for = engine_for
+        self._hosts = hosts
         self._clock = clock
 
     async def make(self, operation: Operation, container: Document, image: Document) -> str | None:
         """Record the image that `container` runs; returns the id. No action, no backup."""
         if operation.trigger_name is None:
             return None
-        name, tag = _name_and_tag(operation, container)
+        if operation.container is not None:
+            shown = operation.container.image
+            name, tag = pull_name(shown.registry.url, shown.name), shown.tag.value
+        else:
+            reference = split(container["Config"]["Image"])
+            name = reference.name or container["Config"]["Image"]
+            tag = "" if reference.digest else reference.tag or DEFAULT_TAG
         backup_id = str(uuid.uuid4())
         repository, backup_tag = backup_reference(operation.container_name, backup_id)
         backup = Backup(
@@ -72,7 +71,7 @@ class Backups:
         The backup of an update that was undone goes too: it is the image that runs, and nobody wants to go "back" to it.
         """
         action = self._actions.get(operation.trigger_name)
-        engine = self._engine_for(operation.watcher, operation.agent)
+        engine = full_engine(self._hosts.of(operation))
         keep = action.backup_count if action else DEFAULT_COUNT
         backups = await self.records.of(operation.key)
         unused = [one for one in backups if one.id == operation.backup_id and _old_one_is_back(operation)]
@@ -114,16 +113,28 @@ async def _remove_image(engine: Engine, reference: str) -> None:
         log.warning("update.image_not_removed", image=reference, error=error.message)
 
 
-def _name_and_tag(operation: Operation, container: Document) -> tuple[str, str]:
-    if operation.container is not None:
-        image = operation.container.image
-        return pull_name(image.registry.url, image.name), image.tag.value
-    name, tag, digest = split(container["Config"]["Image"])
-    return name or container["Config"]["Image"], "" if digest else tag or DEFAULT_TAG
-
-
 def _digest(name: str, image: Document) -> str | None:
     """The digest under which the backed-up image can be pulled by `name`, or the only one there is."""
     pairs = [entry.partition("@")[::2] for entry in image.get("RepoDigests") or []]
     own = [digest for repository, digest in pairs if repository.removeprefix("docker.io/") == name]
     return next(iter(own or [digest for _, digest in pairs]), None)
+
+
+def rollback_operation(
+    container: Container, backup: Backup, action: str, now_ms: int, *, source: str = "manual"
+) -> Operation:
+    """The row of a rollback: the local image by id, else by digest, else by tag, shown as `name:tag`."""
+    reference = f"{backup.image_name}:{backup.image_tag}" if backup.image_tag else backup.image_name
+    by_digest = [f"{backup.image_name}@{backup.image_digest}"] if backup.image_digest else []
+    digest_only = backup.image_tag == container.image.tag.value
+    return new_operation(
+        container,
+        now_ms,
+        kind="container-rollback",
+        source=source,
+        trigger_name=action,
+        wanted=ImageWanted(reference=reference, image_id=backup.image_id, sources=[*by_digest, reference]),
+        target_image=reference,
+        from_version=(container.image.digest.value if digest_only else None) or container.image.tag.value,
+        to_version=(backup.image_digest if digest_only else None) or backup.image_tag,
+    )

@@ -7,8 +7,7 @@ rules below are applied one by one. Nothing here talks to an Engine; `updates/` 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -16,13 +15,13 @@ import msgspec
 
 from drydock.core import compose_labels
 from drydock.core.operation import OPERATION_LABEL
+from drydock.docker.namespaces import CONTAINER_MODE
 
 Document = dict[str, Any]
 
 ENTRYPOINT_ORIGIN = "dd.runtime.entrypoint.origin"
 CMD_ORIGIN = "dd.runtime.cmd.origin"
 
-_CONTAINER_MODE = re.compile(r"^container:(?P<ref>.+)$")
 _BUILT_IN = frozenset({"bridge", "host", "none", "default", "nat"})
 _NOT_WITH_SHARED_NETWORK = ("PortBindings", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "Links", "PublishAllPorts")
 _ENDPOINT_FIELDS = ("Links", "DriverOpts", "GwPriority")
@@ -80,30 +79,6 @@ def clone(subject: Subject) -> Clone:
 def short_id(container_id: str) -> str:
     """The 12 hex digits people and network aliases use."""
     return container_id[:12]
-
-
-def container_references(inspect: Document) -> dict[str, str]:
-    """Containers this one hangs on: `NetworkMode`, `IpcMode`, `PidMode` → id, and `VolumesFrom:<n>` → id or name."""
-    host = inspect.get("HostConfig") or {}
-    found = {}
-    for field in ("NetworkMode", "IpcMode", "PidMode"):
-        if match := _CONTAINER_MODE.match(host.get(field) or ""):
-            found[field] = match["ref"]
-    for number, entry in enumerate(host.get("VolumesFrom") or []):
-        found[f"VolumesFrom:{number}"] = entry.split(":")[0]
-    return found
-
-
-def shared_with(inspect: Document) -> frozenset[str]:
-    """Containers whose network, IPC or PID namespace this one joins, by id or name as the Engine keeps them."""
-    found = container_references(inspect)
-    return frozenset(ref for field, ref in found.items() if not field.startswith("VolumesFrom"))
-
-
-def joins(references: Collection[str], owner: Document) -> bool:
-    """Whether one of `references` means the container `owner`: its id, the beginning of it, or its name."""
-    identity, name = owner["Id"], owner["Name"].lstrip("/")
-    return any(ref.lstrip("/") == name or (len(ref) >= 12 and identity.startswith(ref)) for ref in references)
 
 
 def networks_of(inspect: Document) -> list[str]:
@@ -236,7 +211,7 @@ def _host_config(subject: Subject) -> tuple[Document, list[str]]:
 
 def _translate_references(host: Document, replaced: Mapping[str, str]) -> None:
     for field in ("NetworkMode", "IpcMode", "PidMode"):
-        match = _CONTAINER_MODE.match(host.get(field) or "")
+        match = CONTAINER_MODE.match(host.get(field) or "")
         if match and match["ref"] in replaced:
             host[field] = f"container:{replaced[match['ref']]}"
     if host.get("VolumesFrom"):
@@ -289,7 +264,7 @@ def _bind(mount: Document) -> str:
 
 
 def _shared_network(inspect: Document) -> bool:
-    return bool(_CONTAINER_MODE.match((inspect.get("HostConfig") or {}).get("NetworkMode") or ""))
+    return bool(CONTAINER_MODE.match((inspect.get("HostConfig") or {}).get("NetworkMode") or ""))
 
 
 def _strip_for_shared_network(config: Document, host: Document) -> None:
@@ -303,7 +278,7 @@ def _networks(subject: Subject, host: Document) -> tuple[str | None, dict[str, D
     """Name of the primary network (None: nothing to say at create) and an endpoint for every network."""
     mode = host.get("NetworkMode") or "default"
     attached = (subject.inspect.get("NetworkSettings") or {}).get("Networks") or {}
-    if mode in ("host", "none") or _CONTAINER_MODE.match(mode) or not attached:
+    if mode in ("host", "none") or CONTAINER_MODE.match(mode) or not attached:
         return None, {}
     endpoints = {name: _endpoint(subject.inspect, name, facts or {}) for name, facts in attached.items()}
     primary = _primary(mode, attached)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drydock.core.operation import OPERATION_LABEL
-from drydock.core.recreate import Clone, Subject, clone, container_references
+from drydock.docker.namespaces import container_references
+from drydock.updates.plan.clone import Clone, Subject, clone
 from fakes.engine import HOST_NAME, FakeEngine
 from kit.clock import SkippingClock
 

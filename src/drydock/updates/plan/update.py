@@ -12,8 +12,8 @@ from typing import Any
 
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.operation import Operation
-from drydock.updates.compose.hooks import after_start
-from drydock.updates.effects import (
+from drydock.updates.compose.post_start import after_start
+from drydock.updates.plan.effects import (
     Connect,
     Create,
     CurrentRow,
@@ -22,6 +22,7 @@ from drydock.updates.effects import (
     Inspect,
     Notice,
     Plan,
+    PlanOptions,
     Remove,
     Rename,
     SetRestartPolicy,
@@ -36,9 +37,8 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.health_gate import alive, has_health_check, healthy
-from drydock.updates.options import PlanOptions
-from drydock.updates.preflight import (
+from drydock.updates.plan.health_gate import alive, has_health_check, healthy
+from drydock.updates.plan.preflight import (
     DryRun,
     Gone,
     NothingToDo,
@@ -48,7 +48,7 @@ from drydock.updates.preflight import (
     prepare,
     stop_if_cancelled,
 )
-from drydock.updates.rollback import LONGEST_DELAY_S, roll_back, stop_patience
+from drydock.updates.plan.rollback import LONGEST_DELAY_S, roll_back, stop_patience
 
 DEPENDENTS_FIRST = "dependent containers"
 """How Podman words it that a container cannot be removed while others share its namespaces."""

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,7 +21,9 @@ from drydock.core.labels import HOOK_POST, HOOK_PRE, HOOK_PRE_ABORT, HOOK_TIMEOU
 from drydock.core.operation import Operation
 from drydock.core.reference import split
 from drydock.core.update import update_kind
-from drydock.updates.effects import StepFailed
+from drydock.updates.execution.reporting import OperationAudit
+from drydock.updates.plan.effects import StepFailed
+from drydock.updates.settings import HooksSettings
 
 log = structlog.get_logger("updates.hooks")
 
@@ -36,21 +38,11 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f`$;&|<>()]")
 _WORD = r"""(?:[A-Za-z0-9_./:@%+=,-]|'[^'\n]*'|"(?:[^"\\`\n$]|\\.|\$\{?[A-Za-z_][A-Za-z0-9_]*\}?)*"|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"""
 _COMMAND = re.compile(rf"[ \t]*{_WORD}(?:[ \t]+{_WORD})*[ \t]*")
 
-Tell = Callable[[Operation, str, Any, str | None], Awaitable[None]]
-"""Writes an audit entry: operation, action, status, details."""
-
 
 class HookFailed(StepFailed):
     """The pre-update hook failed, and its container wants no update then."""
 
     code = "hook-failed"
-
-
-class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`enabled`: hooks run at all. `allowed`: first words that may run; None is every one."""
-
-    enabled: bool = False
-    allowed: tuple[str, ...] | None = None
 
 
 class HookResult(msgspec.Struct, frozen=True):
@@ -64,15 +56,23 @@ class HookResult(msgspec.Struct, frozen=True):
 class Hooks:
     """Runs pre- and post-update hooks."""
 
-    def __init__(self, settings: HookSettings, tell: Tell, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: HooksSettings, audit: OperationAudit, environ: Mapping[str, str]) -> None:
         self._settings = settings
-        self._tell = tell
+        self._audit = audit
         self._environ = environ
-        if settings.enabled and settings.allowed is None:
+        if settings.enabled and settings.allowed_commands is None:
             log.warning("hooks.every_command_allowed", hint="Set DD_HOOKS_ALLOWED_COMMANDS to restrict them")
 
-    async def pre(self, operation: Operation, labels: Mapping[str, str]) -> None:
-        """Run `dd.hook.pre`; raises `HookFailed` unless `dd.hook.pre.abort=false`."""
+    async def pre(self, operation: Operation, container: Mapping[str, Any]) -> None:
+        """Run `dd.hook.pre` of a container's document; raises `HookFailed` unless `dd.hook.pre.abort=false`.
+
+        For updates only: not for rollbacks, dry runs or dependents, and never again in recovery.
+        """
+        if operation.kind != "container-update" or operation.by_helper:
+            return
+        if operation.source == "dependent" or operation.recovered_at:
+            return
+        labels: Mapping[str, str] = container["Config"].get("Labels") or {}
         failure = await self._run("pre", labels.get(HOOK_PRE, ""), operation, labels)
         if failure is not None and labels.get(HOOK_PRE_ABORT, "true").strip().lower() != "false":
             raise HookFailed(failure)
@@ -89,18 +89,27 @@ class Hooks:
         if not self._settings.enabled:
             log.info("hooks.disabled", operation=operation.id, hook=which)
             return None
-        await self._tell(operation, "hook-configured", "info", f"{which}-update hook")
-        problem = self._problem(command)
-        seconds = _timeout(labels.get(HOOK_TIMEOUT, ""))
-        failure = problem or _failure(which, seconds, await run(command, self._environment(operation), seconds))
-        outcome = "failed" if failure else "success"
-        await self._tell(operation, f"hook-{which}-{outcome}", "error" if failure else "success", failure)
+        await self._audit.note(operation, "hook-configured", "info", f"{which}-update hook")
+        failure = self._problem(command)
+        if failure is None:
+            wanted = labels.get(HOOK_TIMEOUT, "").strip()
+            seconds = int(wanted) / 1000 if wanted.isdecimal() and int(wanted) > 0 else DEFAULT_TIMEOUT_S
+            result = await run(command, self._environment(operation), seconds)
+            title = f"{which.capitalize()}-update hook"
+            if result.timed_out:
+                failure = f"{title} timed out after {round(seconds * 1000)}ms"
+            elif result.exit_code:
+                failure = f"{title} exited with code {result.exit_code}: {result.output.strip()}"
+        if failure is None:
+            await self._audit.note(operation, f"hook-{which}-success", "success")
+        else:
+            await self._audit.note(operation, f"hook-{which}-failed", "error", failure)
         return failure
 
     def _problem(self, command: str) -> str | None:
         if _COMMAND.fullmatch(command) is None:
             return "Hook command contains unsupported shell syntax: write one command with plain or quoted arguments"
-        allowed, first = self._settings.allowed, shlex.split(command)[0]
+        allowed, first = self._settings.allowed_commands, shlex.split(command)[0]
         if allowed is not None and first not in allowed:
             return f"Hook command {first} is not in DD_HOOKS_ALLOWED_COMMANDS"
         return None
@@ -119,17 +128,6 @@ class Hooks:
             "DD_UPDATE_TO": operation.to_version or "",
         }
         return kept | {name: _UNSAFE.sub("_", value) for name, value in facts.items()}
-
-
-def _timeout(text: str) -> float:
-    return int(text) / 1000 if text.strip().isdecimal() and int(text) > 0 else DEFAULT_TIMEOUT_S
-
-
-def _failure(which: str, seconds: float, result: HookResult) -> str | None:
-    title = f"{which.capitalize()}-update hook"
-    if result.timed_out:
-        return f"{title} timed out after {round(seconds * 1000)}ms"
-    return f"{title} exited with code {result.exit_code}: {result.output.strip()}" if result.exit_code else None
 
 
 async def run(command: str, environment: Mapping[str, str], seconds: float) -> HookResult:

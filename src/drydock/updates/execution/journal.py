@@ -17,7 +17,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import NotFound
 from drydock.core.operation import Operation, advance, public, requeued
-from drydock.updates.effects import JournalError
+from drydock.updates.plan.effects import JournalError
 
 log = structlog.get_logger("updates.journal")
 
@@ -179,7 +179,10 @@ class Journal:
             return True
         since = self._clock.now_ms() - DUPLICATE_MS
         return any(
-            other.id != row.id and other.key == row.key and other.status == "succeeded" and _ended(other) > since
+            other.id != row.id
+            and other.key == row.key
+            and other.status == "succeeded"
+            and (other.completed_at or other.updated_at) > since
             for other in await self._rows.of(row.key, row.container_id)
         )
 
@@ -211,7 +214,3 @@ class Journal:
         else:
             self._active.pop(row.id, None)
             self._cancels.pop(row.id, None)
-
-
-def _ended(row: Operation) -> int:
-    return row.completed_at or row.updated_at

@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-
-def container_key(agent: str | None, watcher: str, name: str) -> str:
-    """The lock of one container; agents are part of it, so that equal names on two hosts do not wait for each other."""
-    return f"container:{agent or ''}:{watcher}:{name}"
+from drydock.core.model import HostKey
 
 
-def project_key(agent: str | None, watcher: str, project: str) -> str:
+def container_key(host: HostKey, name: str) -> str:
+    """The lock of one container; equal names on two hosts do not wait for each other."""
+    return f"container:{host.agent or ''}:{host.watcher}:{name}"
+
+
+def project_key(host: HostKey, project: str) -> str:
     """The lock of one Compose project."""
-    return f"compose:{agent or ''}:{watcher}:{project}"
+    return f"compose:{host.agent or ''}:{host.watcher}:{project}"
 
 
 class Locks:

@@ -32,20 +32,31 @@ T = TypeVar("T")
 Plan: TypeAlias = Generator[Effect, Any, T]
 
 
+class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of one update, in seconds. `liveness_grace_s` and `heartbeat_s` of 0 switch the feature off."""
+
+    liveness_grace_s: float = 2.0
+    heartbeat_s: float = 10.0
+    gate_poll_s: float = 1.0
+    least_gate_s: float = 120.0
+    rollback_window_s: float = 300.0
+    auto_remove_timeout_s: float = 10.0
+    stop_slack_s: float = 60.0
+    remove_retries_s: tuple[float, ...] = (1.0, 5.0, 15.0)
+    restore_retries_s: tuple[float, ...] = (1.0, 5.0, 15.0)
+    backup: bool = True
+    block_on_file: bool = False
+
+
 # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class EngineInfo(Effect, frozen=True):
-    """`/info` of the Engine → document."""
-
-
-class RunsHealthChecks(Effect, frozen=True):
-    """Whether this Engine runs health checks by itself, whatever else the host has → bool."""
+class Identify(Effect, frozen=True):
+    """Who the Engine is and what it can do → `docker.host.EngineFacts`."""
 
 
 class PodmanSays(Effect, frozen=True):
-    """What only Podman's own documents tell of a container and its image → `(health check, command line)`, or None on
-    Docker."""
+    """What only Podman's own documents tell of a container and its image → `(health check, command line)`."""
 
     container: str
     image: str
@@ -217,7 +228,7 @@ class WhoAmI(Effect, frozen=True):
 
 
 class HelperFor(Effect, frozen=True):
-    """→ `own.helper.Helper`: how to create the container that does what this process cannot. Raises `StepFailed`."""
+    """→ `self_update.helper.Helper`: how to create the container that does what this process cannot. Raises `StepFailed`."""
 
     old: Document
 

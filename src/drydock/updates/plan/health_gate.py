@@ -5,15 +5,35 @@ Both are plans over one container id. Times come from the container's own health
 
 from __future__ import annotations
 
+import msgspec
+
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.operation import Operation
-from drydock.updates.effects import Document, Inspect, Instant, Now, Plan, Sleep, StepFailed, Touch, reach
-from drydock.updates.options import PlanOptions
-from drydock.updates.probe import Prober, prober
+from drydock.docker.host import EngineFacts
+from drydock.updates.plan.effects import (
+    CurrentRow,
+    Document,
+    Identify,
+    Inspect,
+    Instant,
+    Now,
+    Plan,
+    PlanOptions,
+    Probe,
+    Sleep,
+    StepFailed,
+    Touch,
+    reach,
+    record,
+)
 
 WINDOW_LABEL = "dd.rollback.window"
-_NANO = 1_000_000_000
-_DEFAULT_INTERVAL_NS, _DEFAULT_RETRIES = 30 * _NANO, 3
+NANO = 1_000_000_000
+INTERVAL_S, TIMEOUT_S, RETRIES = 30.0, 30.0, 3
+"""The Engine's defaults for what a check leaves open."""
+START_INTERVAL_S = 5.0
+"""While failures do not count yet, look more often."""
+NOTE = "This Engine may not run health checks by itself: the update ran the container's check through exec"
 
 
 class NotAlive(StepFailed):
@@ -58,10 +78,10 @@ def has_health_check(document: Document) -> bool:
 def patience(document: Document, options: PlanOptions) -> float:
     """How long the gate waits, in seconds (updates.md §7.1)."""
     check = document["Config"].get("Healthcheck") or {}
-    interval = check.get("Interval") or _DEFAULT_INTERVAL_NS
-    timeout = check.get("Timeout") or _DEFAULT_INTERVAL_NS
-    rounds = (check.get("Retries") or _DEFAULT_RETRIES) * (interval + timeout)
-    own = ((check.get("StartPeriod") or 0) + rounds) / _NANO + 10
+    interval_s = (check.get("Interval") or 0) / NANO or INTERVAL_S
+    timeout_s = (check.get("Timeout") or 0) / NANO or TIMEOUT_S
+    rounds_s = (check.get("Retries") or RETRIES) * (interval_s + timeout_s)
+    own = (check.get("StartPeriod") or 0) / NANO + rounds_s + 10
     return max(options.least_gate_s, rollback_window(document, options), own)
 
 
@@ -110,7 +130,8 @@ def _verdict(first: Document, own: Prober | None, now: float) -> Plan[bool]:
     state = document["State"]
     if not state.get("Running"):
         raise NotHealthy(f"Container {_name(first)} exited during the health gate (exit code {state.get('ExitCode')})")
-    if _restarted(first, document):
+    grown = document.get("RestartCount", 0) > first.get("RestartCount", 0)
+    if grown or state.get("StartedAt") != first["State"].get("StartedAt"):
         raise NotHealthy(f"Container {_name(first)} restarted during the health gate")
     status: str | None = probed or (state.get("Health") or {}).get("Status")
     if status == "unhealthy":
@@ -118,10 +139,79 @@ def _verdict(first: Document, own: Prober | None, now: float) -> Plan[bool]:
     return bool(status == "healthy")
 
 
-def _restarted(first: Document, now: Document) -> bool:
-    grown: bool = now.get("RestartCount", 0) > first.get("RestartCount", 0)
-    return grown or bool(now["State"].get("StartedAt") != first["State"].get("StartedAt"))
-
-
 def _name(document: Document) -> str:
     return str(document.get("Name", document["Id"])).lstrip("/")
+
+
+# ── checks that the Engine does not run by itself ───────────────────────────────────────────────────────────────────
+# Podman leaves them to timers of systemd; without systemd a container stays `starting` indefinitely. There the gate runs
+# the container's own check through exec, by the check's own interval, start period and retries.
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """A health check, times in seconds."""
+
+    command: tuple[str, ...]
+    interval_s: float
+    timeout_s: float
+    start_period_s: float
+    retries: int
+
+
+def check_of(document: Document) -> Check | None:
+    """The container's check; None without one, or in an unknown form."""
+    found: Document = document["Config"].get("Healthcheck") or {}
+    match found.get("Test") or []:
+        case ["CMD", *words] if words:
+            command = tuple(words)
+        case ["CMD-SHELL", script, *_]:
+            command = ("/bin/sh", "-c", script)
+        case _:
+            return None
+    return Check(
+        command=command,
+        interval_s=(found.get("Interval") or 0) / NANO or INTERVAL_S,
+        timeout_s=(found.get("Timeout") or 0) / NANO or TIMEOUT_S,
+        start_period_s=(found.get("StartPeriod") or 0) / NANO,
+        retries=found.get("Retries") or RETRIES,
+    )
+
+
+class Prober:
+    """Runs one container's check when it is due, and counts as the Engine would."""
+
+    def __init__(self, container: str, check: Check, began: float) -> None:
+        self._container = container
+        self._check = check
+        self._began = began
+        self._due = began
+        self._failures = 0
+
+    def verdict(self, now: float) -> Plan[str | None]:
+        """`healthy`, `unhealthy`, or None while it is not decided; `now` is monotonic."""
+        if now < self._due:
+            return None
+        passed: bool = yield Probe(self._container, self._check.command, self._check.timeout_s)
+        if passed:
+            return "healthy"
+        starting = now - self._began < max(self._check.start_period_s, self._check.interval_s)
+        self._failures += not starting
+        self._due = now + (min(START_INTERVAL_S, self._check.interval_s) if starting else self._check.interval_s)
+        return "unhealthy" if self._failures >= self._check.retries else None
+
+
+def prober(document: Document, now: float) -> Plan[Prober | None]:
+    """A prober where the Engine leaves the check to somebody else, None where it runs it or does not say."""
+    check = check_of(document)
+    if check is None:
+        return None
+    try:
+        facts: EngineFacts = yield Identify()
+    except EngineError:
+        return None
+    if facts.runs_health_checks:
+        return None
+    row: Operation = yield CurrentRow()
+    if NOTE not in row.warnings:
+        yield record(warnings=[*row.warnings, NOTE])
+    return Prober(document["Id"], check, now)

@@ -11,24 +11,26 @@ import msgspec
 from drydock.core.compose_labels import SWARM_TASK
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference
-from drydock.core.podman import as_docker, volumes_at_risk
-from drydock.core.recreate import Subject, clone, container_references, joins, networks_not_in_use
 from drydock.core.temporary import is_temporary, temporary_base, temporary_name
 from drydock.core.times import from_iso
+from drydock.docker.host import EngineFacts
+from drydock.docker.namespaces import container_references, joins
 from drydock.updates.compose.project import FilesPlan
-from drydock.updates.effects import (
+from drydock.updates.plan.clone import Subject, clone, networks_not_in_use
+from drydock.updates.plan.effects import (
     Cancelled,
     Checkpoint,
     CurrentRow,
     Dependents,
     Document,
-    EngineInfo,
+    Identify,
     InspectImage,
     InspectNetwork,
     ListContainers,
     Notice,
     Plan,
     PlanFiles,
+    PlanOptions,
     PodmanSays,
     PreHook,
     Pull,
@@ -45,10 +47,10 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.health_gate import has_health_check
-from drydock.updates.options import PlanOptions
-from drydock.updates.rollback import name_image, wall_time
-from drydock.updates.targets import spelled
+from drydock.updates.plan.health_gate import has_health_check
+from drydock.updates.plan.podman import as_docker, volumes_at_risk
+from drydock.updates.plan.rollback import name_image, wall_time
+from drydock.updates.target import spelled
 
 SECOND_MANAGER = (
     "Another Drydock updated this container less than 10 minutes ago: only one may manage a host. "
@@ -97,19 +99,19 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     yield from _refuse_second_manager(old)
     operation = yield from _spell(operation, old)
     source = yield from look_image(old["Image"])
-    info: Document = yield EngineInfo()
+    engine: EngineFacts = yield Identify()
     if _judged(operation):
         yield Verify(operation.wanted.reference)
     yield PreHook(old)
-    operation, target = yield from _acquire(operation, source, info)
-    _same_platform(operation, source, target, info)
+    operation, target = yield from _acquire(operation, source, engine)
+    _same_platform(operation, source, target, engine)
     yield from _scan(operation, old, target)
     if operation.dry_run:
         raise DryRun("Dry run: the image was pulled, the container was left as it is")
     yield record(phase="prepare")
     yield from stop_if_cancelled()
     old = yield from _container(operation)
-    return (yield from _journal(operation, options, old, source, target, info))
+    return (yield from _journal(operation, options, old, source, target, engine))
 
 
 def stop_if_cancelled() -> Plan[None]:
@@ -161,14 +163,14 @@ def _spell(operation: Operation, old: Document) -> Plan[Operation]:
 # ── the image ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _acquire(operation: Operation, source: Document | None, info: Document) -> Plan[tuple[Operation, Document]]:
+def _acquire(operation: Operation, source: Document | None, engine: EngineFacts) -> Plan[tuple[Operation, Document]]:
     wanted = operation.wanted
     if wanted.image_id and (here := (yield from look_image(wanted.image_id))) is not None:
         yield from name_image(here, wanted.reference)
         return operation, here
     operation = yield record(status="in-progress", phase="pulling")
     sources = [wanted.reference] if wanted.image_id is None else wanted.sources
-    used = yield from _pull_first(sources, _platform(source, info))
+    used = yield from _pull_first(sources, _platform(source, engine))
     image: Document = yield InspectImage(used)
     if used != wanted.reference:
         yield from name_image(image, wanted.reference)
@@ -189,19 +191,17 @@ def _pull_first(sources: list[str], platform: str | None) -> Plan[str]:
     raise PullFailed("; ".join(errors) or "The image is gone and no registry reference of it is known")
 
 
-def _platform(source: Document | None, info: Document) -> str | None:
+def _platform(source: Document | None, engine: EngineFacts) -> str | None:
     """`os/arch[/variant]` when the old image is not of the daemon's own platform."""
     if source is None or not source.get("Architecture"):
         return None
-    own = info.get("Architecture") or ""
-    if source["Architecture"] == _ARCHITECTURES.get(own, own):
+    if source["Architecture"] == _ARCHITECTURES.get(engine.architecture, engine.architecture):
         return None
     return "/".join(part for part in (source.get("Os"), source["Architecture"], source.get("Variant")) if part)
 
 
-def _same_platform(operation: Operation, source: Document | None, target: Document, info: Document) -> None:
-    own = info.get("Architecture") or ""
-    wanted = (source or {}).get("Architecture") or _ARCHITECTURES.get(own, own)
+def _same_platform(operation: Operation, source: Document | None, target: Document, engine: EngineFacts) -> None:
+    wanted = (source or {}).get("Architecture") or _ARCHITECTURES.get(engine.architecture, engine.architecture)
     found = target.get("Architecture")
     if wanted and found and wanted != found:
         raise Refused(
@@ -224,7 +224,12 @@ def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
 
 
 def _journal(
-    operation: Operation, options: PlanOptions, old: Document, source: Document | None, target: Document, info: Document
+    operation: Operation,
+    options: PlanOptions,
+    old: Document,
+    source: Document | None,
+    target: Document,
+    engine: EngineFacts,
 ) -> Plan[Operation]:
     if _already_there(operation, old, target):
         raise NothingToDo("The container already runs this image")
@@ -233,7 +238,7 @@ def _journal(
     dependents: list[Dependent] = yield Dependents(old, entries)
     yield from _not_ourselves(dependents)
     replaced, inherited = yield from _references(old)
-    told, notes = yield from _in_dockers_words(old, source)
+    told, notes = yield from _in_dockers_words(old, source, engine)
     result = clone(
         Subject(
             inspect=told,
@@ -242,8 +247,8 @@ def _journal(
             reference=operation.wanted.reference,
             operation=operation.id,
             target_image_id=target["Id"],
-            host_name=info.get("Name"),
-            default_runtime=info.get("DefaultRuntime"),
+            host_name=engine.name,
+            default_runtime=engine.default_runtime,
             replaced=replaced,
             inherited_mounts=inherited,
         ),
@@ -279,17 +284,16 @@ def _journal(
     return operation
 
 
-def _in_dockers_words(old: Document, source: Document | None) -> Plan[tuple[Document, list[str]]]:
+def _in_dockers_words(old: Document, source: Document | None, engine: EngineFacts) -> Plan[tuple[Document, list[str]]]:
     """The container's document for the clone, whichever Engine gave it."""
-    says = yield PodmanSays(old["Id"], old["Image"])
-    if says is None:
+    if engine.kind != "podman":
         return old, []
     if places := volumes_at_risk(old):
         raise Refused(
             f"Podman deletes the volume at {', '.join(places)} when this container, which removes itself, goes: an update "
             "that fails would lose the data. Give the volume a name, or create the container without --rm.",
         )
-    check, command = says
+    check, command = yield PodmanSays(old["Id"], old["Image"])
     return as_docker(old, source["Config"] if source else None, check, command)
 
 

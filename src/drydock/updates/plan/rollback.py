@@ -14,9 +14,9 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, REBUILT_LABEL, Operation
-from drydock.core.recreate import Subject, clone
 from drydock.core.reference import DEFAULT_TAG, split
-from drydock.updates.effects import (
+from drydock.updates.plan.clone import Subject, clone
+from drydock.updates.plan.effects import (
     Connect,
     Create,
     CurrentRow,
@@ -26,6 +26,7 @@ from drydock.updates.effects import (
     Notice,
     Now,
     Plan,
+    PlanOptions,
     Pull,
     Remove,
     Rename,
@@ -42,7 +43,6 @@ from drydock.updates.effects import (
     record,
     write,
 )
-from drydock.updates.options import PlanOptions
 
 LONGEST_DELAY_S = 60.0
 _STUCK = re.compile(r"task \S+ already exists")
