@@ -48,21 +48,21 @@ class AuthSettings:
         "LOCKOUT_PRUNE_INTERVAL_MS",
         kinds.integer(1),
         default=60_000,
-        help="How often old failures are cleared away (ms).",
+        help="How often old failures are removed (ms).",
         lenient=True,
     )
     lockout_max_tracked_identities: int = option(
         "LOCKOUT_MAX_TRACKED_IDENTITIES",
         kinds.integer(1),
         default=5000,
-        help="Accounts, and addresses, that are counted at a time.",
+        help="Accounts, and addresses, tracked at a time.",
         lenient=True,
     )
     max_concurrent_login_attempts: int = option(
         "MAX_CONCURRENT_LOGIN_ATTEMPTS",
         kinds.integer(1),
         default=2,
-        help="Passwords checked at the same time; more are refused with 429.",
+        help="Passwords verified at the same time; more are rejected with 429.",
         lenient=True,
     )
 
@@ -129,10 +129,10 @@ class OidcSettings:
     clientsecret: Secret | None = option("CLIENTSECRET", kinds.secret(), default=None, help="Client secret. Required.")
     cafile: str | None = option("CAFILE", kinds.path(), default=None, help="CA certificates (PEM) for this provider.")
     insecure: bool = option(
-        "INSECURE", kinds.boolean(), default=False, help="Do not verify the provider's certificate. Only for trying."
+        "INSECURE", kinds.boolean(), default=False, help="Do not verify the provider's certificate. Only for testing."
     )
     redirect: bool = option(
-        "REDIRECT", kinds.boolean(), default=False, help="Skip Drydock's own login page and go there at once."
+        "REDIRECT", kinds.boolean(), default=False, help="Skip Drydock's login page and redirect there at once."
     )
     logouturl: str | None = option(
         "LOGOUTURL", kinds.url("http", "https"), default=None, help="Where to go after signing out."
@@ -142,7 +142,7 @@ class OidcSettings:
         "ROLEMAP",
         kinds.text(),
         default=None,
-        help="Roles of groups, `admins:admin,ops:operator,*:viewer`; a user of no listed group is refused. "
+        help="Roles of groups, `admins:admin,ops:operator,*:viewer`; a user without a listed group is rejected. "
         "Unset: everyone is an admin.",
     )
     groupsclaim: str = option("GROUPSCLAIM", kinds.text(), default="groups", help="Claim that holds the groups.")

@@ -38,7 +38,7 @@ class Client:
         try:
             return json.loads(answer)
         except ValueError as error:
-            raise ClientError(f"What answers at {self.server} is no Drydock. See --server.") from error
+            raise ClientError(f"The server at {self.server} is not Drydock. See --server.") from error
 
     def url(self, path: str, query: dict[str, str] | None = None) -> str:
         """The address of `path` at this server."""

@@ -20,7 +20,7 @@ config_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(config_app, name="config")
-audit_app = typer.Typer(help="Look after the audit log.", no_args_is_help=True, rich_markup_mode=None)
+audit_app = typer.Typer(help="Maintain the audit log.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -136,7 +136,7 @@ def healthcheck(server: Server = DEFAULT_SERVER) -> None:
 @app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="Name or id of a container.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is new.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow: print new lines as they appear.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", help="Lines from the end of the log.")] = 1000,
     since: Annotated[str, typer.Option("--since", help="Unix seconds or ISO 8601: nothing older.")] = "",
     stdout: Annotated[bool, typer.Option("--stdout/--no-stdout", help="Include standard output.")] = True,
@@ -158,7 +158,7 @@ def logs(
 
 @app.command()
 def stats(
-    names: Annotated[list[str] | None, typer.Argument(help="Containers to show; none = all that run.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Containers to show; none = all running ones.")] = None,
     as_json: Json = False,
     server: Server = DEFAULT_SERVER,
     token: Token = None,

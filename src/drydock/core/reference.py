@@ -108,7 +108,7 @@ def parse(text: str) -> Reference:
     if colon and not _TAG.fullmatch(tag):
         raise _invalid(text, "the tag must be 1 to 128 of A-Z a-z 0-9 _ . -")
     if domain is not None and not _DOMAIN.fullmatch(domain):
-        raise _invalid(text, "the part before the first '/' is no registry host")
+        raise _invalid(text, "the part before the first '/' is not a registry host")
     if not _PATH.fullmatch(path.lower()):
         raise _invalid(text, "the repository name is missing or has characters that no registry allows")
     return Reference(path=path.lower(), domain=domain, tag=tag or None, digest=digest or None)

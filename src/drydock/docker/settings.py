@@ -48,7 +48,7 @@ class EngineSettings:
         "AUTH_INSECURE",
         kinds.boolean(),
         default=False,
-        help="Turn refusals of incomplete or unencrypted sign-in into warnings.",
+        help="Only warn about incomplete or unencrypted sign-in instead of refusing it.",
     )
 
     @property

@@ -57,28 +57,28 @@ class WatcherSettings(EngineSettings, WatcherDefaults):
         "MATURITY_MODE",
         kinds.choice("all", "mature"),
         default=None,
-        help="`mature`: hold updates back until they have aged.",
+        help="`mature`: hold updates back until they have reached that age.",
         also=("MATURITYMODE",),
     )
     maturity_min_age_days: int | None = option(
         "MATURITY_MIN_AGE_DAYS",
         kinds.integer(1, 365),
         default=None,
-        help="Age in days that `mature` asks for.",
+        help="Age in days that `mature` requires.",
         also=("MATURITYMINAGEDAYS",),
     )
     discovery_settle_ms: int = option(
         "DISCOVERY_SETTLE_MS",
         kinds.integer(0),
         default=30_000,
-        help="How long a new container must be seen before it is watched; 0 = at once.",
+        help="How long a new container must be visible before it is watched; 0 = at once.",
         also=("DISCOVERYSETTLEMS",),
     )
     tag_family: str | None = option(
         "TAG_FAMILY",
         kinds.choice("strict", "loose"),
         default=None,
-        help="`loose`: pinned and floating tags climb without an include filter.",
+        help="`loose`: pinned and floating tags are updated without an include filter.",
         also=("TAGFAMILY",),
     )
     tag_pin_info: bool | None = option(
@@ -114,7 +114,7 @@ class ImageSetSettings(ImageSet):
     """`DD_WATCHER_<NAME>_IMGSET_<SET>_*`."""
 
     image: str = option(
-        "IMAGE", kinds.text(), default="", help="Image that the set is for (required); its tag is ignored."
+        "IMAGE", kinds.text(), default="", help="Image that the set applies to (required); its tag is ignored."
     )
     tag_include: str | None = option(
         "TAG_INCLUDE", kinds.text(), default=None, help="As label `dd.tag.include`.", also=("INCLUDE",)

@@ -17,13 +17,13 @@ class IconSettings:
         help="Where icons are fetched; a mirror must have the same paths below `gh/` and `npm/`.",
     )
     cache_ttl_s: float = option(
-        "CACHE_TTL_MS", kinds.milliseconds(1), default=2592000.0, help="How long a kept icon is fresh.", lenient=True
+        "CACHE_TTL_MS", kinds.milliseconds(1), default=2592000.0, help="How long a cached icon is fresh.", lenient=True
     )
     cache_max_files: int = option(
-        "CACHE_MAX_FILES", kinds.integer(1), default=5000, help="How many icons are kept.", lenient=True
+        "CACHE_MAX_FILES", kinds.integer(1), default=5000, help="Icons in the cache.", lenient=True
     )
     cache_max_bytes: int = option(
-        "CACHE_MAX_BYTES", kinds.integer(1), default=104_857_600, help="How many bytes of them are kept.", lenient=True
+        "CACHE_MAX_BYTES", kinds.integer(1), default=104_857_600, help="Size of the icon cache in bytes.", lenient=True
     )
     cache_enforcement_interval_s: float = option(
         "CACHE_ENFORCEMENT_INTERVAL_MS",
@@ -36,7 +36,7 @@ class IconSettings:
         "IN_FLIGHT_TIMEOUT_MS",
         kinds.milliseconds(1),
         default=15.0,
-        help="Longest time that a request waits for an icon, also when another one fetches it.",
+        help="Longest time that a request waits for an icon, even if another request fetches it.",
         lenient=True,
     )
     proxy_rate_limit_window_s: float = option(
@@ -50,6 +50,6 @@ class IconSettings:
         "PROXY_RATE_LIMIT_MAX",
         kinds.integer(1),
         default=100,
-        help="Icons that one client may have fetched in a window; kept ones do not count.",
+        help="Icons that one client may have fetched in a window; cached ones do not count.",
         lenient=True,
     )

@@ -31,12 +31,12 @@ class CommonOptions:
         "AUTO",
         auto(),
         default=None,
-        help="When it reacts to found updates: always (`true`, `all`), only to containers that include it by label "
+        help="Which updates trigger it: always (`true`, `all`), only to containers that include it by label "
         "(`oninclude`, `onauto`), never (`false`, `none`). Default: `all` for notifications, `oninclude` for actions.",
     )
     order: float = option("ORDER", kinds.number(), default=100.0, help="Triggers are served in ascending order.")
     threshold: str = option(
-        "THRESHOLD", kinds.choice(*THRESHOLDS), default="all", help="The smallest update that it reacts to."
+        "THRESHOLD", kinds.choice(*THRESHOLDS), default="all", help="The smallest update that triggers it."
     )
     mode: str = option(
         "MODE",
@@ -44,7 +44,7 @@ class CommonOptions:
         default="simple",
         help="One message per container, one per scan (`batch`), or one per `DIGESTCRON` (`digest`).",
     )
-    once: bool = option("ONCE", kinds.boolean(), default=True, help="Tell each result of a container only once.")
+    once: bool = option("ONCE", kinds.boolean(), default=True, help="Send each result of a container only once.")
     digestcron: str = option("DIGESTCRON", kinds.cron(), default="0 8 * * *", help="When digests are sent.")
     simpletitle: str = option("SIMPLETITLE", kinds.text(), default=SIMPLE_TITLE, help="Title of one update.")
     simplebody: str = option("SIMPLEBODY", kinds.text(), default=SIMPLE_BODY, help="Text of one update.")
@@ -53,15 +53,15 @@ class CommonOptions:
         "RESOLVENOTIFICATIONS",
         kinds.boolean(),
         default=False,
-        help="Take a message back once its update was applied, where the service can.",
+        help="Withdraw a message once its update was applied, where the service supports it.",
     )
     securitymode: str = option(
         "SECURITYMODE", kinds.choice(*MODES), default="simple", help="As `MODE`, for security alerts."
     )
     securitydigesttitle: str | None = option(
-        "SECURITYDIGESTTITLE", kinds.text(), default=None, help="Title of a digest of security alerts."
+        "SECURITYDIGESTTITLE", kinds.text(), default=None, help="Title of a security digest."
     )
     securitydigestbody: str | None = option(
-        "SECURITYDIGESTBODY", kinds.text(), default=None, help="Text of a digest of security alerts."
+        "SECURITYDIGESTBODY", kinds.text(), default=None, help="Text of a security digest."
     )
     disabletitle: bool = option("DISABLETITLE", kinds.boolean(), default=False, help="Send the text without a title.")

@@ -39,7 +39,7 @@ FACT_LIFE_S = 24 * 3600.0
 
 @dataclass
 class HostFacts:
-    """What was learnt about a host: how to sign in, and until when it is not asked for batches, HEADs or big pages."""
+    """What was learnt about a host: how to sign in, and until when batches, HEADs or big pages are avoided."""
 
     login: Login | None = None
     no_batch_until: float = 0.0

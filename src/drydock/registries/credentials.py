@@ -59,7 +59,7 @@ def docr(keys: Keys) -> Credentials | None:
 
 
 def ibm(keys: Keys) -> Credentials | None:
-    """An API key has a user name of its own."""
+    """An API key has its own user name."""
     return _pair("iamapikey", keys.get("apikey")) or login(keys)
 
 

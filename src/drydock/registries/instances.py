@@ -1,6 +1,6 @@
 """Registry instances: read from DD_REGISTRY_* variables, validated, seeded, shown (registries.md §1.1–1.5).
 
-An instance is one configured (or seeded) member of a type. Nothing here does I/O except looking whether the named TLS
+An instance is one configured (or seeded) member of a type. Nothing here does I/O except checking whether the named TLS
 files can be read. Which instance serves an image is `routing.py`.
 """
 
@@ -134,7 +134,7 @@ def register(variables: Mapping[str, str]) -> tuple[list[Instance], list[str]]:
     """All instances and the reasons why some could not be registered.
 
     `variables` holds the environment with `…__FILE` already resolved; other names are ignored. A wrong instance never
-    prevents another one. Seeds (§1.3) are added for the types that nobody configured with credentials.
+    prevents another one. Seeds (§1.3) are added for the types without configured credentials.
     """
     declared, problems = _declared(variables)
     good: list[Instance] = []

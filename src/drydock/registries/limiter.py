@@ -25,7 +25,7 @@ INTERACTIVE, SCHEDULED = 0, 1
 
 
 class HostPaused(Exception):
-    """The host asked for a pause that is too long to wait for; `until` is the clock's monotonic second."""
+    """The host requested a pause that is too long to wait for; `until` is the clock's monotonic second."""
 
     def __init__(self, until: float) -> None:
         super().__init__(until)

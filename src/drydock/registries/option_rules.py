@@ -81,7 +81,7 @@ def google(keys: Keys) -> str | None:
 
 
 def gitlab(keys: Keys) -> str | None:
-    """`token` required; `url` and `authurl` for a server of one's own."""
+    """`token` required; `url` and `authurl` for a self-hosted server."""
     return mau(keys) or (None if "token" in keys else '"token" is required')
 
 

@@ -1,4 +1,4 @@
-"""One pass over containers, scheduled or asked for: every question once, shared with whoever asks the same (§8).
+"""One pass over containers, scheduled or manual: every question once, shared by all callers (§8).
 
 A `Poll` answers the questions of registries.md §7.1, keeps account of the requests, and remembers failures for the rest
 of the pass. How an answer is obtained is in `tag_lists.py` and `documents.py`; `RegistryEngine` is what passes share.
@@ -81,7 +81,7 @@ class RegistryEngine:
 
 
 class Poll:
-    """One pass. Use as `async with service.poll(…) as poll`; leaving it cancels what nobody waits for and logs a line.
+    """One pass. Use as `async with service.poll(…) as poll`; leaving it cancels what has no waiter and logs a line.
 
     `not_before` (the clock's monotonic seconds): answers that arrived earlier are not taken; None = 60 s before now,
     the rule of scheduled passes. Every question raises `RegistryError` or one of its children; a failure is the answer
@@ -173,7 +173,7 @@ class Poll:
     async def published_at(
         self, route: Route, tag: str, digest: str, platform: Platform | None = None
     ) -> Published | None:
-        """When the candidate was pushed, else built; None when nobody knows or the question failed (logged)."""
+        """When the candidate was pushed, else built; None when unknown or the question failed (logged)."""
         listed = self._listed(route)
         if listed is not None and listed.pushed and tag in listed.pushed:
             return Published(listed.pushed[tag], trusted=True)

@@ -141,7 +141,7 @@ class Registries:
         return route
 
     def poll(self, *, not_before: float | None = None, interactive: bool = False) -> Poll:
-        """A pass: scheduled (`not_before` None), or asked for (`not_before` = the clock's monotonic second of asking)."""
+        """A pass: scheduled (`not_before` None), or manual (`not_before` = the clock's monotonic second of the request)."""
         return Poll(self._engine, not_before=not_before, interactive=interactive)
 
     async def pull_auth(self, host: str, repository: str) -> Credentials | None:

@@ -14,7 +14,7 @@ class RegistriesSettings:
         "AUTO",
         kinds.boolean(),
         default=True,
-        help="Ask hosts that no configured registry serves, anonymously and over HTTPS.",
+        help="Query hosts that no configured registry serves, anonymously and over HTTPS.",
     )
     concurrency: int = option("CONCURRENCY", kinds.integer(1, 32), default=4, help="Requests to one host at a time.")
     cache_mb: int = option(

@@ -26,7 +26,7 @@ class Pace:
 
 PUBLIC = Pace(5, 10, 4)
 PRIVATE = Pace(500, 500, 16)
-"""A registry of one's own is limited by concurrency only, until it answers 429."""
+"""A self-hosted registry is limited by concurrency only, until it answers 429."""
 DOCKER = Pace(2, 10, 4)
 GITHUB_PACKAGES = Pace(2, 10, 2)
 
@@ -50,7 +50,7 @@ class Provider:
     `{host}`; empty = `{url}/v2`. `token_url`: where a token is fetched before the first request (`token_for` says for
     whom); without it the challenge decides. `realms`: patterns of foreign token hosts that may see the credentials,
     `{region}` is the image host's region. `relatives`: hosts between which a redirect keeps the Authorization
-    header. `page_size`: tags asked for per page, None = the server decides. `lists_digests`: the tag list has digests.
+    header. `page_size`: tags requested per page, None = the server decides. `lists_digests`: the tag list has digests.
     """
 
     type: str

@@ -129,4 +129,4 @@ def convert(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise Unreachable("an answer of another shape") from error
+        raise Unreachable("an unexpected answer") from error

@@ -115,7 +115,7 @@ class ReleaseNotesService(Room):
         """
         target = last or (container.result.tag if container.result else None)
         if not target:
-            raise Unprocessable("No target version: give `to`, or wait for an update")
+            raise Unprocessable("No target version: pass `to`, or wait for an update")
         source = await self.source(container)
         strict = _SEMVER.fullmatch(first) and _SEMVER.fullmatch(target)
         if not strict or first == target or source is None or source.host != GitHub.host or self._most == 0:

@@ -72,7 +72,7 @@ def check_reference(reference: str) -> str:
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of our own environment that a scanner may see: none of Drydock's variables."""
+    """The part of Drydock's environment that a scanner may see: none of Drydock's variables."""
     return {
         name: value
         for name, value in environ.items()
@@ -82,7 +82,7 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def signed_in(environ: Mapping[str, str], registry: str, login: Login | None) -> Iterator[dict[str, str]]:
-    """The environment of a child with the login for `registry` in a folder of its own, deleted afterwards.
+    """The environment of a child with the login for `registry` in its own folder, deleted afterwards.
 
     Without a login the environment is passed on as it is, with the operator's own DOCKER_CONFIG if there is one.
     """
@@ -93,7 +93,7 @@ def signed_in(environ: Mapping[str, str], registry: str, login: Login | None) ->
     try:
         folder = tempfile.mkdtemp(prefix="drydock-login-")
     except OSError as error:
-        raise failure(f"No place for the registry login: {error.strerror}") from error
+        raise failure(f"No folder for the registry login: {error.strerror}") from error
     try:
         names = HUB_KEYS if registry in HUB_KEYS else (registry,)
         auths = {name: {"auth": _encoded(login)} for name in names}

@@ -42,7 +42,7 @@ CYCLES_REMEMBERED = 32
 
 
 class ScanCrashed(DrydockError):
-    """Something broke in our own scan code; the reason is in the log."""
+    """An internal error of the scan; the reason is in the log."""
 
     code = "security-scan-crashed"
     default = "Security scan failed"
@@ -93,7 +93,7 @@ class SecurityService:
         """Scan a container and its candidate now; the record as stored then.
 
         Raises `NotFound` (unknown, or gone when the scan ended), `BadRequest` when no scanner is configured,
-        `ScanCrashed`. Whoever asks for a container that is being scanned shares that scan.
+        `ScanCrashed`. A request for a container that is being scanned shares that scan.
         """
         self._fleet.need(id)
         tools = self._need_tools()

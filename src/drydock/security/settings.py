@@ -65,7 +65,7 @@ class SecuritySettings:
         "AVAILABILITY_POLICY",
         kinds.choice("block", "warn"),
         default="block",
-        help="What happens to an update when the scanner gives no answer.",
+        help="What happens to an update when the scanner fails.",
     )
     block_severities: tuple[str, ...] = option(
         "BLOCK_SEVERITY",
@@ -119,7 +119,7 @@ class SecuritySettings:
         help="Let a candidate pass that is no worse than the running image.",
     )
     prune_refused: bool = option(
-        "PRUNE_ONBLOCK", kinds.boolean(), default=True, help="Remove a pulled image that the gate refused."
+        "PRUNE_ONBLOCK", kinds.boolean(), default=True, help="Remove a pulled image that the gate blocked."
     )
 
     @staticmethod

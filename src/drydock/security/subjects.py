@@ -13,9 +13,9 @@ from drydock.core.update import has_raw_update
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """One image to look at.
+    """One image to examine.
 
-    `reference` is what the scanner is asked for, `digest` what the answer must be about when it is known. `key` names
+    `reference` is what the scanner is given, `digest` what the answer must be about when it is known. `key` names
     the content (the digest, else the local image id): results are kept under it. `host` and `image_id` say where, and
     as what, the image may be found when no registry has it.
     """

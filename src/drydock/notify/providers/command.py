@@ -40,7 +40,7 @@ class CommandOptions:
         "TIMEOUT", kinds.milliseconds(), default=60.0, help="Milliseconds after which it is killed; 0: never."
     )
     env: tuple[str, ...] = option(
-        "ENV", kinds.csv(), default=(), help="Variables of Drydock's own environment that it may see as well."
+        "ENV", kinds.csv(), default=(), help="Variables of Drydock's own environment that are passed on as well."
     )
 
 

@@ -35,12 +35,12 @@ def _word(*words: str, fold: bool) -> Kind[str]:
 class HttpOptions:
     """`DD_NOTIFICATION_HTTP_<NAME>_*`."""
 
-    url: str | None = option("URL", kinds.service_url("http", "https"), default=None, help="Where to. Required.")
+    url: str | None = option("URL", kinds.service_url("http", "https"), default=None, help="Target address. Required.")
     method: str = option(
         "METHOD", _word("GET", "POST", fold=False), default="POST", help="`GET` puts everything into the query."
     )
     auth_type: str | None = option(
-        "AUTH_TYPE", _word("BASIC", "BEARER", fold=True), default=None, help="`BASIC` unless it says otherwise."
+        "AUTH_TYPE", _word("BASIC", "BEARER", fold=True), default=None, help="`BASIC` by default."
     )
     auth_user: str | None = option("AUTH_USER", kinds.text(), default=None, help="User name of `BASIC`.")
     auth_password: Secret | None = option("AUTH_PASSWORD", kinds.secret(), default=None, help="Password of `BASIC`.")

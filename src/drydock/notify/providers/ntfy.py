@@ -23,7 +23,7 @@ class NtfyOptions:
     url: str = option(
         "URL", kinds.service_url("http", "https"), default="https://ntfy.sh", help="The server, without the topic."
     )
-    topic: str | None = option("TOPIC", kinds.text(), default=None, help="Where messages are published. Needed.")
+    topic: str | None = option("TOPIC", kinds.text(), default=None, help="Topic of the messages. Required.")
     priority: int | None = option("PRIORITY", kinds.integer(0, 5), default=None, help="1 (lowest) to 5 (urgent).")
     auth_user: Secret | None = option("AUTH_USER", kinds.secret(), default=None, help="User name, with a password.")
     auth_password: Secret | None = option("AUTH_PASSWORD", kinds.secret(), default=None, help="Password of the user.")

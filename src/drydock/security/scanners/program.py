@@ -34,7 +34,7 @@ _VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+[\w.+-]*)")
 
 
 class Program(Generic[S]):
-    """One configured program. `environ` is our own environment, from which a part is passed on.
+    """One configured program. `environ` is Drydock's environment, from which a part is passed on.
 
     `parallel`: how many of its runs may go on at a time, for members that must know.
     """

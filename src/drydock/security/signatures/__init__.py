@@ -1,4 +1,4 @@
-"""Verifiers of image signatures. `choose` is the list: the cosign program where present, else our own for a key."""
+"""Verifiers of image signatures. `choose` is the list: the cosign program where present, else the built-in one for a key."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def load_key(path: str) -> PublicKey:
-    """The public key in a PEM file. `ConfigError` when there is none that we can use."""
+    """The public key in a PEM file. `ConfigError` when there is no usable one."""
     try:
         key = serialization.load_pem_public_key(pathlib.Path(path).read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
