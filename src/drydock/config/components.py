@@ -164,7 +164,11 @@ class _FamilyReader:
                     self._reading.used.add(entry.name)
                     self._sort_in(rest, entry)
                     if prefix == self._family.former:
-                        self._note_former_name(rest, entry)
+                        kind, _, tail = rest.partition("_")
+                        member = self._members.get(kind)
+                        instead = f"{member.prefix}{tail}" if member else f"{self._family.prefixes[0]}{rest}"
+                        self._reading.former.append(entry.name)
+                        self._reading.problems.append(Problem(entry.name, f"is an old name; use {instead}"))
         groups = self._groups()
         for (kind, name), given in self._components.items():
             self._components[(kind, name)] = {**groups.get(name, {}), **self._of_type.get(kind, {}), **given}
@@ -188,13 +192,6 @@ class _FamilyReader:
             option = path[-1] if path and path[-1] else "<KEY>"
             message = f"names no {self._family.kind}; write {member.prefix}<NAME>_{option}"
             self._problem(entry.name, message, type=member.type)
-
-    def _note_former_name(self, rest: str, entry: Entry) -> None:
-        kind, _, tail = rest.partition("_")
-        member = self._members.get(kind)
-        prefix = member.prefix if member else f"{self._family.prefixes[0]}{kind}_"
-        self._reading.former.append(entry.name)
-        self._reading.problems.append(Problem(entry.name, f"is an old name; use {prefix}{tail}"))
 
     def _groups(self) -> dict[str, Given]:
         """Defaults by name: what looks like an unknown type, but has shared options only."""
@@ -238,7 +235,11 @@ class _FamilyReader:
         parts = (own, common) if common else (own,)
 
         problems = [problem for part in parts for problem in part.problems]
-        problems += [_unknown(entry, option, prefix, known) for option, entry in given.items() if option not in known]
+        for option, entry in given.items():
+            if option not in known:
+                said = f'"{option.lower().replace("_", ".")}" is not allowed'
+                hint = meant(prefix + option, [prefix + name for name in known])
+                problems.append(Problem(entry.name, said, True, hint))
         if own.settings is not None:
             problems += _told(prefix, member.check(own.settings), fatal=True)
             problems += _told(prefix, member.advise(own.settings), fatal=False)
@@ -252,11 +253,6 @@ class _FamilyReader:
     def _problem(self, variable: str, message: str, *, type: str, hint: str | None = None) -> None:
         about = ComponentId(self._family.kind, type)
         self._reading.problems.append(Problem(variable, message, hint=hint, component=about))
-
-
-def _unknown(entry: Entry, option: str, prefix: str, known: Sequence[str]) -> Problem:
-    said = f'"{option.lower().replace("_", ".")}" is not allowed'
-    return Problem(entry.name, said, True, meant(prefix + option, [prefix + name for name in known]))
 
 
 def _told(prefix: str, wrong: Sequence[Wrong], *, fatal: bool) -> Iterator[Problem]:

@@ -65,9 +65,13 @@ class StoredRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Rules:
     """The rules in force."""
 
-    def __init__(self, stored: Mapping[str, StoredRule] | None = None) -> None:
-        changes = stored or {}
-        self._rules = {rule.id: _changed(rule, changes.get(rule.id)) for rule in RULES}
+    def __init__(self, stored: Mapping[str, StoredRule]) -> None:
+        self._rules: dict[Rule, RuleSettings] = {}
+        for rule in RULES:
+            change = stored.get(rule.id, StoredRule())
+            enabled = rule.enabled if change.enabled is None else change.enabled
+            triggers = rule.triggers if change.triggers is None else change.triggers
+            self._rules[rule.id] = replace(rule, enabled=enabled, triggers=triggers)
 
     def all(self) -> list[RuleSettings]:
         """In their order."""
@@ -86,10 +90,3 @@ class Rules:
             return "exempt"
         listed = any(names(TriggerReference(reference), trigger_id) for reference in found.triggers)
         return "matched-allow-list" if listed else "excluded-from-allow-list"
-
-
-def _changed(rule: RuleSettings, stored: StoredRule | None) -> RuleSettings:
-    if stored is None:
-        return rule
-    triggers = rule.triggers if stored.triggers is None else stored.triggers
-    return replace(rule, enabled=rule.enabled if stored.enabled is None else stored.enabled, triggers=triggers)

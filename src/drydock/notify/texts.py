@@ -71,7 +71,9 @@ def simple(rule: Rule, document: Document, options: CommonOptions, place: Place)
 def batch(rule: Rule, documents: Sequence[Document], options: CommonOptions, place: Place) -> Message:
     """The message about several containers: `- ` and the simple text of each, a blank line between."""
     bodies = (_simple_texts(rule, document, options, place)[1] for document in documents)
-    title = _batch_title(rule, documents, options)
+    title = _BATCH_TITLES[rule].format(len(documents))
+    if rule == "update-available" and options.batchtitle != BATCH_TITLE:
+        title = render(options.batchtitle, {"containers": list(documents), "count": len(documents)})
     return Message(
         rule=rule,
         title=None if options.disabletitle else title,
@@ -135,7 +137,7 @@ def _part(document: Document, name: str) -> Document:
 
 
 def _simple_texts(rule: Rule, document: Document, options: CommonOptions, place: Place) -> tuple[str, str]:
-    title, body = _BUILT_IN[rule](_Facts(document, place))
+    title, body = _built_in(rule, document, place)
     if rule != "update-available":
         return title, body
     known = variables(document, place)
@@ -146,94 +148,48 @@ def _simple_texts(rule: Rule, document: Document, options: CommonOptions, place:
     return title, body
 
 
-def _batch_title(rule: Rule, documents: Sequence[Document], options: CommonOptions) -> str:
-    if rule == "update-available" and options.batchtitle != BATCH_TITLE:
-        return render(options.batchtitle, {"containers": list(documents), "count": len(documents)})
-    return _BATCH_TITLES[rule].format(len(documents))
+def _built_in(rule: Rule, document: Document, place: Place) -> tuple[str, str]:
+    """Title and text of each rule (notifications.md §8.4)."""
+    event, kind, result = (_part(document, name) for name in ("notificationEvent", "updateKind", "result"))
+    prefix, suffix, name = place.prefix(document), place.suffix(document), str(document.get("name") or "")
+    container = f"{prefix}Container {name}"
+    match rule:
+        case "update-available":
+            what = kind.get("kind", "unknown")
+            link = f"\n{result['link']}" if result.get("link") else ""
+            if what == "digest":
+                tag = _tag(document)
+                title = f"{prefix}New image available for container {name}{suffix} (tag {tag})"
+                return title, f"{container}{suffix} running tag {tag} has a newer image available{link}"
+            local, remote = kind.get("localValue") or "", kind.get("remoteValue") or ""
+            title = f"{prefix}New {what} found for container {name}{suffix}"
+            return title, f"{container}{suffix} running with {what} {local} can be updated to {what} {remote}{link}"
+        case "update-applied":
+            return f"{container} updated successfully", f"{container} updated successfully"
+        case "update-failed":
+            return f"{container} update failed", f"{container} update failed: {event.get('error', '')}"
+        case "security-alert":
+            title = f"{prefix}Security alert for container {name}"
+            blocking = event.get("blockingCount")
+            more = f" ({blocking} blocking vulnerabilities)" if blocking else ""
+            return title, f"{title}{more}\n{event.get('details', '')}"
+        case "agent-disconnect":
+            title = f"Agent {event.get('agentName', name)} disconnected"
+            return title, f"{title}: {event['reason']}" if event.get("reason") else title
+        case "agent-reconnect":
+            title = f"Agent {event.get('agentName', name)} reconnected"
+            return title, title
+        case "container-unhealthy":
+            was = f" (was {event['previousHealth']})" if event.get("previousHealth") else ""
+            return f"{container} is unhealthy", f"{container} has entered the unhealthy state{was}"
+        case "maturity-cleared":
+            target = kind.get("remoteValue") or result.get("tag") or result.get("digest") or ""
+            days = event.get("minAgeDays")
+            minimum = f" ({days} day minimum)" if days is not None else ""
+            title = f"{prefix}Update ready for container {name}{suffix}"
+            return title, f"{container}{suffix} can now be updated to {target}: the maturity period has passed{minimum}"
 
 
-class _Facts:
-    """The words that the built-in texts are made of."""
-
-    def __init__(self, document: Document, place: Place) -> None:
-        self.prefix = place.prefix(document)
-        self.name = str(document.get("name") or "")
-        self.suffix = place.suffix(document)
-        self.event = _part(document, "notificationEvent")
-        self.kind = _part(document, "updateKind")
-        self.result = _part(document, "result")
-        self.tag = _tag(document)
-
-    @property
-    def link(self) -> str:
-        """A separate line, or nothing."""
-        return f"\n{self.result['link']}" if self.result.get("link") else ""
-
-
-def _available(facts: _Facts) -> tuple[str, str]:
-    kind = facts.kind.get("kind", "unknown")
-    container = f"{facts.prefix}Container {facts.name}{facts.suffix}"
-    if kind == "digest":
-        title = f"{facts.prefix}New image available for container {facts.name}{facts.suffix} (tag {facts.tag})"
-        return title, f"{container} running tag {facts.tag} has a newer image available{facts.link}"
-    title = f"{facts.prefix}New {kind} found for container {facts.name}{facts.suffix}"
-    local, remote = facts.kind.get("localValue") or "", facts.kind.get("remoteValue") or ""
-    return title, f"{container} running with {kind} {local} can be updated to {kind} {remote}{facts.link}"
-
-
-def _applied(facts: _Facts) -> tuple[str, str]:
-    title = f"{facts.prefix}Container {facts.name} updated successfully"
-    return title, title
-
-
-def _failed(facts: _Facts) -> tuple[str, str]:
-    title = f"{facts.prefix}Container {facts.name} update failed"
-    return title, f"{title}: {facts.event.get('error', '')}"
-
-
-def _security(facts: _Facts) -> tuple[str, str]:
-    title = f"{facts.prefix}Security alert for container {facts.name}"
-    blocking = facts.event.get("blockingCount")
-    more = f" ({blocking} blocking vulnerabilities)" if blocking else ""
-    return title, f"{title}{more}\n{facts.event.get('details', '')}"
-
-
-def _disconnected(facts: _Facts) -> tuple[str, str]:
-    title = f"Agent {facts.event.get('agentName', facts.name)} disconnected"
-    reason = facts.event.get("reason")
-    return title, f"{title}: {reason}" if reason else title
-
-
-def _reconnected(facts: _Facts) -> tuple[str, str]:
-    title = f"Agent {facts.event.get('agentName', facts.name)} reconnected"
-    return title, title
-
-
-def _unhealthy(facts: _Facts) -> tuple[str, str]:
-    previous = facts.event.get("previousHealth")
-    was = f" (was {previous})" if previous else ""
-    body = f"{facts.prefix}Container {facts.name} has entered the unhealthy state{was}"
-    return f"{facts.prefix}Container {facts.name} is unhealthy", body
-
-
-def _matured(facts: _Facts) -> tuple[str, str]:
-    target = facts.kind.get("remoteValue") or facts.result.get("tag") or facts.result.get("digest") or ""
-    days = facts.event.get("minAgeDays")
-    minimum = f" ({days} day minimum)" if days is not None else ""
-    body = f"{facts.prefix}Container {facts.name}{facts.suffix} can now be updated to {target}: the maturity period has passed"
-    return f"{facts.prefix}Update ready for container {facts.name}{facts.suffix}", body + minimum
-
-
-_BUILT_IN: dict[Rule, Callable[[_Facts], tuple[str, str]]] = {
-    "update-available": _available,
-    "update-applied": _applied,
-    "update-failed": _failed,
-    "security-alert": _security,
-    "agent-disconnect": _disconnected,
-    "agent-reconnect": _reconnected,
-    "container-unhealthy": _unhealthy,
-    "maturity-cleared": _matured,
-}
 _BATCH_TITLES: dict[Rule, str] = {
     "update-available": "{} updates available",
     "update-applied": "{} updates applied",

@@ -153,8 +153,10 @@ def snake_case(name: str) -> str:
     return _SEPARATORS.sub("_", _BOUNDARY.sub("_", name)).strip("_").lower()
 
 
-def _check(options: CommandOptions) -> Sequence[Wrong]:
-    return () if options.cmd else [Wrong('"cmd" is required')]
-
-
-PROVIDER = Provider(type="command", options=CommandOptions, open=CommandChannel, check=_check, category="action")
+PROVIDER = Provider(
+    type="command",
+    options=CommandOptions,
+    open=CommandChannel,
+    check=lambda options: () if options.cmd else [Wrong('"cmd" is required')],
+    category="action",
+)

@@ -34,34 +34,32 @@ class NtfyOptions:
 
 def render(options: NtfyOptions, message: Message) -> Sequence[HttpRequest]:
     """One publication to the server's root per 4096 bytes of text."""
-    parts = pieces(message.body, LONGEST_BODY)
+    credentials: dict[str, str] = {}
+    if options.auth_token:
+        credentials = bearer(options.auth_token)
+    elif options.auth_user and options.auth_password:
+        credentials = basic(options.auth_user.reveal(), options.auth_password)
     return [
         json_request(
             options.url,
             {"topic": options.topic, "title": message.title, "message": part, "priority": options.priority},
-            _credentials(options),
+            credentials,
         )
-        for part in parts
+        for part in pieces(message.body, LONGEST_BODY)
     ]
 
 
-def _credentials(options: NtfyOptions) -> dict[str, str]:
-    if options.auth_token:
-        return bearer(options.auth_token)
-    if options.auth_user and options.auth_password:
-        return basic(options.auth_user.reveal(), options.auth_password)
-    return {}
-
-
 def _check(options: NtfyOptions) -> Sequence[Wrong]:
-    if (options.auth_user is None) != (options.auth_password is None):
-        missing = "auth.password" if options.auth_password is None else "auth.user"
-        return [Wrong(f'"{missing}" is required')]
-    return ()
+    if (options.auth_user is None) == (options.auth_password is None):
+        return ()
+    missing = "auth.password" if options.auth_password is None else "auth.user"
+    return [Wrong(f'"{missing}" is required')]
 
 
-def _advise(options: NtfyOptions) -> Sequence[Wrong]:
-    return () if options.topic else [Wrong('"topic" is missing; the server will refuse messages')]
-
-
-PROVIDER = Provider(type="ntfy", options=NtfyOptions, open=over_http(render), check=_check, advise=_advise)
+PROVIDER = Provider(
+    type="ntfy",
+    options=NtfyOptions,
+    open=over_http(render),
+    check=_check,
+    advise=lambda options: () if options.topic else [Wrong('"topic" is missing; the server will refuse messages')],
+)

@@ -72,12 +72,9 @@ def _substring(text: str, given: Arguments) -> str:
 
 def _slice(value: Any, given: Arguments) -> Any:
     size = len(value)
-    begin, end = (_from_end(size, given.whole(place, default)) for place, default in ((0, 0), (1, size)))
+    places = given.whole(0), given.whole(1, size)
+    begin, end = (_between(size, size + place if place < 0 else place) for place in places)
     return value[begin:end] if begin < end else value[:0]
-
-
-def _from_end(size: int, place: int) -> int:
-    return _between(size, size + place if place < 0 else place)
 
 
 def _split(text: str, given: Arguments) -> list[str]:
@@ -93,30 +90,7 @@ def _index_of(text: str, given: Arguments) -> int:
 
 def _last_index_of(text: str, given: Arguments) -> int:
     wanted = given.text(0)
-    limit = _between(len(text), given.whole(1, len(text)))
-    return text.rfind(wanted, 0, limit + len(wanted))
-
-
-def _starts_with(text: str, given: Arguments) -> bool:
-    return text.startswith(given.text(0), _between(len(text), given.whole(1)))
-
-
-def _ends_with(text: str, given: Arguments) -> bool:
-    return text[: _between(len(text), given.whole(1, len(text)))].endswith(given.text(0))
-
-
-def _includes(text: str, given: Arguments) -> bool:
-    return _index_of(text, given) >= 0
-
-
-def _char_at(text: str, given: Arguments) -> str:
-    place = given.whole(0)
-    return text[place] if 0 <= place < len(text) else ""
-
-
-def _repeat(text: str, given: Arguments) -> str:
-    times = max(given.whole(0), 0)
-    return text * min(times, LONGEST_REPEAT // len(text)) if text else ""
+    return text.rfind(wanted, 0, _between(len(text), given.whole(1, len(text))) + len(wanted))
 
 
 def _padding(text: str, given: Arguments) -> str:
@@ -137,23 +111,22 @@ _OF_TEXT: dict[str, Method] = {
     "split": _split,
     "indexOf": _index_of,
     "lastIndexOf": _last_index_of,
-    "startsWith": _starts_with,
-    "endsWith": _ends_with,
-    "includes": _includes,
-    "charAt": _char_at,
+    "startsWith": lambda text, given: text.startswith(given.text(0), _between(len(text), given.whole(1))),
+    "endsWith": lambda text, given: text[: _between(len(text), given.whole(1, len(text)))].endswith(given.text(0)),
+    "includes": lambda text, given: _index_of(text, given) >= 0,
+    "charAt": lambda text, given: text[given.whole(0)] if 0 <= given.whole(0) < len(text) else "",
     "padStart": lambda text, given: _padding(text, given) + text,
     "padEnd": lambda text, given: text + _padding(text, given),
-    "repeat": _repeat,
+    "repeat": lambda text, given: text * min(max(given.whole(0), 0), LONGEST_REPEAT // (len(text) or 1)),
     "toString": lambda text, _: text,
 }
 
 
-def _same(first: Any, second: Any) -> bool:
-    return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
-
-
 def _places(items: list[Any], given: Arguments) -> list[int]:
-    return [place for place, item in enumerate(items) if _same(item, given.value(0))]
+    """Where the value is; `true` is not 1."""
+    wanted = given.value(0)
+    alike = (isinstance(item, bool) == isinstance(wanted, bool) and bool(item == wanted) for item in items)
+    return [place for place, same in enumerate(alike) if same]
 
 
 _OF_LIST: dict[str, Method] = {
