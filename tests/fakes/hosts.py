@@ -8,6 +8,7 @@ from typing import Any, cast
 from drydock.clock import Clock
 from drydock.core.errors import HostUnavailable
 from drydock.core.model import HostKey
+from drydock.docker.host import EngineFacts, identify
 from drydock.docker.namespaces import Namespaces
 from drydock.hosts.host import Connection, Endpoint, Host, Hosts, HostState
 from drydock.hosts.local import LocalHost
@@ -17,9 +18,10 @@ LOCAL = HostKey(None, "local")
 
 
 class FakeHost:
-    """A host whose `reader` is the test's; with `lost` set every call of it fails with that reason."""
+    """A host whose `reader` is the test's; with `lost` set every call of it fails with that reason.
 
-    facts = None
+    `settings` are those of its watcher, which sees a new container at once.
+    """
 
     def __init__(
         self,
@@ -27,13 +29,27 @@ class FakeHost:
         engine: Any,
         endpoint: Endpoint = Endpoint(kind="socket"),  # noqa: B008 - frozen
         connection: Connection = "connected",
+        **settings: Any,
     ) -> None:
         self.key = key
         self.engine = engine
         self.endpoint = endpoint
+        self.settings = WatcherSettings(name=key.watcher, **{"discovery_settle_ms": 0, **settings})
+        self.source = str(key)
+        self.facts: EngineFacts | None = None
         self.namespaces = Namespaces()
         self.lost: str | None = None
         self._connection = connection
+
+    def note(self, failure: str | None) -> None:
+        """What watching says of the connection; `lost` is the test's word."""
+
+    async def get_acquainted(self) -> None:
+        if self.facts is None:
+            self.facts = await identify(self.reader)
+
+    async def close(self) -> None:
+        """Nothing was opened."""
 
     @property
     def state(self) -> HostState:

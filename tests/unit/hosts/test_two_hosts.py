@@ -1,0 +1,219 @@
+"""Two hosts whose watchers have the same name, with the same Compose project on each: nothing of them may mix.
+
+One is this process's own, one is behind an agent; both Engines are in memory (agents.md §1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from drydock.config.load import Settings
+from drydock.core import dependencies
+from drydock.core.audit import AuditFilter
+from drydock.core.errors import EngineError, HostUnavailable
+from drydock.core.model import Container, HostKey, audit_key, identity_key
+from drydock.hosts.host import Hosts
+from drydock.http.client import HttpClient
+from drydock.kernel import Kernel
+from drydock.logs.room import Logs
+from drydock.logs.room import Needs as LogsNeeds
+from drydock.logs.selection import Selection
+from drydock.registries.room import Registries
+from drydock.stats.room import Needs as StatsNeeds
+from drydock.stats.room import Stats
+from drydock.watch.room import Needs as WatchNeeds
+from drydock.watch.room import Watching
+from fakes.engine import FakeEngine
+from fakes.hosts import FakeHost
+from fakes.printing import PrintedLog
+from fakes.scripted_engine import ScriptedEngine, stats_document
+from kit.clock import ManualClock
+from kit.containers import container, container_id
+from kit.kernel import open_kernel, settings
+
+HERE, EDGE = HostKey(None, "local"), HostKey("edge-a", "local")
+NAMES = ("db", "web")
+
+
+def compose(service: str, *needs: str) -> dict[str, str]:
+    """Labels of a container that Compose made."""
+    made = {"com.docker.compose.project": "shop", "com.docker.compose.service": service}
+    return {**made, "dd.depends_on": ",".join(needs)} if needs else made
+
+
+@dataclass
+class Two:
+    """Both hosts, and the rooms over them."""
+
+    kernel: Kernel
+    settings: Settings
+    fake: dict[HostKey, FakeHost]
+    hosts: Hosts
+    watching: Watching
+
+    def of(self, host: HostKey) -> list[Container]:
+        return sorted(self.kernel.fleet.by_host(host), key=lambda one: one.name)
+
+    def engine(self, host: HostKey) -> FakeEngine:
+        made: FakeEngine = self.fake[host].engine
+        return made
+
+    async def look(self, host: HostKey) -> None:
+        """An enumeration that asks no registry."""
+        one = self.watching.service.get(host)
+        assert one is not None
+        await one.watcher.look_again(check=False)
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[Two]:
+    clock = ManualClock()
+    fake = {key: FakeHost(key, FakeEngine(clock)) for key in (HERE, EDGE)}
+    for host in fake.values():
+        host.engine.add_image("app:1")
+        await host.engine.run("db", {"Image": "app:1", "Labels": compose("db")})
+        await host.engine.run("web", {"Image": "app:1", "Labels": compose("web", "db")})
+    async with open_kernel(tmp_path, clock) as kernel:
+        known, hosts = settings(), Hosts(host.host for host in fake.values())
+        async with Registries.build(known, HttpClient(), clock, None) as registries:
+            needs = WatchNeeds(hosts, registries, ZoneInfo("UTC"), lambda _: None)
+            watching = await Watching.build(kernel, known, needs)
+            made = Two(kernel, known, fake, hosts, watching)
+            for host in (HERE, EDGE):
+                await made.look(host)
+            yield made
+            await watching.stop()
+
+
+def test_each_host_shows_its_own_containers(two: Two) -> None:
+    for host in (HERE, EDGE):
+        assert [one.id for one in two.of(host)] == [two.engine(host).by_name(name)["Id"] for name in NAMES]  # type: ignore[index]  # they are there
+        assert {one.host for one in two.of(host)} == {host}
+    assert len(two.kernel.fleet) == 4
+
+
+@pytest.mark.parametrize("key", [identity_key, audit_key])
+def test_every_container_has_a_key_of_its_own(two: Two, key: object) -> None:
+    assert len({key(one) for one in two.kernel.fleet.all()}) == 4  # type: ignore[operator]  # one of two functions
+
+
+async def test_pruning_one_host_leaves_the_other_alone(two: Two) -> None:
+    before = two.of(HERE)
+    for name in NAMES:
+        await two.engine(EDGE).remove_container(name, force=True)
+    await two.look(EDGE)
+    assert two.of(EDGE) == []
+    await two.look(HERE)
+    assert two.of(HERE) == before
+
+
+async def test_a_host_that_is_lost_keeps_its_containers(two: Two) -> None:
+    before = two.of(EDGE)
+    two.fake[EDGE].lost = "Agent edge-a is not connected"
+    await two.look(EDGE)
+    await two.look(HERE)
+    assert (two.of(EDGE), len(two.of(HERE))) == (before, 2)
+
+
+async def test_a_recreated_container_inherits_nothing_from_its_namesake(two: Two) -> None:
+    here, there = two.of(HERE)[1], two.of(EDGE)[1]
+    await two.kernel.fleet.remove(here.id, replacement_expected=True)
+    two.kernel.fleet.mark_updated(audit_key(here))
+    await two.look(EDGE)
+    assert two.kernel.fleet.need(there.id).first_seen_at == there.first_seen_at
+    assert two.kernel.fleet.by_audit_key(audit_key(there)) == [two.kernel.fleet.need(there.id)]
+
+
+def test_schedules_are_those_of_the_host(two: Two) -> None:
+    service = two.watching.service
+    assert [one.watcher.host.key for one in service.all()] == [HERE, EDGE]
+    assert [one.watcher.id for one in service.all()] == ["docker.local", "edge-a.docker.local"]
+    assert service.get(HostKey("edge-b", "local")) is None
+
+
+async def test_a_scan_of_one_host_asks_the_other_nothing(two: Two) -> None:
+    two.engine(HERE).calls.clear()
+    await two.look(EDGE)
+    assert two.engine(HERE).calls == []
+
+
+def test_dependencies_stay_on_their_host(two: Two) -> None:
+    graph = dependencies.graph(two.kernel.fleet.all())
+    assert {(graph.nodes[e.from_id].host, graph.nodes[e.to_id].host) for e in graph.edges} == {
+        (HERE, HERE),
+        (EDGE, EDGE),
+    }
+    assert len(graph.edges) == 2
+    assert graph.cross_host == []
+    for host in (HERE, EDGE):
+        assert {graph.nodes[id].host for id in dependencies.component(graph, two.of(host)[0].id)} == {host}
+
+
+async def test_audit_entries_tell_their_host(two: Two) -> None:
+    here, there = two.of(HERE)[1], two.of(EDGE)[1]
+    await two.kernel.audit.note("restart", "success", container=there)
+    entries, _ = await two.kernel.store.audit.query(AuditFilter(), 10, 0)
+    assert [entry.container_identity_key for entry in entries] == [audit_key(there)]
+    assert audit_key(here) != audit_key(there)
+
+
+# logs and stats
+
+
+@dataclass
+class Talking:
+    """A container of each host that prints and counts."""
+
+    kernel: Kernel
+    engines: dict[HostKey, ScriptedEngine]
+    fake: dict[HostKey, FakeHost]
+    hosts: Hosts
+    ids: dict[HostKey, str]
+
+
+@pytest.fixture
+async def talking(tmp_path: Path) -> AsyncIterator[Talking]:
+    engines = {key: ScriptedEngine() for key in (HERE, EDGE)}
+    ids = {HERE: container_id(1), EDGE: container_id(2)}
+    for key, cpu in ((HERE, 0.5), (EDGE, 1.5)):
+        log = engines[key].logs_of[ids[key]] = PrintedLog()
+        log.print(f"from {key}")
+        log.finish()
+        engines[key].stats_of[ids[key]] = stats_document(cpu=cpu)
+    fake = {key: FakeHost(key, engine) for key, engine in engines.items()}
+    async with open_kernel(tmp_path) as kernel:
+        for number, key in enumerate((HERE, EDGE), 1):
+            await kernel.fleet.put(container(number, "web", agent=key.agent, labels=compose("web")))
+        yield Talking(kernel, engines, fake, Hosts(host.host for host in fake.values()), ids)
+
+
+async def test_logs_come_from_the_host_of_the_container(talking: Talking) -> None:
+    logs = Logs.build(talking.kernel, settings(), LogsNeeds(talking.hosts))
+    for key, id in talking.ids.items():
+        text = await logs.download(talking.kernel.fleet.need(id), Selection(), timestamps=False)
+        assert text.decode() == f"from {key}\n"
+    talking.fake[EDGE].lost = "Agent edge-a is not connected"
+    with pytest.raises(EngineError, match="Agent edge-a is not connected"):
+        await logs.download(talking.kernel.fleet.need(talking.ids[EDGE]), Selection())
+    assert await logs.download(talking.kernel.fleet.need(talking.ids[HERE]), Selection())
+
+
+async def test_stats_come_from_the_host_of_the_container(talking: Talking) -> None:
+    stats = Stats.build(talking.kernel, settings(), StatsNeeds(talking.hosts))
+    await stats.start()
+    await stats.fleet.read()
+    assert {row.id: row.cpu_percent for row in stats.fleet.tick.rows} == {
+        talking.ids[HERE]: 50.0,
+        talking.ids[EDGE]: 150.0,
+    }
+    assert [engine.calls["stats_once"] for engine in talking.engines.values()] == [1, 1]
+
+
+def test_an_unknown_host_is_named(talking: Talking) -> None:
+    with pytest.raises(HostUnavailable, match="Agent edge-b is not connected"):
+        talking.hosts.of(HostKey("edge-b", "local"))
