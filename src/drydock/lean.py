@@ -1,4 +1,4 @@
-"""Keeps out of memory what a library would import without our using it."""
+"""Keeps out of memory what a library would import without need."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Names of former versions, of Drydock before 1.6 and of WUD: what is still understood, and what is only reported.
 
-Whoever reads one says so once, with the name to use instead, and it is counted. Former routes are in `compat/`.
+Reading one is reported once, with the name to use instead, and counted. Former routes are in `compat/`.
 """
 
 from __future__ import annotations

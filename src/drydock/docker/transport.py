@@ -143,7 +143,7 @@ class Transport:
             raise EngineAuthBlocked(self._blocked)
         if self._prefix is None:
             async with self._probing:
-                if self._prefix is None:  # nobody else asked while we waited
+                if self._prefix is None:  # no other task asked meanwhile
                     await self.probe()
         async with self._open().request(
             method,

@@ -94,7 +94,7 @@ class Host(Protocol):
         ...
 
     async def get_acquainted(self) -> None:
-        """`identify`, for whoever can do without: no answer is only logged."""
+        """`identify`, for callers that can do without: no answer is only logged."""
         ...
 
     async def close(self) -> None:

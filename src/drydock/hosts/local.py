@@ -66,7 +66,7 @@ class LocalHost:
         return self.facts
 
     async def get_acquainted(self) -> None:
-        """`identify`, for whoever can do without: no answer is only logged."""
+        """`identify`, for callers that can do without: no answer is only logged."""
         try:
             await self.identify()
         except EngineError as error:

@@ -15,7 +15,7 @@ SEVERITIES = ("unknown", "low", "medium", "high", "critical")
 
 
 class WatcherFigures(Protocol):
-    """What a watcher tells of its own work."""
+    """What a watcher reports about its work."""
 
     @property
     def name(self) -> str: ...

@@ -128,7 +128,7 @@ class Counters:
             self.updates_recovered.inc(result=operation.recovery or "none")
         self.operations.inc(status=operation.status)
         if operation.source == "dependent" or operation.restart_only:
-            return  # no updates of their own
+            return  # they do not count as updates
         parts = ("", *(operation.trigger_name or "").split("."))  # `docker.local` or `agent.docker.local`
         type, name = parts[-2], parts[-1]
         if outcome := _rollback_outcome(operation):

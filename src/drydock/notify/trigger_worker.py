@@ -1,6 +1,6 @@
 """One trigger at work: which events it reacts to, and what keeps it silent (notifications.md §5.2, §7).
 
-Every trigger is a subscriber of its own, so a slow service delays no other. Each silence is logged with its reason.
+Every trigger is its own subscriber, so a slow service delays no other. Each suppressed message is logged with its reason.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Client:
             if token is not None:
                 self._tokens.drop(token)
                 refused_wide = token.wide and tried[-1] != ECR_PUBLIC
-                if refused_wide:  # this repository gets a token of its own from now on
+                if refused_wide:  # this repository gets its own token from now on
                     facts.alone.add(request.route.name)
                     if not token.wanted.shared:
                         facts.no_batch_until = self._clock.monotonic() + FACT_LIFE_S

@@ -208,5 +208,5 @@ def _check_digest(digest: str) -> None:
 
 
 def _key(route: Route, digest: str) -> str:
-    """Rights and digest: content is the same in every repository, but not everybody may read it."""
+    """Rights and digest: content is the same in every repository, but not every caller may read it."""
     return f"{route.needed.credential_id}|{digest}"

@@ -240,7 +240,7 @@ class Poll:
     # how a question is asked once
 
     async def _once(self, key: tuple[Hashable, ...], route: Route, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer of another pass that is new enough or under way, else our own."""
+        """The answer of another pass that is new enough or under way, else this pass's own."""
         engine, account = self._engine, self._account
         arrived, kept = engine.answers.get(key, (float("-inf"), None))
         fresh = arrived >= self._not_before

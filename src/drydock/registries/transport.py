@@ -251,7 +251,7 @@ class Transport:
             tls = instance.tls if own else instance.tls.without_client()
             if tls.insecure:
                 self._warn_insecure(instance)
-        # the port of an image that no instance serves was written by whoever named the image
+        # the port of an image that no instance serves was chosen by the author of the reference
         ports = GUARDED_PORTS | {request.url.port} if instance is AUTO_INSTANCE and own else GUARDED_PORTS
         if request.guarded and request.url.port not in ports:
             raise errors.network(host, f"port {request.url.port} is not allowed here", hint=_HINTS["address"])

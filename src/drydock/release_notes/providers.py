@@ -36,7 +36,7 @@ class Release(msgspec.Struct, frozen=True):
     draft: bool = False
 
     def notes(self) -> ReleaseNotes:
-        """As our API shows it."""
+        """As the API shows it."""
         published = from_iso(self.published_at)
         return ReleaseNotes(
             title=self.name or self.tag_name,

@@ -65,7 +65,7 @@ class Action:
     once: bool = option("ONCE", kinds.boolean(), default=True, help="Try each candidate automatically only once.")
     order: float = option("ORDER", kinds.number(), default=100.0, help="Actions are served in ascending order.")
     file: str | None = option(
-        "FILE", kinds.path(), default=None, help="Compose file or folder; without one, labels of the container tell."
+        "FILE", kinds.path(), default=None, help="Compose file or folder; without one, the container's labels name it."
     )
     backup: bool = option(
         "BACKUP", kinds.boolean(), default=False, help="Copy the file to `<file>.back` before it is written."

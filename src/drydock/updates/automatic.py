@@ -1,4 +1,4 @@
-"""Updates nobody asked for by hand: what a scan found, judged by threshold, window, mode and labels (updates.md §2.5)."""
+"""Automatic updates: what a scan found, judged by threshold, window, mode and labels (updates.md §2.5)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DependencyGroups:
-    """Looks at dependencies and updates whole groups wave by wave."""
+    """Resolves dependencies and updates whole groups wave by wave."""
 
     def __init__(self, kernel: Kernel, admission: Admission, queue: Queue, actions: Actions) -> None:
         self._fleet = kernel.fleet
@@ -254,7 +254,7 @@ def _summary(ended: Sequence[Operation], duration_ms: int) -> dict[str, Any]:
 
 
 def _action(whole: deps.Graph, one: str) -> ActionKind:
-    """Restart only when the label says so, something it depends on is known, and it has no update of its own."""
+    """Restart only when the label says so, something it depends on is known, and it has no update itself."""
     container = whole.nodes[one]
     resolved = any(edge.from_id == one for edge in whole.edges)
     wants = container.depends_on_action == "restart" and resolved

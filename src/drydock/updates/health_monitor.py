@@ -23,7 +23,9 @@ log = structlog.get_logger("updates")
 Run = Callable[[Operation], Awaitable[Operation]]
 """Writes the row of an operation outside of admission, and carries it out."""
 
-UNDECIDED = "The container's health was {} until the end of dd.rollback.window: nobody knows whether it is well"
+UNDECIDED = (
+    "The container's health was {} until the end of dd.rollback.window, so the update is not known to be healthy"
+)
 
 
 class HealthMonitor:
@@ -59,7 +61,7 @@ class HealthMonitor:
         self._supervisor.spawn(f"monitor:{operation.id}", self._watch(operation, interval_s, check, run))
 
     async def _watch(self, operation: Operation, interval_s: float, check: Check | None, run: Run) -> None:
-        """`check` is one that nobody else runs: it is run when it is due."""
+        """`check` is one that only Drydock runs: it is run when it is due."""
         status, due, until_ms = "unknown", 0.0, operation.monitor_until or 0
         while self._clock.now_ms() < until_ms and status not in ("unhealthy", "gone"):
             await self._clock.sleep(interval_s)

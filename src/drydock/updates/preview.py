@@ -40,7 +40,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 
 
 class PreviewFailed(DrydockError):
-    """A preview error has a code of its own and says where to go."""
+    """A preview error has its own code and says where to go."""
 
     def __init__(self, status: int, code: str, message: str, *, reason: str | None = None) -> None:
         self.answer_status = status
@@ -66,7 +66,7 @@ _ACTIONS = {
 
 
 class Previews:
-    """Looks at the container and says what would change."""
+    """Inspects the container and says what would change."""
 
     def __init__(self, kernel: Kernel, hosts: Hosts, admission: Admission, actions: Actions) -> None:
         self._fleet = kernel.fleet

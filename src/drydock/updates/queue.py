@@ -56,7 +56,7 @@ class Queue:
         self._completion = completion
         self._audit = audit
         self._owned: set[str] = set()
-        """Operations that somebody in this process is about to carry out, or is carrying out."""
+        """Operations that this process carries out, or is about to."""
 
     def owns(self, operation_id: str) -> bool:
         """Whether this process takes care of the operation, from its acceptance until everything after its end is done."""

@@ -1,4 +1,4 @@
-"""Operations that nobody carries out: after a start, and when they got stuck (updates.md §3.5, §9).
+"""Operations without an executor: after a start, and when they got stuck (updates.md §3.5, §9).
 
 What to do with one is decided in `plan.recovery`; here is who is looked at, when, and how often.
 """
@@ -60,7 +60,7 @@ class Recovery:
         await asyncio.sleep(0)
 
     def expire(self) -> None:
-        """Rows that nobody carries out and that are too old: look at the Engine first, then expire (updates.md §3.5)."""
+        """Rows without an executor that are too old: inspect the Engine first, then expire (updates.md §3.5)."""
         for row in self._journal.active():
             if not self._queue.owns(row.id) and self._too_old(row):
                 self._queue.take(row)

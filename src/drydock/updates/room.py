@@ -109,7 +109,7 @@ class Updates(Room):
         await self.recovery.start()
 
     async def operation(self, operation_id: str) -> Operation:
-        """One operation; `NotFound`. One that nobody carries out any more is looked at."""
+        """One operation; `NotFound`. One that has no executor any more is examined."""
         self.recovery.expire()
         row = await self.queue.journal.get(operation_id)
         if row is None:

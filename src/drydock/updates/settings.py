@@ -27,19 +27,19 @@ class UpdatesSettings:
         "POST_START_LIVENESS_GRACE_MS",
         kinds.milliseconds(100, zero=True),
         default=2.0,
-        help="A new container must still run after this time; 0: do not look.",
+        help="A new container must still run after this time; 0: no check.",
     )
     recovery_concurrency: int = option(
         "RECOVERY_BOOT_CONCURRENCY",
         kinds.integer(1),
         default=4,
-        help="Interrupted updates that are brought to an end at a time after a start.",
+        help="Interrupted updates recovered at a time after a start.",
     )
     active_ttl_s: float = option(
         "OPERATION_ACTIVE_TTL_MS",
         kinds.milliseconds(1),
         default=1800.0,
-        help="An update that nobody carries out any more ends as `expired` after this.",
+        help="An update without progress ends as `expired` after this.",
         lenient=True,
     )
     retention_days: int = option(

@@ -173,7 +173,7 @@ class _Scan:
 
         if not settled:
             unknown = {e["Id"]: display_name(e) for e, _ in kept if known.get(e["Id"]) is None}
-            # one that bears a known name was recreated: it need not settle
+            # one with a known name was recreated: it need not settle
             new = {id: name for id, name in unknown.items() if not known.has_name(name, besides=id)}
             self.outcome.pending = discovery.settling.pending(new, now_ms)
         self._selected = [pair for pair in kept if pair[0]["Id"] not in self.outcome.pending]
@@ -184,7 +184,7 @@ class _Scan:
         async def guarded(entry: Document, labels: dict[str, str]) -> Container | None:
             try:
                 return await self._record(entry, labels)
-            except Exception as error:  # a document that breaks our reading costs its own container only
+            except Exception as error:  # a document that cannot be read costs its own container only
                 log.exception("watcher.container_unusable", container=str(entry.get("Id")))
                 self._not_registered(entry, f"{type(error).__name__}: {error}")
                 return None

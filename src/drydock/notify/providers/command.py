@@ -68,7 +68,7 @@ class CommandChannel:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # a process group of its own, so that all of it can be killed
+                start_new_session=True,  # its own process group, so that all of it can be killed
             )
         except OSError as error:
             log.warning("command.not_started", reason=error.strerror)

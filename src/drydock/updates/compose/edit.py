@@ -177,7 +177,7 @@ def _span(event: Any) -> Span:
     if isinstance(event, AliasEvent):
         return Span(start, end, None, None)
     if not isinstance(event, ScalarEvent) or event.style in ("|", ">") or event.anchor:
-        raise ComposeProblem("The image of the service is not a plain or quoted text: change it by hand")
+        raise ComposeProblem("The image of the service is not a plain or quoted text: change it manually")
     return Span(start, end, event.style, event.value)
 
 

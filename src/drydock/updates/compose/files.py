@@ -25,7 +25,7 @@ _RETRIES = 5
 
 
 class FileChanged(StepFailed):
-    """Somebody else edited the file since the update was prepared."""
+    """The file was edited since the update was prepared."""
 
     code = "compose-file-changed"
 
@@ -45,7 +45,7 @@ def sha256(text: str) -> str:
 async def write_edit(edit: FileEdit, patience_s: float = LOCK_WAIT_S) -> None:
     """Apply one edit. Nothing if it is done already; `FileChanged`, `FileNotWritten` with what to do.
 
-    `patience_s`: how long to wait for somebody else's lock.
+    `patience_s`: how long to wait for another process's lock.
     """
     await asyncio.to_thread(_write_edit, edit, patience_s)
 
@@ -78,7 +78,7 @@ def _write_edit(edit: FileEdit, patience_s: float) -> None:
             if found == edit.after.encode():
                 return
             if found != edit.before.encode() and not (abandoned and _half_written(found, edit)):
-                raise FileChanged(f"{path} was edited during the update: set the image of the service by hand")
+                raise FileChanged(f"{path} was edited during the update: set the image of the service manually")
             if edit.backup:
                 shutil.copy2(path, f"{path}.back")
             _replace(path, edit.after.encode())
@@ -96,7 +96,7 @@ def _half_written(found: bytes, edit: FileEdit) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path, patience_s: float) -> Iterator[bool]:
-    """Hold the lock file; gives whether somebody died holding it, in the middle of a write perhaps."""
+    """Hold the lock file; gives whether a process died holding it, perhaps in the middle of a write."""
     lock = Path(f"{path}.drydock.lock")
     deadline = time.monotonic() + patience_s
     abandoned = False
@@ -162,7 +162,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _renamed(fresh: Path, path: Path) -> bool:
-    """False for a file that is a mount point of its own: it can only be written in place."""
+    """False for a file that is itself a mount point: it can only be written in place."""
     for _ in range(_RETRIES):
         try:
             os.replace(fresh, path)

@@ -1,6 +1,6 @@
 """Where the Compose files of a container are, and whether an action serves it (updates.md §11.1, §11.2, §2.3).
 
-Compose's own labels hold paths of the host; what an operator wrote – a label, FILE – is a path as we see it. Nothing is
+Compose's own labels hold paths of the host; what an operator wrote – a label, FILE – is a path as Drydock sees it. Nothing is
 read here but the names in a folder.
 """
 
@@ -33,7 +33,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_it_is(path: str) -> str:
-    """No translation: we see the host's paths."""
+    """No translation: Drydock sees the host's paths."""
     return path
 
 

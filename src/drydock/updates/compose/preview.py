@@ -34,7 +34,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`files` as Compose names them, `paths` where we see them; `warnings` say why nothing would be written.
+    """`files` as Compose names them, `paths` where Drydock sees them; `warnings` say why nothing would be written.
 
     `patch` is the first of `patches`: there is one for each file that changes, the `.env` file included.
     """

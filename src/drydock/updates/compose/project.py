@@ -69,8 +69,8 @@ async def plan_files(
 ) -> FilesPlan:
     """Edits for this update; raises `ComposeProblem` when a `dockercompose` action must not go on without them.
 
-    For plain `docker` actions the edit is a courtesy: what does not work out is a warning. `translate` tells where we
-    see the paths that Compose wrote into the labels.
+    For plain `docker` actions the edit is optional: a failure is a warning. `translate` says where Drydock
+    sees the paths that Compose wrote into the labels.
     """
     if operation.source == "dependent" or action is None:
         return NOTHING

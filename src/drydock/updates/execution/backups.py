@@ -68,7 +68,7 @@ class Backups:
     async def prune(self, operation: Operation) -> None:
         """Keep the newest backups of the container; after a success, superseded images go if the action wants it.
 
-        The backup of an update that was undone goes too: it is the image that runs, and nobody wants to go "back" to it.
+        The backup of an update that was undone goes too: it is the image that runs, so there is nothing to go back to.
         """
         action = self._actions.get(operation.trigger_name)
         engine = full_engine(self._hosts.of(operation))

@@ -68,8 +68,8 @@ def log_notice(operation: Operation, action: str, text: str) -> None:
 class Surroundings:
     """What a plan needs besides Engine and journal; each may raise an error of `core.errors`.
 
-    The defaults are those of a process that has none of it: no credentials, hooks, gate, files or backups, and no
-    container of its own.
+    The defaults are those of a process that has none of it: no credentials, hooks, gate, files or backups, and not
+    in a container.
     """
 
     pull_auth: Callable[[str], Awaitable[PullAuth | None]] = _pass
@@ -219,7 +219,7 @@ class Executor:
         return image.get("Healthcheck"), container["Config"].get("CreateCommand") or []
 
     async def _wait_removed(self, effect: fx.WaitRemoved) -> bool:
-        """Looks at short intervals: the wait endpoint needs a connection of its own and cannot be resumed."""
+        """Polls at short intervals: the wait endpoint needs its own connection and cannot be resumed."""
         deadline = self._clock.monotonic() + effect.timeout_s
         while True:
             try:

@@ -131,7 +131,7 @@ class Hooks:
 
 
 async def run(command: str, environment: Mapping[str, str], seconds: float) -> HookResult:
-    """Run one checked command in a process group of its own; through `/bin/sh` only when it uses a variable."""
+    """Run one checked command in its own process group; through `/bin/sh` only when it uses a variable."""
     words = ["/bin/sh", "-c", command] if "$" in command else shlex.split(command)
     try:
         process = await asyncio.create_subprocess_exec(

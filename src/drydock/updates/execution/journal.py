@@ -148,7 +148,7 @@ class Journal:
             self._active[operation_id] = msgspec.structs.replace(row, intent=None, intent_target=None)
 
     def repeat(self, operation_id: str) -> None:
-        """Tell everybody again (heartbeat)."""
+        """Publish the row again (heartbeat)."""
         if (row := self._active.get(operation_id)) is not None:
             self._on_change(row)
 
@@ -187,7 +187,7 @@ class Journal:
         )
 
     async def prune(self, days: int, keep: int) -> int:
-        """Forget terminal rows that are too old or too many, and saved documents nobody needs; returns how many rows."""
+        """Forget terminal rows that are too old or too many, and saved documents that are not needed; returns how many rows."""
         await self._rows.drop_old_specs(self._clock.now_ms())
         return await self._rows.prune(self._clock.now_ms() - days * 86_400_000, keep)
 

@@ -160,7 +160,7 @@ class Worker:
                 return
             if pause is not None:
                 await self._clock.sleep(pause)
-        raise EngineError(f"{dependent.name} could not be created anew: {outcome.row.last_error}")
+        raise EngineError(f"{dependent.name} could not be recreated: {outcome.row.last_error}")
 
     def _child(self, parent: Operation, dependent: Dependent, document: fx.Document) -> Operation:
         now, reference = self._clock.now_ms(), document["Config"]["Image"]

@@ -210,7 +210,7 @@ class WriteFile(Mutation, frozen=True):
 
 
 class Record(Effect, frozen=True):
-    """Change the row, durably, and tell everybody → the whole row. Use `record(...)`."""
+    """Change the row, durably, and publish it → the whole row. Use `record(...)`."""
 
     changes: dict[str, Any]
 
@@ -220,7 +220,7 @@ class CurrentRow(Effect, frozen=True):
 
 
 class Reread(Effect, frozen=True):
-    """→ the row as the journal has it, which somebody else may have ended."""
+    """→ the row as the journal has it, which may have been ended meanwhile."""
 
 
 class WhoAmI(Effect, frozen=True):
@@ -238,7 +238,7 @@ class Announce(Effect, frozen=True):
 
 
 class Duplicate(Effect, frozen=True):
-    """Whether somebody else's operation explains why the container is gone (updates.md §4) → bool."""
+    """Whether another operation explains why the container is gone (updates.md §4) → bool."""
 
 
 class Stranger(Effect, frozen=True):
@@ -353,7 +353,7 @@ class StepFailed(DrydockError):
 
 
 class Cancelled(StepFailed):
-    """The operator asked for it."""
+    """The operator requested it."""
 
     code = "update-cancelled"
     default = "Cancelled by operator"

@@ -201,7 +201,7 @@ class Prober:
 
 
 def prober(document: Document, now: float) -> Plan[Prober | None]:
-    """A prober where the Engine leaves the check to somebody else, None where it runs it or does not say."""
+    """A prober where the Engine leaves the check to systemd, None where it runs it or does not say."""
     check = check_of(document)
     if check is None:
         return None

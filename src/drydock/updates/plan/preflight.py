@@ -303,7 +303,7 @@ def _already_there(operation: Operation, old: Document, target: Document) -> boo
 
 
 def _was_running(operation: Operation, old: Document) -> bool:
-    """Also when it was we who stopped it (a dependent), or the crash that interrupted the operation (§0, I2)."""
+    """Also when Drydock stopped it (a dependent), or the crash that interrupted the operation (§0, I2)."""
     if old["State"].get("Running") or old["State"].get("Restarting"):
         return True
     stopped_since = operation.source == "dependent" or operation.attempt > 0
@@ -311,7 +311,7 @@ def _was_running(operation: Operation, old: Document) -> bool:
 
 
 def _not_ourselves(dependents: list[Dependent]) -> Plan[None]:
-    """Whoever replaces the container whose network Drydock lives in cuts itself off."""
+    """Drydock would cut itself off by replacing the container whose network it shares."""
     if not dependents:
         return
     own: str | None = yield WhoAmI()
@@ -385,7 +385,7 @@ def _worth_keeping(operation: Operation, old: Document) -> bool:
 
 
 def explain(error: DrydockError, operation: Operation) -> str:
-    """The message of a failed start, with what to look at when the program inside could not be found."""
+    """The message of a failed start, with what to check when the program inside could not be found."""
     text = error.message
     known = ("no such file or directory", "executable file not found", "permission denied")
     if "exec:" not in text or not any(phrase in text for phrase in known):

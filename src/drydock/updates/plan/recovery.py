@@ -1,4 +1,4 @@
-"""After a crash: look at the Engine and at the journal, decide by the table of updates.md §9.3, act.
+"""After a crash: inspect the Engine and the journal, decide by the table of updates.md §9.3, act.
 
 `recover` is a plan like any other and idempotent: it may be interrupted and run again. `decide` is the table.
 """
@@ -53,7 +53,7 @@ class Decision(Enum):
     VERIFY = "the new container runs: see that it is well, then finish"
     START = "start the new container, see that it is well, then finish"
     COMMIT = "the new container is good: finish"
-    STRANGER = "somebody else took the name: keep the old container, stopped"
+    STRANGER = "another container took the name: keep the old container, stopped"
 
 
 def recover(operation: Operation, options: PlanOptions, *, expire: str | None = None) -> Plan[Operation]:
@@ -140,7 +140,7 @@ def _with_new(operation: Operation, scene: Scene, new: Document) -> Decision:
 
 
 def _stopped_from_outside(new: Document) -> bool:
-    """It is down although its policy would have revived it after a fault of its own: the daemon went down."""
+    """It is down although its policy would have revived it after its own crash: the daemon went down."""
     policy = ((new.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
     code = new["State"].get("ExitCode")
     return policy in ("always", "unless-stopped") or (policy == "on-failure" and bool(code))

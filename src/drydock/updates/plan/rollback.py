@@ -1,7 +1,7 @@
 """Back to the old container (updates.md §5.4): idempotent, from the journal and the Engine alone.
 
 The same code serves a failed step, a cancel, and recovery after a crash. Each step looks before it acts; an outcome
-nobody knows is looked up, never guessed.
+is unknown is looked up, never guessed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def stop_patience(document: Document, options: PlanOptions) -> float:
 
 
 def _stop_was_sent(operation: Operation) -> bool:
-    """Whether a stop of the old container was sent whose end nobody saw: it may still be on its way."""
+    """Whether a stop of the old container was sent whose end was not seen: it may still be under way."""
     return operation.intent == "Stop" and operation.intent_target == operation.old_container_id
 
 

@@ -140,7 +140,7 @@ def _rename(operation: Operation) -> Plan[None]:
 
 
 def _after_failed_rename(operation: Operation, error: EngineError) -> Plan[None]:
-    """Nothing happened: refuse. The new name is there, or nobody knows: roll back (which rebuilds what vanished)."""
+    """Nothing happened: refuse. The new name is there, or that is unknown: roll back (which rebuilds what vanished)."""
     try:
         document: Document = yield Inspect(operation.old_container_id or "")
     except EngineNotFound as gone:

@@ -2,7 +2,7 @@
 
 `hand_over` creates the new container and starts the helper. From then on only the helper touches the two containers;
 `attend` waits for it – in the process that handed over, or in whichever comes up next, old or new – and writes the end.
-Where no helper is left it takes the one way out that stops nobody it needs: back, inside of the old container; forward,
+Where no helper is left it takes the one way out that stops nothing it needs: back, inside of the old container; forward,
 inside of the new one.
 """
 
@@ -119,7 +119,7 @@ def _reported(row: Operation, options: PlanOptions) -> Plan[Operation]:
 
 
 def _refused(error: DrydockError) -> bool:
-    """The Engine, or we ourselves, said no; that is not going to change."""
+    """The Engine, or Drydock itself, refused; that is not going to change."""
     return isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
 
 
@@ -179,7 +179,7 @@ def _note_arrival(row: Operation, scene: Scene) -> Plan[None]:
 
 
 def _alone(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockError | None) -> Plan[Operation | None]:
-    """Nobody else will touch these containers: go the way that needs no helper, or start another one."""
+    """No one else will touch these containers: go the way that needs no helper, or start another one."""
     if failure is None and decide(row, scene) is Decision.REQUEUE:
         return (yield from write(status="expired", phase="expired", last_error=INTERRUPTED))
     own: str | None = yield WhoAmI()

@@ -92,7 +92,7 @@ def read_order(environ: Mapping[str, str]) -> Order:
 def check_host(host: str) -> str:
     """A TCP host as the helper takes it; `ConfigError` for anything but a bare name or address."""
     if not _BARE_HOST.fullmatch(host):
-        raise ConfigError(f"{host!r} is no bare host name or IP address", hint="Leave out scheme, user and path.")
+        raise ConfigError(f"{host!r} is not a bare host name or IP address", hint="Leave out scheme, user and path.")
     return host
 
 

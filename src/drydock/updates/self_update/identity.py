@@ -1,7 +1,7 @@
 """Which container this process runs in, and how a helper would reach its Engine (updates.md §13.1, §13.2, §13.5).
 
 The id stands in this process's own mounts; an Engine confirms it. Nothing is decided by the name of an image, which other
-instances have too. What nobody could ask yet is unknown, and unknown blocks nothing.
+instances have too. What could not be determined yet is unknown, and unknown blocks nothing.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class OwnContainer:
             log.warning(
                 "self-update.no_restart_policy",
                 container=own["Name"].lstrip("/"),
-                hint="Give Drydock's own container a restart policy: what a crash interrupts is put right at its next start",
+                hint="Give Drydock's own container a restart policy: interrupted updates are recovered at its next start",
             )
 
     def is_self(self, container: Container) -> bool:

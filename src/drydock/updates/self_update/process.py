@@ -124,7 +124,7 @@ async def _report(order: Order, row: Operation, engine: Engine, clock: Clock) ->
 
 
 class _OneRow:
-    """Implements `journal.Rows`: one row that nobody needs to keep, for its state is in the Engine."""
+    """Implements `journal.Rows`: one row that need not be kept, for its state is in the Engine."""
 
     def __init__(self) -> None:
         self._row: Operation | None = None

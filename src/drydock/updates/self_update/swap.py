@@ -1,6 +1,6 @@
 """The helper's half: exchange two containers (updates.md §13.3 step 5, §13.4).
 
-Nothing is remembered between two runs: each looks at the Engine and goes on from there, so the helper may be killed at any
+Nothing is remembered between two runs: each inspects the Engine and continues from there, so the helper may be killed at any
 point and started again. The old container keeps its restart policy until the new one runs: should the Engine die in
 between, it revives the old one.
 """
