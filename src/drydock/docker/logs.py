@@ -6,7 +6,6 @@ the lines is not known here.
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Literal, NamedTuple
 
@@ -118,25 +117,6 @@ class LogReader:
     def finish(self) -> list[LogLine]:
         """What is left when the stream ends."""
         return self._lines.flush()
-
-
-class LogText:
-    """From the Engine's bytes to text as printed, for downloads; characters may be cut anywhere."""
-
-    def __init__(self, *, tty: bool) -> None:
-        self._frames = None if tty else Demultiplexer()
-        make = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {stream: make(errors="replace") for stream in (STDOUT, STDERR)}
-
-    def feed(self, chunk: bytes) -> str:
-        """The text of `chunk`."""
-        frames = [Frame(STDOUT, chunk, False)] if self._frames is None else self._frames.feed(chunk)
-        decoders = self._decoders
-        return "".join(decoders[frame.stream].decode(frame.payload) for frame in frames if frame.stream in decoders)
-
-    def finish(self) -> str:
-        """Replacement characters for what stayed incomplete."""
-        return "".join(decoder.decode(b"", final=True) for decoder in self._decoders.values())
 
 
 def _line(stream: int, text: bytes) -> LogLine:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 import msgspec
@@ -75,10 +75,11 @@ class LogBuffer:
         if RANKS[level] < RANKS[self.level]:
             return
         at = self._now_ms()
+        local = time.localtime(at / 1000)
         component = str(event.get("component") or event.get("logger") or getattr(logger, "name", None) or "drydock")
         entry = LogEntry(
             timestamp=at,
-            display_timestamp=_clock_face(at),
+            display_timestamp=f"[{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}.{at % 1000:03}]",
             level=level,
             component=printable(component),
             msg=message(event),
@@ -115,19 +116,9 @@ def message(event: MutableMapping[str, Any]) -> str:
     trace = str(event.get("exception") or "").strip()
     if trace:
         fields.append(f"error={_shown(trace.splitlines()[-1])}")
-    return " ".join(_parts(event, fields))
-
-
-def _parts(event: MutableMapping[str, Any], fields: list[str]) -> Iterator[str]:
-    yield printable(scrub(str(event.get("event", ""))), LONGEST)
-    yield from fields
+    return " ".join([printable(scrub(str(event.get("event", ""))), LONGEST), *fields])
 
 
 def _shown(value: Any) -> str:
     text = printable(scrub(str(value)))
     return f'"{text}"' if " " in text else text
-
-
-def _clock_face(ms: int) -> str:
-    local = time.localtime(ms / 1000)
-    return f"[{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}.{ms % 1000:03}]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from drydock.config import kinds
 from drydock.config.schema import option, section
 
@@ -10,13 +12,13 @@ from drydock.config.schema import option, section
 class LogSettings:
     """`DD_LOG_*`."""
 
-    level: str = option(
+    level: Literal["fatal", "error", "warn", "info", "debug", "trace"] = option(
         "LEVEL",
         kinds.choice("fatal", "error", "warn", "info", "debug", "trace"),
         default="info",
         help="Lowest level written.",
     )
-    format: str = option(
+    format: Literal["text", "json"] = option(
         "FORMAT", kinds.choice("text", "json"), default="text", help="`json`: one object per line.", lenient=True
     )
     buffer_enabled: bool = option(

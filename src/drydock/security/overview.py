@@ -66,7 +66,12 @@ def _join(group: Group, seen: set[tuple[Any, ...]], container: Container, scan: 
         group.container_ids.append(container.id)
     candidate = (container.security or {}).get("updateScan")
     if isinstance(candidate, dict) and isinstance(candidate.get("summary"), dict):
-        group.update_summary = {name: _count(candidate["summary"].get(name)) for name in COUNTS}
+        counts = {name: candidate["summary"].get(name) for name in COUNTS}
+        # A non-negative whole number, whatever an older release stored; only NaN differs from itself.
+        group.update_summary = {
+            name: max(0, int(value)) if isinstance(value, (int, float)) and value == value else 0
+            for name, value in counts.items()
+        }
     for found in scan.get("vulnerabilities") or ():
         key = (found.get("id"), found.get("packageName"), found.get("installedVersion"), found.get("target"))
         if key not in seen:
@@ -87,11 +92,6 @@ def _row(found: Row) -> Row:
         "primaryUrl": get("primaryUrl") or "",
         "publishedDate": get("publishedDate") or "",
     }
-
-
-def _count(value: object) -> int:
-    """A non-negative whole number, whatever an older release stored."""
-    return max(0, int(value)) if isinstance(value, (int, float)) and value == value else 0
 
 
 def page(images: Sequence[Group], limit: int, offset: int) -> tuple[list[Group], int]:

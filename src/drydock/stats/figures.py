@@ -99,16 +99,10 @@ def _cpu_percent(document: Document, previous: CpuReading | None) -> float:
     used, host = current.used - previous.used, current.host - previous.host
     if used <= 0 or host <= 0:
         return 0.0
-    return round2(used / host * _cpus(document) * 100)
-
-
-def _cpus(document: Document) -> int:
     cpu = _part(document, "cpu_stats")
-    online = _number(cpu, "online_cpus")
-    if online > 0:
-        return online
     each = _part(cpu, "cpu_usage").get("percpu_usage")
-    return len(each) if isinstance(each, list) and each else 1
+    cpus = _number(cpu, "online_cpus") or (len(each) if isinstance(each, list) and each else 1)
+    return round2(used / host * cpus * 100)
 
 
 def _memory(document: Document) -> tuple[int, int, int]:

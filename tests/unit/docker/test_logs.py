@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.docker.logs import LONGEST_LINE, Demultiplexer, LogLine, LogReader, LogText
+from drydock.docker.logs import LONGEST_LINE, Demultiplexer, LogLine, LogReader
 
 STAMP = "2026-03-02T09:15:00.123456789Z"
 
@@ -55,14 +55,6 @@ def test_lines_are_the_same_however_the_stream_is_cut(wanted: list[tuple[str, st
     assert [(line.type, line.ts, line.line) for line in read(pieces(data, cuts))] == [
         (kind, STAMP, text) for kind, text in wanted
     ]
-
-
-@given(st.text(max_size=50), st.lists(st.integers(min_value=0), max_size=30))
-def test_download_keeps_characters_that_span_frames(text: str, cuts: list[int]) -> None:
-    raw = text.encode("utf-8", "replace")
-    data = b"".join(frame(1, piece) for piece in pieces(raw, cuts))
-    decoder = LogText(tty=False)
-    assert "".join(decoder.feed(chunk) for chunk in pieces(data, cuts)) + decoder.finish() == raw.decode()
 
 
 @given(st.binary(max_size=300))

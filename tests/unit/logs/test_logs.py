@@ -197,6 +197,24 @@ async def test_a_character_over_two_frames(stage: Stage) -> None:
     assert await stage.download() == ["ü", "cut"]
 
 
+@given(st.text(max_size=50), st.integers(1, 5), st.integers(1, 20))
+def test_download_keeps_characters_that_span_frames_and_chunks(text: str, frame: int, chunk: int) -> None:
+    raw = text.encode("utf-8", "replace")
+    parts = [raw[at : at + frame] for at in range(0, len(raw), frame)]
+    data = b"".join(b"\1\0\0\0" + len(part).to_bytes(4) + part for part in parts)
+
+    async def cut(options: dict[str, Any]) -> AsyncIterator[bytes]:
+        for at in range(0, len(data), chunk):
+            yield data[at : at + chunk]
+
+    async def downloaded() -> bytes:
+        stage = Stage()
+        stage.engine.logs_of["a"] = cut
+        return await stage.service.download(stage.watched.need("a"), Selection(), timestamps=False)
+
+    assert asyncio.run(downloaded()) == raw
+
+
 async def test_over_sixteen_mebibytes_stops_reading(stage: Stage) -> None:
     sent = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from litestar import Router, get
 from litestar.params import FromPath
@@ -70,7 +70,8 @@ async def snapshot_of_stats(request: ApiRequest) -> HostSnapshot:
 )
 async def stream(request: ApiRequest) -> Stream:
     """One round over all running containers: `stat` for each, `error` if it failed, then `done` and the end."""
-    open_ones = _open_streams(request)
+    limiters = request.app.state.limiters
+    open_ones: Concurrency = limiters.setdefault("dockhand-streams", Concurrency(STREAMS_PER_CLIENT))
     key = limit_key(request)
     if not open_ones.has_room(key):
         raise TooManyRequests("Too many open streams, close one first.")
@@ -80,9 +81,9 @@ async def stream(request: ApiRequest) -> Stream:
 
 
 async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> AsyncIterator[bytes]:
-    hosts, services = dockhand_of(request), request.services
+    services = request.services
     ending = services.streams.open()
-    occurrences = hosts.stream(request.params.text("env"))
+    occurrences = dockhand_of(request).stream(request.params.text("env"))
     try:
         with open_ones.entered(key):
             async for each in occurrences:
@@ -92,12 +93,6 @@ async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> Asyn
     finally:
         services.streams.release(ending)
         await occurrences.aclose()
-
-
-def _open_streams(request: ApiRequest) -> Concurrency:
-    limiters: dict[str, Any] = request.app.state.limiters
-    found: Concurrency = limiters.setdefault("dockhand-streams", Concurrency(STREAMS_PER_CLIENT))
-    return found
 
 
 @get(
