@@ -39,7 +39,7 @@ class SingleFlight(Generic[T]):
             if not self._callers[task]:
                 del self._callers[task]
                 if self._abandon and not task.done():
-                    self._forget(key, task)  # a new caller must not join what is being cancelled
+                    del self._tasks[key]  # a new caller must not join what is being cancelled
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
 
@@ -51,10 +51,7 @@ class SingleFlight(Generic[T]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finished(self, key: Hashable, task: asyncio.Task[T]) -> None:
-        self._forget(key, task)
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved: every caller may have gone
-
-    def _forget(self, key: Hashable, task: asyncio.Task[T]) -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved: every caller may have gone

@@ -28,7 +28,6 @@ from drydock.fleet.fleet import Fleet
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
-from drydock.registries.instances import register
 from drydock.registries.room import Registries
 from drydock.registries.settings import RegistriesSettings
 from drydock.store.settings import StoreSettings
@@ -41,6 +40,7 @@ from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
 from kit.clock import ImpatientClock
+from kit.registries import register
 
 from .engine import EngineApi
 from .images import SERVE, Pusher

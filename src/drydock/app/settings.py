@@ -22,6 +22,7 @@ from drydock.live.settings import StreamSettings
 from drydock.logs.settings import LogSettings
 from drydock.metrics.settings import ContainerMetricsSettings, MetricsAccessSettings, MetricsSettings
 from drydock.notify.providers import PROVIDERS
+from drydock.registries.instances import FAMILY as REGISTRIES
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.release_notes.settings import ReleaseNotesSettings
 from drydock.security.scanners import SECTIONS as SCANNERS
@@ -84,7 +85,8 @@ SCHEMA = Schema(
         WATCHERS,
         AUTHENTICATIONS,
         trigger_family((*ACTIONS, *PROVIDERS)),
-        Reserved(("DD_REGISTRY_", "DD_AGENT_")),
+        REGISTRIES,
+        Reserved(("DD_AGENT_",)),
     ),
 )
 """Every section, in the order of the documentation, and every family."""

@@ -23,7 +23,6 @@ from yarl import URL
 from drydock import __version__
 from drydock.config.load import Settings
 from drydock.http.addresses import AddressRule, OrderedResolver, is_local_name, parse_address
-from drydock.http.proxies import Proxies
 from drydock.http.settings import DnsMode, HttpSettings
 from drydock.http.tls import SYSTEM_ROOTS, TlsContexts, TlsFiles
 
@@ -40,6 +39,41 @@ Reason = Literal["dns", "refused", "reset", "timeout", "tls", "address", "size",
 _REFUSED = re.compile(r"refused address: ([^\s\],]+)")
 _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
 """Spellings of an IPv4 address that the system understands: decimal, octal, hexadecimal, shortened."""
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """The proxy of each scheme, and the hosts that go without (registries.md §1.6)."""
+
+    http: str | None = None
+    https: str | None = None
+    no_proxy: str = ""
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> Proxies:
+        """From HTTP_PROXY, HTTPS_PROXY and NO_PROXY, either case."""
+
+        def read(name: str) -> str:
+            return variables.get(name.lower()) or variables.get(name) or ""
+
+        return cls(read("HTTP_PROXY") or None, read("HTTPS_PROXY") or None, read("NO_PROXY"))
+
+    def for_url(self, url: URL) -> str | None:
+        """The proxy for a request to this URL."""
+        proxy = self.https if url.scheme == "https" else self.http
+        if proxy is None:
+            return None
+        return None if self._bypassed(url) else proxy
+
+    def _bypassed(self, url: URL) -> bool:
+        """NO_PROXY: names with or without leading dot (their sub-domains too), optionally with a port, or `*`."""
+        host, port = (url.host or "").lower(), str(url.port)
+        for entry in self.no_proxy.lower().replace(" ", "").split(","):
+            name, colon, wanted = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
+            name = name.strip("[]").removeprefix("*").removeprefix(".")
+            if entry == "*" or (name and (host == name or host.endswith(f".{name}")) and (not colon or wanted == port)):
+                return True
+        return False
 
 
 @dataclass(frozen=True)

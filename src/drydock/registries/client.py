@@ -124,7 +124,7 @@ class Client:
         if login.scheme == "ecr":
             return f"Basic {(await self._tokens.ecr_token(request)).reveal()}", None, False
         if login.scheme == "basic":
-            credentials = instance.credentials()
+            credentials = instance.credentials
             return credentials.basic() if credentials else None, None, False
         if login.scheme == "none" or login.realm is None:
             return None, None, False
@@ -145,7 +145,7 @@ class Client:
             scopes,
             shared=login.shared and not alone,
             exact=alone,
-            credentials=instance.credentials() if trust.credentials and login != ECR_PUBLIC else None,
+            credentials=instance.credentials if trust.credentials and login != ECR_PUBLIC else None,
             guarded=trust.guarded and not self._allow_private,
         )
         token, fresh = await self._tokens.get(wanted, request)
@@ -198,7 +198,7 @@ def _ways(answer: Answer, request: RegistryRequest) -> list[Login]:
     if answer.url.origin() != request.url.origin():
         return []
     challenges = parse_challenges(answer.all("WWW-Authenticate"))
-    credentialed = request.route.needed.credentials() is not None
+    credentialed = request.route.needed.credentials is not None
     return learn(challenges, request.url, request.route.name, credentialed=credentialed)
 
 

@@ -18,9 +18,9 @@ from yarl import URL
 from drydock.core.errors import RegistryAuthFailed, RegistryError
 from drydock.core.secret import Secret
 from drydock.http.client import Answer
-from drydock.registries.credentials import Credentials
 from drydock.registries.errors import clean
 from drydock.registries.instances import Instance
+from drydock.registries.options import Credentials
 from drydock.registries.transport import RegistryRequest
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
@@ -36,7 +36,9 @@ Key = tuple[str, str, str]
 
 def key_of(instance: Instance) -> Key:
     """What tokens of an instance are kept by."""
-    return instance.get("accesskeyid"), instance.get("secretaccesskey"), instance.get("region")
+    options = instance.options
+    key_id, secret = options.accesskeyid or Secret(""), options.secretaccesskey or Secret("")
+    return key_id.reveal(), secret.reveal(), options.region or ""
 
 
 def request(key: Key, about: RegistryRequest, now_ms: int) -> RegistryRequest:

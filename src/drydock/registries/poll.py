@@ -204,17 +204,18 @@ class Poll:
 
         `routes` have their lists read, `tags` their digests. Without announcing, everything works with more tokens.
         """
-        lists = [route for route in dict.fromkeys(routes) if route.instance]
-        heads = [(route, tag) for route, tag in dict.fromkeys(tags) if route.instance]
         groups: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for route in (*lists, *(route for route, _ in heads)):
-            groups[route.instance_id, route.authority].add(route.name)
+        questions: dict[Hashable, Callable[[], Awaitable[object]]] = {}
+        for route, tag in dict.fromkeys(tags):
+            if route.instance is not None:
+                groups[route.instance.id, route.authority].add(route.name)
+                questions["head", *route.key, tag] = partial(self.head_digest, route, tag)
+        for route in dict.fromkeys(routes):
+            if route.instance is not None:
+                groups[route.instance.id, route.authority].add(route.name)
+                questions["tags", *route.key] = partial(self.tags, route)
         self._account.batches.update({key: tuple(sorted(names)) for key, names in groups.items()})
-        questions: list[tuple[Hashable, Callable[[], Awaitable[object]]]] = [
-            *((("head", *route.key, tag), partial(self.head_digest, route, tag)) for route, tag in heads),
-            *((("tags", *route.key), partial(self.tags, route)) for route in lists),
-        ]
-        for key, question in questions:
+        for key, question in questions.items():
             self._announced[key] = False
             task = asyncio.create_task(_quietly(question), name="registries:prefetch")
             self._warming.add(task)

@@ -54,11 +54,11 @@ async def of_github(transport: Transport, route: Route, tag: str, account: Accou
 
     The API needs a token even for public packages, so nothing is asked without one.
     """
-    token = route.needed.get("token")
+    token = route.needed.options.token
     owner, _, package = route.repository.partition("/")
     if not token or not package:
         return None
-    headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"}
+    headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token.reveal()}"}
     for kind in OWNER_KINDS:
         path = f"/{kind}/{quote(owner, safe='')}/packages/container/{quote(package, safe='')}/versions?per_page=100"
         url = URL(GITHUB_API + path, encoded=True)

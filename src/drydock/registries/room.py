@@ -22,10 +22,10 @@ from drydock.http.addresses import PUBLIC_ONLY, AddressRule
 from drydock.http.client import HttpClient
 from drydock.registries import ecr
 from drydock.registries.cache import DiskCache
-from drydock.registries.credentials import Credentials
-from drydock.registries.instances import Instance, authority, register, summary
+from drydock.registries.instances import KIND, Instance, authority, instances_of
 from drydock.registries.limiter import INTERACTIVE
 from drydock.registries.manifests import content_digest
+from drydock.registries.options import Credentials, RegistryOptions
 from drydock.registries.poll import Poll, RegistryEngine
 from drydock.registries.routing import PUBLIC_ECR, Route, Router
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
@@ -41,7 +41,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class RegistryOptions:
+class Tuning:
     """How the engine behaves, where it is not the configuration that says so.
 
     `paces`: start values by host instead of the built-in ones. `backoff_s`: the first back-off. `rule`: which addresses
@@ -56,7 +56,7 @@ class RegistryOptions:
 class Registries:
     """All registries of one process. Use as an async context manager, or `start` and `stop` it.
 
-    `problems` are the reasons why configured registries are missing (from `register`). `metrics` holds plain counters to
+    `problems` are the reasons why configured registries are missing (one text each). `metrics` holds plain counters to
     export. `cache_path` is the file of the content-addressed cache, None: in memory.
     """
 
@@ -70,9 +70,9 @@ class Registries:
         problems: Sequence[str] = (),
         cache_path: Path | None = None,
         github_pages: int = 500,
-        options: RegistryOptions | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
-        options = options or RegistryOptions()
+        tuning = tuning or Tuning()
         self.problems = list(problems)
         self._clock = clock
         self._instances = tuple(instances)
@@ -81,7 +81,7 @@ class Registries:
         paces = {authority(URL(item.authurl)): item.pace for item in own if item.authurl}
         paces |= {item.authority: item.pace for item in own if item.authority}
         transport = Transport(
-            http, clock, {**paces, **options.paces}, settings.concurrency, options.backoff_s, options.rule
+            http, clock, {**paces, **tuning.paces}, settings.concurrency, tuning.backoff_s, tuning.rule
         )
         cache = DiskCache(cache_path, settings.cache_mb * MIB)
         self._engine = RegistryEngine(
@@ -95,16 +95,16 @@ class Registries:
     @classmethod
     def build(cls, settings: Settings, http: HttpClient, clock: Clock, cache_path: Path | None) -> Self:
         """Every registry that is configured well; what is wrong with the others is in `problems`."""
-        instances, problems = register(settings.source.values("DD_REGISTRY_"))
+        instances, problems = instances_of(settings.components(RegistryOptions), settings.left_out(KIND))
         own = settings[RegistriesSettings]
         pages = settings[GhcrSettings].versions_max_pages
         return cls(instances, own, http, clock, problems=problems, cache_path=cache_path, github_pages=pages)
 
     async def start(self) -> None:
         """Open the cache, and tell which registries there are."""
-        warning = summary(self.problems)
-        if warning:
-            log.warning("registries.problems", message=warning)
+        if self.problems:
+            message = f"Some registries failed to register ({'; '.join(self.problems)})"
+            log.warning("registries.problems", message=message)
         for item in self._instances:
             log.info("registries.registered", registry=item.id, configuration=item.masked())
             if item.credentialed and (item.url or "").startswith("http://"):
@@ -157,7 +157,7 @@ class Registries:
             account = Account(self._clock.monotonic(), INTERACTIVE)
             about = RegistryRequest("GET", route.url("manifests"), {}, 0, "token", route, account)
             return ecr.credentials_of(await self._engine.tokens.ecr_token(about))
-        return instance.credentials()
+        return instance.credentials
 
     def instances(self) -> list[dict[str, Any]]:
         """The components for the API: id, type, name and configuration with secrets masked (§1.5)."""
@@ -173,7 +173,7 @@ class Registries:
 
     def github_token(self) -> Secret | None:
         """The token of the first credentialed GHCR instance; serves release notes of trusted sources (§10)."""
-        tokens = (item.secrets.get("token") for item in self._instances if item.type == "ghcr")
+        tokens = (item.options.token for item in self._instances if item.type == "ghcr")
         return next((token for token in tokens if token), None)
 
 

@@ -117,8 +117,8 @@ def _is_authority(instance: Instance, host: str) -> bool:
 
 
 def _rank(instance: Instance, host: str, repository: str) -> tuple[object, ...]:
-    exact = bool(instance.get("url")) and _is_authority(instance, host)
-    region, found = instance.get("region"), _ECR_REGION.fullmatch(host)
+    exact = bool(instance.options.url) and _is_authority(instance, host)
+    region, found = instance.options.region, _ECR_REGION.fullmatch(host)
     return (
         not exact,
         -len(_shared_prefix(instance, repository)),

@@ -19,9 +19,9 @@ from drydock.core.errors import RegistryAuthFailed, RegistryError
 from drydock.core.secret import Secret
 from drydock.http.client import Answer
 from drydock.registries import ecr, errors
-from drydock.registries.credentials import ANONYMOUS, Credentials
 from drydock.registries.headers import Challenge
 from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
+from drydock.registries.options import ANONYMOUS, Credentials
 from drydock.registries.routing import PUBLIC_ECR
 from drydock.registries.spec import PULL_SCOPE
 from drydock.registries.transport import RegistryRequest, Transport
@@ -74,14 +74,18 @@ def known_login(instance: Instance, host: str) -> Login | None:
         realm = URL(row.token_url.format(authurl=instance.authurl, host=host))
         service = row.service.format(host=host) if row.service else None
         return Login("bearer", realm, service, row.scope, shared=row.shared_token and not instance.credentialed)
-    return BASIC if row.basic and instance.credentials() else None
+    return BASIC if row.basic and instance.credentials else None
 
 
 def learn(challenges: Sequence[Challenge], url: URL, name: str, *, credentialed: bool) -> list[Login]:
     """The ways a 401 offers, Bearer first; Basic only when there is something to send."""
-    bearer = [_bearer(challenge, url, name) for challenge in challenges if challenge.scheme == "bearer"]
-    basic = [BASIC for challenge in challenges if challenge.scheme == "basic" and credentialed]
-    return [login for login in bearer if login is not None] + basic[:1]
+    bearer, basic = [], []
+    for challenge in challenges:
+        if challenge.scheme == "bearer" and (login := _bearer(challenge, url, name)) is not None:
+            bearer.append(login)
+        elif challenge.scheme == "basic" and credentialed:
+            basic = [BASIC]
+    return bearer + basic
 
 
 def _bearer(challenge: Challenge, url: URL, name: str) -> Login | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drydock.registries import credentials as who
-from drydock.registries import option_rules
+from drydock.registries import options
 
 PULL_SCOPE = "repository:{name}:pull"
 
@@ -54,8 +53,8 @@ class Provider:
     """
 
     type: str
-    shape: option_rules.Shape
-    credentials: who.Rule = who.none
+    shape: options.Shape
+    credentials: options.Rule = options.none
     hosts: tuple[str, ...] = ()
     base: str = ""
     url: str | None = None
@@ -82,7 +81,7 @@ def _host(name: str) -> tuple[str, ...]:
 
 def _self_hosted(type_: str) -> Provider:
     return Provider(
-        type=type_, shape=option_rules.self_hosted, credentials=who.login, basic=True, base="{url}/v2", pace=PRIVATE
+        type=type_, shape=options.SELF_HOSTED, credentials=options.login, basic=True, base="{url}/v2", pace=PRIVATE
     )
 
 
@@ -92,8 +91,8 @@ _GHCR_FAMILY = frozenset({"ghcr.io", "lscr.io"})
 PROVIDERS: tuple[Provider, ...] = (
     Provider(
         type="hub",
-        shape=option_rules.token,
-        credentials=who.docker,
+        shape=options.TOKEN,
+        credentials=options.docker,
         hosts=_host("docker.io"),
         base="https://registry-1.docker.io/v2",
         token_url="https://auth.docker.io/token",
@@ -106,8 +105,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="dhi",
-        shape=option_rules.token,
-        credentials=who.docker,
+        shape=options.TOKEN,
+        credentials=options.docker,
         hosts=_host("dhi.io"),
         base="https://dhi.io/v2",
         token_url="https://dhi.io/token",
@@ -117,8 +116,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ghcr",
-        shape=option_rules.user_token,
-        credentials=who.user_token,
+        shape=options.USER_TOKEN,
+        credentials=options.user_token,
         hosts=_host("ghcr.io"),
         base=HTTPS_BASE,
         token_url="https://ghcr.io/token",
@@ -132,8 +131,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="lscr",
-        shape=option_rules.user_token,
-        credentials=who.user_token,
+        shape=options.USER_TOKEN,
+        credentials=options.user_token,
         hosts=_host("lscr.io"),
         base="https://lscr.io/v2",
         token_url="https://ghcr.io/token",
@@ -147,7 +146,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ecr",
-        shape=option_rules.ecr,
+        shape=options.ECR,
         hosts=(
             r"[a-z0-9-]+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?",
             r"[a-z0-9-]+\.dkr-ecr\.[a-z0-9-]+\.on\.aws",
@@ -158,8 +157,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="quay",
-        shape=option_rules.quay,
-        credentials=who.quay,
+        shape=options.QUAY,
+        credentials=options.quay,
         hosts=_host("quay.io"),
         base=HTTPS_BASE,
         token_url="https://quay.io/v2/auth",
@@ -170,8 +169,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gitlab",
-        shape=option_rules.gitlab,
-        credentials=who.gitlab,
+        shape=options.GITLAB,
+        credentials=options.gitlab,
         base="{url}/v2",
         url="https://registry.gitlab.com",
         authurl="https://gitlab.com",
@@ -182,8 +181,8 @@ PROVIDERS: tuple[Provider, ...] = (
     _self_hosted("forgejo"),
     Provider(
         type="codeberg",
-        shape=option_rules.basic,
-        credentials=who.login,
+        shape=options.BASIC,
+        credentials=options.login,
         hosts=(r"codeberg\.org",),
         base="https://codeberg.org/v2",
         basic=True,
@@ -195,16 +194,16 @@ PROVIDERS: tuple[Provider, ...] = (
     _self_hosted("custom"),
     Provider(
         type="acr",
-        shape=option_rules.acr,
-        credentials=who.acr,
+        shape=options.ACR,
+        credentials=options.acr,
         hosts=(r"(?:[a-z0-9-]+\.)+azurecr\.(?:io|cn|us)",),
         base=HTTPS_BASE,
         basic=True,
     ),
     Provider(
         type="alicr",
-        shape=option_rules.basic,
-        credentials=who.login,
+        shape=options.BASIC,
+        credentials=options.login,
         hosts=(
             r"registry(?:-intl)?\.[a-z0-9-]+\.aliyuncs\.com",
             r"(?:[a-z0-9-]+\.)*cr\.aliyuncs\.com(?:\.cn)?",
@@ -216,8 +215,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="docr",
-        shape=option_rules.docr,
-        credentials=who.docr,
+        shape=options.DOCR,
+        credentials=options.docr,
         hosts=_host("registry.digitalocean.com"),
         base="https://registry.digitalocean.com/v2",
         basic=True,
@@ -226,8 +225,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gar",
-        shape=option_rules.google,
-        credentials=who.google,
+        shape=options.GOOGLE,
+        credentials=options.google,
         hosts=(r"[a-z0-9-]+-docker\.pkg\.dev",),
         base=HTTPS_BASE,
         token_url="https://{host}/v2/token",
@@ -239,8 +238,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="gcr",
-        shape=option_rules.google,
-        credentials=who.google,
+        shape=options.GOOGLE,
+        credentials=options.google,
         hosts=_host("gcr.io"),
         base=HTTPS_BASE,
         token_url="https://gcr.io/v2/token",
@@ -252,8 +251,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ibmcr",
-        shape=option_rules.ibmcr,
-        credentials=who.ibm,
+        shape=options.IBMCR,
+        credentials=options.ibm,
         hosts=_host("icr.io"),
         base=HTTPS_BASE,
         basic=True,
@@ -261,8 +260,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="mau",
-        shape=option_rules.mau,
-        credentials=who.gitlab,
+        shape=options.MAU,
+        credentials=options.gitlab,
         hosts=_host("dock.mau.dev"),
         base=HTTPS_BASE,
         url="https://dock.mau.dev",
@@ -273,8 +272,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="ocir",
-        shape=option_rules.basic,
-        credentials=who.login,
+        shape=options.BASIC,
+        credentials=options.login,
         hosts=_host("ocir.io"),
         base=HTTPS_BASE,
         basic=True,
@@ -282,8 +281,8 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
     Provider(
         type="trueforge",
-        shape=option_rules.user_token,
-        credentials=who.user_token,
+        shape=options.USER_TOKEN,
+        credentials=options.user_token,
         hosts=_host("oci.trueforge.org"),
         base=HTTPS_BASE,
         realms=(r"quay\.io", r"ghcr\.io"),
@@ -291,7 +290,7 @@ PROVIDERS: tuple[Provider, ...] = (
     ),
 )
 
-AUTO = Provider(type="auto", shape=option_rules.empty, base=HTTPS_BASE)
+AUTO = Provider(type="auto", shape=options.Shape(), base=HTTPS_BASE)
 """Serves hosts that no instance claims, anonymously and by challenge only (§3.5). Not configurable."""
 
 BY_TYPE = {provider.type: provider for provider in (*PROVIDERS, AUTO)}

@@ -238,7 +238,7 @@ class Transport:
             instance = request.route.needed
             own = instance.pace if host == request.route.authority else None
             pace = self._paces.get(host) or own or HOST_PACE.get(host) or PUBLIC
-            if self._concurrency and pace.concurrency == PUBLIC.concurrency and not instance.get("concurrency"):
+            if self._concurrency and pace.concurrency == PUBLIC.concurrency and not instance.options.concurrency:
                 pace = replace(pace, concurrency=self._concurrency)
             self.limiters[host] = HostLimiter(self._clock, pace)
         return self.limiters[host]

@@ -21,8 +21,7 @@ from drydock.http.addresses import (
     is_metadata_address,
     is_public_address,
 )
-from drydock.http.client import HttpClient, HttpRequest, TransportError
-from drydock.http.proxies import Proxies
+from drydock.http.client import HttpClient, HttpRequest, Proxies, TransportError
 from drydock.http.settings import DnsMode
 from drydock.http.tls import TlsFiles
 from fakes.hook import Hook, hook

@@ -14,10 +14,10 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from drydock.http.client import HttpClient
-from drydock.registries.instances import register
-from drydock.registries.room import Registries, RegistryOptions
+from drydock.registries.room import Registries, Tuning
 from drydock.registries.settings import RegistriesSettings
 from kit.clock import ImpatientClock
+from kit.registries import register
 from lab.images import Pusher
 from lab.proxy import Proxy
 from lab.registry import RegistryServer
@@ -84,7 +84,7 @@ def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
 async def make_service(clock: ImpatientClock, trusting: Callable[[], ssl.SSLContext]) -> AsyncIterator[MakeService]:
     """`make_service(variables, ports={name: port}, …)`: running registries that trust the test authority.
 
-    Further arguments are `http` and `engine` (arguments of `HttpClient` and `RegistryOptions`), `cache_path`, and
+    Further arguments are `http` and `engine` (arguments of `HttpClient` and `Tuning`), `cache_path`, and
     values of `RegistriesSettings`.
     """
     async with AsyncExitStack() as stack:
@@ -107,7 +107,7 @@ async def make_service(clock: ImpatientClock, trusting: Callable[[], ssl.SSLCont
                 clock,
                 problems=problems,
                 cache_path=cache_path,
-                options=RegistryOptions(**(engine or {})),
+                tuning=Tuning(**(engine or {})),
             )
             return await stack.enter_async_context(made)
 

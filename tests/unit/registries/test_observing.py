@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+import structlog
 
 from drydock.core.errors import RegistryError
 from drydock.core.secret import Secret
 from drydock.http.client import HttpClient
-from drydock.registries.instances import register, summary
 from drydock.registries.room import Registries
 from drydock.registries.settings import RegistriesSettings
+from kit.registries import register
 from lab.proxy import Fault, Proxy
 
 from .conftest import ImpatientClock
@@ -46,7 +47,7 @@ async def test_announced_questions_count_once(service: Registries, proxy: Proxy,
     assert (service.metrics.digest_hits, service.metrics.digest_misses) == (2, 1)
 
 
-def test_components_are_masked_and_problems_are_kept() -> None:
+async def test_components_are_masked_and_problems_are_told_at_start() -> None:
     variables = {"DD_REGISTRY_GHCR_ME_USERNAME": "u", "DD_REGISTRY_GHCR_ME_TOKEN": "ghp", "DD_REGISTRY_ACR_X": ""}
     instances, problems = register(variables)
     service = Registries(instances, RegistriesSettings(), HttpClient(), ImpatientClock(), problems=problems)
@@ -58,7 +59,12 @@ def test_components_are_masked_and_problems_are_kept() -> None:
         "configuration": {"username": "u", "token": "[REDACTED]"},
     }
     assert service.problems == problems
-    assert str(summary(problems)).startswith(
-        "Some registries failed to register (Error when registering component acr ("
-    )
+    assert [problem.startswith("Error when registering component acr (DD_REGISTRY_ACR_X") for problem in problems] == [
+        True
+    ]
     assert service.github_token() == Secret("ghp")
+    with structlog.testing.capture_logs() as logs:
+        async with service:
+            pass
+    (told,) = [line for line in logs if line["event"] == "registries.problems"]
+    assert told["message"] == f"Some registries failed to register ({problems[0]})"

@@ -14,7 +14,7 @@ import trustme
 
 from drydock.core.errors import RegistryAuthFailed, RegistryError, RegistryNetworkError, RegistryNotFound
 from drydock.http.addresses import AddressRule
-from drydock.http.proxies import Proxies as ProxyRules
+from drydock.http.client import Proxies as ProxyRules
 from drydock.registries.manifests import Platform
 from drydock.registries.room import Registries
 from lab.images import Pusher

@@ -237,7 +237,7 @@ async def test_a_registry_that_offers_both_schemes(
 
 
 def test_masked_configuration() -> None:
-    from drydock.registries.instances import register
+    from kit.registries import register
 
     variables = {"DD_REGISTRY_CUSTOM_LAB_URL": "https://reg.example", "DD_REGISTRY_CUSTOM_LAB_LOGIN": "alice"}
     (instance,) = [i for i in register(variables | {"DD_REGISTRY_CUSTOM_LAB_PASSWORD": "pw"})[0] if i.type == "custom"]

@@ -13,13 +13,13 @@ from drydock.core.model import Container, ImageDigest, Result
 from drydock.core.operation import ImageWanted, Operation
 from drydock.hosts.host import Hosts
 from drydock.http.client import HttpClient
-from drydock.registries.instances import register
 from drydock.registries.room import Artifacts, Registries
 from drydock.registries.settings import RegistriesSettings
 from drydock.security.signatures.cosign import CosignSettings
 from drydock.updates.execution.image_check import ImageCheck, ScanBlocked
 from fakes.hosts import local_host
 from kit.containers import container, container_id, image
+from kit.registries import register
 from kit.security import FakeProgram, Room, prints, report
 from lab.images import Pusher
 from lab.registry import RegistryServer

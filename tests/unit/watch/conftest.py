@@ -19,7 +19,6 @@ from drydock.fleet.fleet import Fleet
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
-from drydock.registries.instances import register
 from drydock.registries.room import Registries
 from drydock.registries.settings import RegistriesSettings
 from drydock.watch.checker import Checker
@@ -31,6 +30,7 @@ from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
 from kit.clock import ManualClock
+from kit.registries import register
 from kit.wait import settle
 
 Document = dict[str, Any]
