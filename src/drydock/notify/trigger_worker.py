@@ -5,7 +5,7 @@ Every trigger is its own subscriber, so a slow service delays no other. Each sup
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -62,55 +62,47 @@ class TriggerWorker:
         self._pending: dict[Rule, dict[str, Found]] = {}
         """What waits for quiet, the latest of each container."""
         self._arrivals: dict[Rule, int] = {}
-        handlers: dict[type[Event], Callable[[Any], Awaitable[None]]] = {
-            UpdateApplied: self._applied,
-            UpdateFailed: self._failed,
-            SecurityAlert: self._alert,
-            HealthChanged: self._unhealthy,
-        }
+        events: list[type[Event]] = [UpdateApplied, UpdateFailed, SecurityAlert, HealthChanged]
         if trigger.auto != "none":
-            handlers |= {
-                ContainerChecked: self._checked,
-                ChecksFinished: self._checks_finished,
-                MaturityCleared: self._matured,
-            }
+            events += [ContainerChecked, ChecksFinished, MaturityCleared]
+        kernel.bus.subscribe(f"notify:{trigger.id}", self._handle, *events)
 
-        async def handle(event: Event) -> None:
-            await handlers[type(event)](event)
-
-        kernel.bus.subscribe(f"notify:{trigger.id}", handle, *handlers)
-
-    # ── found updates ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _checked(self, event: ContainerChecked) -> None:
-        if self.summary is not None:
-            if self._due(event.container, "update-available-digest") is not None:
-                await self.summary.add(audit_key(event.container))
-            else:
-                await self.summary.evict(audit_key(event.container))
-        if self.trigger.options.mode == "simple" and (found := self._due(event.container, "update-available")):
-            await self._send("update-available", [found])
-
-    async def _checks_finished(self, event: ChecksFinished) -> None:
-        if not self._batches:
-            return
-        waiting = self._pending.get("maturity-cleared", {})
-        due = (self._due(report.container, "update-available") for report in event.reports)
-        found = [one for one in due if one is not None and audit_key(one.container) not in waiting]
-        if found:
-            await self._send("update-available", found)
-
-    async def _matured(self, event: MaturityCleared) -> None:
-        found = self._due(event.container, "update-available")
-        told = self._delivery.history.told(self.trigger.id, event.container, "maturity-cleared")
-        if found is None or (told and self.trigger.options.once):
-            return
-        facts = {
-            "pendingSince": event.pending_since,
-            "minAgeDays": event.min_age_days,
-            "clockSource": event.clock_source,
-        }
-        await self._tell("maturity-cleared", found.container, facts)
+    async def _handle(self, event: Event) -> None:
+        """What each event means to this trigger."""
+        match event:
+            case ContainerChecked():
+                if self.summary is not None:
+                    if self._due(event.container, "update-available-digest") is not None:
+                        await self.summary.add(audit_key(event.container))
+                    else:
+                        await self.summary.evict(audit_key(event.container))
+                if self.trigger.options.mode == "simple" and (one := self._due(event.container, "update-available")):
+                    await self._send("update-available", [one])
+            case ChecksFinished() if self._batches:
+                waiting = self._pending.get("maturity-cleared", {})
+                due = (self._due(report.container, "update-available") for report in event.reports)
+                if found := [one for one in due if one is not None and audit_key(one.container) not in waiting]:
+                    await self._send("update-available", found)
+            case MaturityCleared():
+                told = self._delivery.history.told(self.trigger.id, event.container, "maturity-cleared")
+                one = self._due(event.container, "update-available")
+                if one is not None and not (told and self.trigger.options.once):
+                    since, days, clock = event.pending_since, event.min_age_days, event.clock_source
+                    facts = {"pendingSince": since, "minAgeDays": days, "clockSource": clock}
+                    await self._tell("maturity-cleared", one.container, facts)
+            case UpdateApplied() if event.operation.get("phase") != "dryrun":
+                if container := self._container_of(event.operation, event.container):
+                    if self.summary is not None:
+                        await self.summary.evict(audit_key(container))
+                    await self._tell("update-applied", container, {})
+            case UpdateFailed():
+                if container := self._container_of(event.operation, event.container):
+                    await self._tell("update-failed", container, {"error": event.error})
+            case SecurityAlert():
+                facts = {key: event.summary.get(key) for key in ("details", "status", "summary", "blockingCount")}
+                await self._tell("security-alert", event.container, facts)
+            case HealthChanged():
+                await self._tell("container-unhealthy", event.container, {"previousHealth": event.previous})
 
     def _due(self, reported: Container, channel: Kind) -> Found | None:
         """The container as it is now, when this trigger has something new to tell about its update."""
@@ -138,29 +130,6 @@ class TriggerWorker:
         """For the summary: the container of that key, when its update is still worth telling."""
         due = (self._due(one, "update-available-digest") for one in self._fleet.by_audit_key(key))
         return next((one for one in due if one is not None), None)
-
-    # ── what else happens ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _applied(self, event: UpdateApplied) -> None:
-        if event.operation.get("phase") == "dryrun":
-            return
-        container = self._container_of(event.operation, event.container)
-        if container is not None:
-            if self.summary is not None:
-                await self.summary.evict(audit_key(container))
-            await self._tell("update-applied", container, {})
-
-    async def _failed(self, event: UpdateFailed) -> None:
-        container = self._container_of(event.operation, event.container)
-        if container is not None:
-            await self._tell("update-failed", container, {"error": event.error})
-
-    async def _alert(self, event: SecurityAlert) -> None:
-        facts = {key: event.summary.get(key) for key in ("details", "status", "summary", "blockingCount")}
-        await self._tell("security-alert", event.container, facts)
-
-    async def _unhealthy(self, event: HealthChanged) -> None:
-        await self._tell("container-unhealthy", event.container, {"previousHealth": event.previous})
 
     def _container_of(self, operation: Mapping[str, Any], known: Container | None) -> Container | None:
         """The container of an operation: as it came, or by its newest id; None once it has left."""
@@ -194,8 +163,6 @@ class TriggerWorker:
             arrivals = self._arrivals[rule]
             await self._clock.sleep(QUIET_S)
         await self._send(rule, list(self._pending.pop(rule).values()))
-
-    # ── both ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _denied(self, rule: Rule) -> str | None:
         decision = self._delivery.rules.decide(rule, self.trigger.id, self.trigger.category)
