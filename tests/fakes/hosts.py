@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any
 
 from drydock.clock import Clock
-from drydock.core.errors import HostUnavailable
+from drydock.core.errors import EngineError, HostUnavailable
 from drydock.core.model import HostKey
 from drydock.docker.host import EngineFacts, identify
 from drydock.docker.namespaces import Namespaces
+from drydock.docker.own import OwnFolders
 from drydock.hosts.host import Connection, Endpoint, Host, Hosts, HostState
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
@@ -38,15 +40,21 @@ class FakeHost:
         self.source = str(key)
         self.facts: EngineFacts | None = None
         self.namespaces = Namespaces()
+        self.folders = OwnFolders()
         self.lost: str | None = None
         self._connection = connection
 
     def note(self, failure: str | None) -> None:
         """What watching says of the connection; `lost` is the test's word."""
 
-    async def get_acquainted(self) -> None:
+    async def identify(self) -> EngineFacts:
         if self.facts is None:
             self.facts = await identify(self.reader)
+        return self.facts
+
+    async def get_acquainted(self) -> None:
+        with suppress(EngineError):
+            await self.identify()
 
     async def close(self) -> None:
         """Nothing was opened."""
@@ -62,7 +70,7 @@ class FakeHost:
     @property
     def host(self) -> Host:
         """This object as a host."""
-        return cast(Host, self)
+        return self
 
 
 class Lost:
