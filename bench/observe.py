@@ -185,29 +185,17 @@ def _serve(port: int) -> None:
     import uvicorn
 
     from drydock.api.application import build
-    from drydock.api.services import Services
-    from drydock.auth.caller import AnonymousAccess
-    from kit.configured import configured
+    from kit.api_site import services
 
-    clock, watched, absent = SystemClock(), Watched(CONTAINERS), cast(Any, None)
+    clock, watched = SystemClock(), Watched(CONTAINERS)
     engine: Any = TalkingEngine(10_000, 20, 0.2)
 
     async def serve() -> None:
         async with Supervisor(clock) as supervisor:
             stats = Stats(watched, hosts_over(engine), clock, supervisor, StatsSettings(interval_s=0.5))
             await stats.start()
-            services = Services(
-                clock=clock,
-                settings=configured(),
-                access=AnonymousAccess(),
-                fleet=cast(Any, watched),
-                watching=absent,
-                registries=absent,
-                audit=absent,
-                logs=Logs(watched, hosts_over(engine), clock),
-                stats=stats,
-            )
-            application = cast(Any, build(services))
+            logs = Logs(watched, hosts_over(engine), clock)
+            application = cast(Any, build(services(clock=clock, fleet=watched, logs=logs, stats=stats)))
             config = uvicorn.Config(application, port=port, log_level="critical", lifespan="off")
             await uvicorn.Server(config).serve()
 

@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 
 from drydock.api.application import build
-from drydock.api.services import Component, Services
+from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.audit.trail import AuditTrail
-from drydock.auth.caller import AnonymousAccess, Caller, Connection
+from drydock.auth.caller import ANONYMOUS, Caller, Connection
+from drydock.core.component import Component
 from drydock.core.errors import DrydockError, NotFound
 from drydock.core.model import Container
 from drydock.core.policy.eligibility import EligibilityContext
@@ -24,6 +25,7 @@ from drydock.fleet.fleet import Fleet
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
 from drydock.supervisor import Supervisor
+from kit.api_site import services
 from kit.clock import ManualClock
 from kit.configured import configured
 from kit.http_server import http_server
@@ -73,9 +75,6 @@ class Watchers:
             Component(id="edge.docker.prod", type="docker", name="prod", agent="edge", configuration={}),
         ]
 
-    def engine_name(self) -> str | None:
-        return None
-
     def next_check_at(self, container: Container) -> str | None:
         return "2030-01-01T00:00:00.000Z"
 
@@ -83,18 +82,18 @@ class Watchers:
 class Registries:
     """Two registries."""
 
-    def components(self) -> Sequence[Component]:
+    def instances(self) -> list[dict[str, Any]]:
         return [
-            Component(id=f"{type}.public", type=type, name="public", configuration={"token": "[REDACTED]"})
+            {"id": f"{type}.public", "type": type, "name": "public", "configuration": {"token": "[REDACTED]"}}
             for type in ("hub", "ghcr")
         ]
 
 
 @dataclass
 class Door:
-    """Access that a test opens and closes: `caller` is whoever comes, None is nobody."""
+    """Access that a test opens and closes: `caller_now` is whoever comes, None is nobody."""
 
-    caller_now: Caller | None = None
+    caller_now: Caller | None = ANONYMOUS
     ready: bool = True
 
     async def caller(self, connection: Connection) -> Caller | None:
@@ -111,6 +110,7 @@ class HttpApp:
     bus: Bus
     watchers: Watchers
     services: Services
+    door: Door
     events: list[Event]
     context: dict[str, Any]
     url: str = ""
@@ -146,15 +146,15 @@ async def build_app(folder: Path, **settings: Any) -> HttpApp:
     fleet.derive_with(lambda _: (context["eligibility"], None))
     await fleet.load()
     watchers = Watchers(fleet)
-    services = Services(
+    door = Door()
+    made = services(
         clock=clock,
         settings=configured(PublicSettings(version_shown="9.9.9"), ServerSettings(**settings)),
-        access=AnonymousAccess(),
+        access=door,
         fleet=fleet,
         watching=watchers,
         registries=Registries(),
         audit=AuditTrail(store.audit, bus, clock, Supervisor(clock)),
-        started_at=clock.monotonic(),
     )
     events: list[Event] = []
     publish = bus.publish
@@ -164,14 +164,14 @@ async def build_app(folder: Path, **settings: Any) -> HttpApp:
         publish(event)
 
     bus.publish = note  # type: ignore[method-assign]  # notes every event in order
-    return HttpApp(clock, store, fleet, bus, watchers, services, events, context)
+    return HttpApp(clock, store, fleet, bus, watchers, made, door, events, context)
 
 
 @asynccontextmanager
 async def serve_app(folder: Path, **settings: Any) -> AsyncIterator[HttpApp]:
     """An application behind a real HTTP server on a free port of loopback."""
     made = await build_app(folder, **settings)
-    async with http_server(build(made.services), made.services.streams) as made.url:
+    async with http_server(build(made.services), made.services.live.streams) as made.url:
         made.api = httpx.AsyncClient(base_url=f"{made.url}/api/v1")
         try:
             yield made

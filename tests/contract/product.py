@@ -85,7 +85,7 @@ async def serve_product(
     buffer = LogBuffer(clock.now_ms, "info")
     async with (
         app.run(loaded.settings, variables, clock, buffer) as application,
-        http_server(application.http, application.services.streams, http=protocol) as url,
+        http_server(application.http, application.services.live.streams, http=protocol) as url,
     ):
         made = Product(url, application, clock)
         try:

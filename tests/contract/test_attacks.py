@@ -372,7 +372,7 @@ async def test_a_last_event_id_is_never_repeated(server: Product, last: str) -> 
         lines = answer.aiter_lines()
         first = [await anext(lines) for _ in range(2)]
     ids = [line.removeprefix("id: ") for line in first if line.startswith("id:")]
-    assert all(id.startswith(server.services.events.boot_id) for id in ids)
+    assert all(id.startswith(server.services.live.events.boot_id) for id in ids)
 
 
 async def test_a_redirect_leads_home_only(server: Product) -> None:
@@ -437,7 +437,7 @@ async def test_a_slow_answer_is_not_taken_for_a_slow_head(tmp_path: Path) -> Non
             lines = answer.aiter_lines()
             await anext(lines)
             await asyncio.sleep(Hasty.head_s * 3)
-            server.services.events.send("dd:test", {})
+            server.services.live.events.send("dd:test", {})
             while "dd:test" not in await anext(lines):
                 pass
 

@@ -6,6 +6,7 @@ keeps the real variables of containers, readable by its owner only.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -24,6 +25,7 @@ from aiohttp import web
 from contract.full_product import FullProduct, full_product
 from contract.product import HASH, PASSWORD, user
 from drydock import log_setup
+from drydock.sse import Channel
 from kit.wait import until
 
 OIDC = "DD_AUTH_OIDC_CORP_"
@@ -90,19 +92,10 @@ class Heard:
         ]
 
 
-class Sink:
+async def listen(channel: Channel, heard: Heard) -> None:
     """A client of the event stream."""
-
-    congested = False
-
-    def __init__(self, heard: Heard) -> None:
-        self._heard = heard
-
-    def offer(self, item: bytes) -> bool:
-        self._heard.add("event", item.decode())
-        return True
-
-    def close(self) -> None: ...
+    while (item := await channel.get()) is not None:
+        heard.add("event", item.decode())
 
 
 @pytest.fixture
@@ -176,12 +169,16 @@ async def test_canary_secrets_appear_nowhere(
         buffer = product.server.services.log
         log_setup.configure("debug", "json", extra=[buffer.processor])
         await product.container("shop-app", Env=ENVIRONMENT, Labels=compose(tmp_path / "shop"))
-        product.server.services.events.join(lambda: Sink(heard), "x", None, None)
+        client, _ = product.server.services.live.events.join("x", None, None)
+        client.taken = True
+        listener = asyncio.create_task(listen(client.channel, heard))
         made = await _use(product, heard)
         await _attack(product, heard, made)
         await _read(product, heard)
         heard.add("scanner", json.dumps([call["argv"] for call in product.scanner.calls]))
         heard.add("processes", _arguments())
+        client.channel.close()
+        await listener
     structlog.reset_defaults()
     captured = capfd.readouterr()
     heard.add("stdout", captured.out)

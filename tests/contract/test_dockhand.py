@@ -363,10 +363,10 @@ async def test_ten_open_streams_per_client(scene: Scene) -> None:
     scene.run(1)
     scene.engine.stats_of[full_id(1)] = hangs
     open_ones = [await scene.site.get(f"{STREAM}?env=1") for _ in range(10)]
-    await until(lambda: len(scene.site.services.streams) == 10, "ten streams")
+    await until(lambda: len(scene.site.services.live.streams.current()) == 10, "ten streams")
     assert (await scene.site.json(f"{STREAM}?env=1"))[0] == 429
     open_ones.pop().close()
-    await until(lambda: len(scene.site.services.streams) == 9, "nine streams")
+    await until(lambda: len(scene.site.services.live.streams.current()) == 9, "nine streams")
     async with scene.site.get(f"{STREAM}?env=1") as answer:
         assert answer.status == 200
     for each in open_ones:
@@ -453,7 +453,7 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
     for _ in range(1000):
         async with scene.site.get(f"{STREAM}?env=1") as answer:
             await anext(frames(answer))
-        await until(lambda: not len(scene.site.services.streams), "stream closed")
+        await until(lambda: not len(scene.site.services.live.streams.current()), "stream closed")
     await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
     assert scene.room.open_rounds() == 0
     assert not +scene.engine.open

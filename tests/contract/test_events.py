@@ -163,7 +163,7 @@ async def test_every_event_has_its_name_and_payload(server: Product) -> None:
 
 async def clients(server: Product, number: int) -> None:
     """Wait until so many clients are connected; the caller sets the deadline."""
-    while len(server.services.events) != number:  # noqa: ASYNC110  the server tells nobody who leaves
+    while len(server.services.live.events) != number:  # noqa: ASYNC110  the server tells nobody who leaves
         await asyncio.sleep(0.01)
 
 
@@ -171,7 +171,7 @@ async def seen(server: Product) -> str:
     """The id of one event, after which the client goes away."""
     async with listen(server) as stream:
         await stream.until("dd:connected")
-        server.services.events.send("dd:scan-started", {"containerId": "x"})
+        server.services.live.events.send("dd:scan-started", {"containerId": "x"})
         return (await stream.next())["id"]
 
 
@@ -179,7 +179,7 @@ async def seen(server: Product) -> str:
 async def test_replay_of_what_was_missed(server: Product, how: str) -> None:
     last = await seen(server)
     for number in range(3):
-        server.services.events.send("dd:agent-stats-changed", {"agentName": f"a{number}"})
+        server.services.live.events.send("dd:agent-stats-changed", {"agentName": f"a{number}"})
     options = {"Last_Event_ID": last} if how == "header" else {}
     path = PATH if how == "header" else f"{PATH}?last-event-id={last}"
     async with listen(server, path, **options) as stream:
@@ -191,7 +191,7 @@ async def test_replay_of_what_was_missed(server: Product, how: str) -> None:
 
 async def test_another_process_means_read_everything_again(server: Product) -> None:
     await seen(server)
-    for last in ("other-boot:1", f"{server.services.events.boot_id}:99999"):
+    for last in ("other-boot:1", f"{server.services.live.events.boot_id}:99999"):
         async with listen(server, Last_Event_ID=last) as stream:
             first = await stream.next()
             assert (first["event"], first.payload) == ("dd:resync-required", {"reason": "boot-mismatch"})
@@ -200,7 +200,7 @@ async def test_another_process_means_read_everything_again(server: Product) -> N
 
 async def test_too_old_means_read_everything_again(server: Product) -> None:
     last = await seen(server)
-    server.services.events.send("dd:scan-started", {"containerId": "missed"})
+    server.services.live.events.send("dd:scan-started", {"containerId": "missed"})
     server.clock.advance(301)
     async with listen(server, Last_Event_ID=last) as stream:
         assert (await stream.next()).payload == {"reason": "buffer-evicted"}
@@ -247,7 +247,7 @@ async def test_a_stalled_client_delays_nobody(server: Product) -> None:
     async with listen(server) as stream:
         await stream.until("dd:connected")
         for number in range(600):
-            server.services.events.send("dd:agent-stats-changed", {"agentName": f"{number}{padding}"})
+            server.services.live.events.send("dd:agent-stats-changed", {"agentName": f"{number}{padding}"})
             assert (await stream.next()).payload["agentName"] == f"{number}{padding}"
     stalled.close()
     async with asyncio.timeout(LIMIT_S):
@@ -260,7 +260,9 @@ async def test_acknowledging_a_self_update(server: Product) -> None:
         hello = (await stream.until("dd:connected"))[-1].payload
         path = f"{PATH}/self-update/op-9/ack"
         assert (await client.post(path, json=hello)).json()["reason"] == "no-pending-ack"
-        waiting = asyncio.create_task(server.services.acks.announce("op-9", requires_ack=True, wait_ms=8000))
+        waiting = asyncio.create_task(
+            server.services.live.acknowledgements.announce("op-9", requires_ack=True, wait_ms=8000)
+        )
         told = (await stream.until("dd:self-update"))[-1].payload
         assert (told["opId"], told["requiresAck"], told["ackTimeoutMs"]) == ("op-9", True, 8000)
         assert (await client.post(path, json={})).json() == {"error": "clientId is required"}

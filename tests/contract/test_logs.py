@@ -344,13 +344,12 @@ async def test_shutdown_closes_viewers_with_1001() -> None:
     scene.log.print("one")
     async with serve_site(services(fleet=scene.watched, logs=scene.logs)) as scene.site, scene.stream() as socket:
         await received(socket, 1)
-        scene.site.services.streams.close()
+        scene.site.services.live.streams.close()
         assert await until_closed(socket) == ([], 1001)
 
 
 async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None:
     scene.log.print("one")
-    scene.site.services.clock = SystemClock()
     async with scene.stream() as socket:
         await received(socket, 1)
     tasks = len(asyncio.all_tasks())
@@ -360,4 +359,4 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
                 await received(socket, 1)
     await until(lambda: len(asyncio.all_tasks()) <= tasks, "no task left")
     await until(lambda: not +scene.engine.open, "every Engine stream closed")
-    await until(lambda: len(scene.site.services.streams) == 0, "no stream counted")
+    await until(lambda: not scene.site.services.live.streams.current(), "no stream counted")

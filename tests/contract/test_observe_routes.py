@@ -146,7 +146,7 @@ async def test_log_stream(server: Product) -> None:
         entry = json.loads(await socket.recv())
         assert set(entry) == {"timestamp", "displayTimestamp", "level", "component", "msg"}
         assert entry["msg"] == "live"
-        server.services.streams.close()
+        server.services.live.streams.close()
         with pytest.raises(websockets.ConnectionClosed) as closed:
             await socket.recv()
         assert closed.value.rcvd is not None

@@ -12,6 +12,7 @@ from drydock.http.client import HttpClient
 from drydock.release_notes.providers import GitHub
 from drydock.release_notes.room import ReleaseNotesService
 from fakes.github_server import GitHubServer
+from kit.api_site import give
 from kit.containers import container, container_id
 
 ONE, TWO, THREE = container_id(1), container_id(2), container_id(3)
@@ -26,7 +27,8 @@ async def scene(http_app: HttpApp) -> AsyncIterator[HttpApp]:
         container(1, labels=LABELS, result=Result(tag="1.1.0")), container(2, labels=LABELS), container(3, update="2")
     )
     async with HttpClient() as http:
-        http_app.services.notes = ReleaseNotesService(GitHub(http, server.url), None, http_app.clock, http_app.fleet)
+        notes = ReleaseNotesService(GitHub(http, server.url), None, http_app.clock, http_app.fleet)
+        give(http_app.services, release_notes=notes)
         yield http_app
     await server.stop()
 
@@ -53,8 +55,6 @@ async def test_only_when_available(scene: HttpApp) -> None:
         assert (answer.status_code, answer.json()["error"]) == (404, "Release notes not available")
     answer = await scene.api.get(f"/containers/{'0' * 64}/release-notes")
     assert (answer.status_code, answer.json()["error"]) == (404, "Container not found")
-    scene.services.notes = None
-    assert (await scene.api.get(f"/containers/{ONE}/release-notes")).status_code == 404
 
 
 async def test_notes_between(scene: HttpApp) -> None:

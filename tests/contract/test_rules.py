@@ -25,8 +25,8 @@ SIGNED_IN = Caller(kind="session", name="ann", session_id="s1")
 @pytest.fixture
 def door(http_app: HttpApp) -> Door:
     """Nobody is signed in until the test says so."""
-    http_app.services.access = Door()
-    return http_app.services.access
+    http_app.door.caller_now = None
+    return http_app.door
 
 
 def problem(answer: httpx.Response, status: int) -> str:
@@ -210,7 +210,8 @@ async def test_the_outer_limit_spares_reads_of_admitted_callers(tmp_path: Path) 
 async def test_identity_keying(tmp_path: Path) -> None:
     async with serve_app(tmp_path, identity_keying=True) as http_app:
         await http_app.seed(container(1))
-        http_app.services.access = door = Door(SIGNED_IN)
+        door = http_app.door
+        door.caller_now = SIGNED_IN
         reveal = f"/containers/{ONE}/env/reveal"
         for _ in range(10):
             assert (await http_app.api.post(reveal)).status_code == 200
@@ -226,7 +227,7 @@ async def test_health(http_app: HttpApp) -> None:
     http_app.clock.advance(12.3)
     assert (await http_app.api.get(f"{http_app.url}/health")).json() == {"uptime": 12.3}
     assert (await http_app.api.head(f"{http_app.url}/health")).status_code == 200
-    http_app.services.access = Door(ready=False)
+    http_app.door.ready = False
     answer = await http_app.api.get(f"{http_app.url}/health")
     body = {"status": "starting", "reason": "auth strategies not yet registered"}
     assert (answer.status_code, answer.json()) == (503, body)

@@ -27,6 +27,7 @@ from drydock.security.signatures.cosign import CosignSettings
 from drydock.store.settings import StoreSettings
 from drydock.supervisor import Supervisor
 from fakes.audit import RecordedAudit
+from kit.api_site import give
 from kit.configured import configured
 from kit.containers import container, container_id, image
 from kit.security import FakeProgram, prints, report
@@ -71,7 +72,7 @@ class Scene:
         kernel = Kernel(app.clock, app.bus, self.supervisor, app.store, app.fleet, RecordedAudit(app.clock))
         needs = Needs(Hosts([]), {"PATH": os.environ["PATH"], **(environ or {})})
         room = Security.build(kernel, configured(own, trivy, cosign or CosignSettings(), store), needs)
-        app.services.security = room
+        give(app.services, security=room)
         return room
 
     def scans(self) -> list[str]:
@@ -292,19 +293,12 @@ async def test_one_bulk_scan_a_minute(scene: Scene) -> None:
 
 @pytest.mark.rows("C-170")
 async def test_administrators_bypass(scene: Scene) -> None:
-    callers = {"now": Caller(kind="session", name="ann")}
-
-    class Door:
-        ready = True
-
-        async def caller(self, _: Any) -> Caller:
-            return callers["now"]
-
-    scene.http_app.services.access = Door()
+    door = scene.http_app.door
+    door.caller_now = Caller(kind="session", name="ann")
     assert [(await scene.scan_all()).status_code for _ in range(3)] == [202, 202, 202]
-    callers["now"] = Caller(kind="key", name="robot", scopes=frozenset({"read", "watch"}))
+    door.caller_now = Caller(kind="key", name="robot", scopes=frozenset({"read", "watch"}))
     assert [(await scene.scan_all()).status_code for _ in range(2)] == [202, 429]
-    callers["now"] = ANONYMOUS
+    door.caller_now = ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -546,14 +540,8 @@ async def test_runtime_status(scene: Scene) -> None:
 
 
 async def test_everything_needs_a_caller(tmp_path: Path) -> None:
-    class Closed:
-        ready = True
-
-        async def caller(self, _: Any) -> None:
-            return None
-
     async with serve_app(tmp_path) as http_app:
-        http_app.services.access = Closed()
+        http_app.door.caller_now = None
         for method, path in (
             ("GET", "/containers/security/vulnerabilities"),
             ("GET", f"/containers/{ONE}/vulnerabilities"),

@@ -63,7 +63,7 @@ async def scene() -> AsyncIterator[Scene]:
     await scene.stats.start()
     async with serve_site(services(clock=scene.clock, fleet=scene.watched, stats=scene.stats)) as scene.site:
         yield scene
-        await until(lambda: not len(scene.site.services.streams), "every stream closed")
+        await until(lambda: not len(scene.site.services.live.streams.current()), "every stream closed")
     await scene.supervisor.stop()
     assert not +scene.engine.open
 
@@ -228,7 +228,7 @@ async def test_nobody_looks_the_engine_is_not_asked(scene: Scene) -> None:
     async with scene.site.get(f"{SUMMARY}/stream") as answer:
         await anext(frames(answer))
     await scene.site.json(f"{BASE}/{ID}/stats")
-    await until(lambda: not len(scene.site.services.streams), "stream closed")
+    await until(lambda: not len(scene.site.services.live.streams.current()), "stream closed")
     await scene.pass_time(60)
     before = scene.engine.calls.total()
     for _ in range(30):
@@ -254,7 +254,7 @@ async def test_a_thousand_connections_leave_nothing_behind(scene: Scene) -> None
         async with scene.site.get(path) as answer:
             if number % 3 == 0:
                 await anext(frames(answer))
-    await until(lambda: not len(scene.site.services.streams), "every stream closed")
+    await until(lambda: not len(scene.site.services.live.streams.current()), "every stream closed")
     await until(lambda: not scene.stats.collecting(), "every collector ended")
     await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, "no task left")
     assert not scene.engine.open["stats"]

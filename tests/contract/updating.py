@@ -17,7 +17,6 @@ from drydock.api.application import build as build_http
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings
 from drydock.audit.trail import AuditTrail
-from drydock.auth.caller import AnonymousAccess
 from drydock.config.components import Component, Member
 from drydock.core.model import Container, HostKey, Result
 from drydock.events import Bus, Event, OperationChanged
@@ -26,8 +25,8 @@ from drydock.hosts.host import Hosts
 from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.kernel import Kernel
-from drydock.live.acknowledgements import Acknowledgements
-from drydock.live.event_stream import EventStream
+from drydock.live.room import Live
+from drydock.live.settings import StreamSettings
 from drydock.metrics.counters import Counters
 from drydock.store.settings import StoreSettings
 from drydock.store.store import Store, open_store
@@ -42,6 +41,7 @@ from drydock.watch.ledger import FleetLedger
 from drydock.watch.record import Context
 from drydock.watch.watcher import Watcher
 from fakes.engine import FakeEngine
+from kit.api_site import services
 from kit.clock import SkippingClock
 from kit.configured import configured
 from kit.http_server import http_server
@@ -196,15 +196,14 @@ async def serve(
         ledger = FleetLedger(fleet, bus, clock)
         watcher = Watcher(host, Discovery(host, context, clock), None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
         kernel = Kernel(clock, bus, supervisor, store, fleet, AuditTrail(store.audit, bus, clock, supervisor))
-        stream = EventStream(clock)
-        acks = Acknowledgements(stream, clock)
+        live = Live(kernel, StreamSettings())
         needs = Needs(
             hosts=hosts,
             watching=OneWatcher(watcher),
             logins=_nothing,
             digest_of=_nothing,
             mode=partial(_nothing, answer=mode),
-            announce=partial(acks.announce, requires_ack=True),
+            announce=partial(live.acknowledgements.announce, requires_ack=True),
             gate=gate,
             gate_enabled=False,
             block_severities=None,
@@ -223,21 +222,19 @@ async def serve(
         fleet.derive_with(updates.admission.facts)
         await fleet.load()
         await updates.start()
-        services = Services(
+        made = services(
             clock=clock,
             settings=configured(PublicSettings(version_shown="9.9.9")),
-            access=AnonymousAccess(),
             fleet=fleet,
             watching=Watchers(fleet),
             registries=Registries(),
             audit=kernel.audit,
             updates=updates,
-            events=stream,
-            acks=acks,
+            live=live,
         )
-        url = await stack.enter_async_context(http_server(build_http(services), services.streams))
+        url = await stack.enter_async_context(http_server(build_http(made), live.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
-            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, services)
+            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, made)
 
 
 def member(action: Action) -> Member:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 
 from drydock.api.application import NO_EXTENSION, Extension, build
-from drydock.api.services import Services
-from drydock.auth.caller import Access, AnonymousAccess, Caller, Connection
+from drydock.api.legacy import LegacyInputs
+from drydock.api.network import Proxies
+from drydock.api.services import CurlOverride, Services
+from drydock.api.settings import ServerSettings
+from drydock.auth.caller import ANONYMOUS, Caller, Connection
 from drydock.clock import Clock, SystemClock
 from drydock.config.load import Settings
+from drydock.core.errors import Unavailable
+from drydock.live.room import Live
+from drydock.live.settings import StreamSettings
 from kit.configured import configured
 
 from .http_server import http_server
@@ -35,17 +43,61 @@ class HeaderAccess:
         return None
 
 
+class AnonymousAccess:
+    """Everyone is admitted: anonymous mode that the operator confirmed."""
+
+    ready = True
+
+    async def caller(self, _: Connection) -> Caller | None:
+        return ANONYMOUS
+
+
+class Absent:
+    """Stands for a room that a test does not have, or has later: see `give`."""
+
+    def __init__(self) -> None:
+        self._room: Any = None
+
+    def become(self, room: Any) -> None:
+        """From now on it is this room."""
+        self._room = room
+
+    def __getattr__(self, name: str) -> Any:
+        if self._room is None:
+            raise Unavailable()
+        return getattr(self._room, name)
+
+
 def services(
-    *, clock: Clock | None = None, access: Access | None = None, settings: Settings | None = None, **rooms: Any
+    *, clock: Clock | None = None, access: Any = None, settings: Settings | None = None, **rooms: Any
 ) -> Services:
-    """Services of which only the given rooms exist."""
-    absent = cast(Any, None)
-    return Services(
-        clock=clock or SystemClock(),
-        settings=settings or configured(),
-        access=access or AnonymousAccess(),
-        **{"fleet": absent, "watching": absent, "registries": absent, "audit": absent, **rooms},
-    )
+    """Services of which only the given rooms exist; every other one is `Absent`."""
+    clock, settings = clock or SystemClock(), settings or configured()
+    kernel = cast(Any, SimpleNamespace(clock=clock, supervisor=None))
+    made: dict[str, Any] = {
+        "clock": clock,
+        "settings": settings,
+        "auth": access or AnonymousAccess(),
+        "live": Live(kernel, settings[StreamSettings]),
+        "metrics": None,
+        "curl_healthcheck": _no_curl,
+        "legacy": LegacyInputs(),
+        "proxies": Proxies(settings[ServerSettings].trust_proxy),
+        "started_at": clock.monotonic(),
+        **rooms,
+    }
+    absent: dict[str, Any] = {one.name: Absent() for one in fields(Services)}
+    return Services(**{**absent, **made})
+
+
+async def _no_curl() -> CurlOverride:
+    return CurlOverride(detected=False)
+
+
+def give(services: Services, **rooms: Any) -> None:
+    """Put rooms in the place of absent ones."""
+    for name, room in rooms.items():
+        cast(Absent, getattr(services, name)).become(room)
 
 
 class Site:
@@ -73,7 +125,7 @@ class Site:
 @asynccontextmanager
 async def serve_site(services: Services, extension: Extension = NO_EXTENSION) -> AsyncIterator[Site]:
     """Serve until the end of the block; open streams are ended first, as the product does."""
-    async with http_server(build(services, extension), services.streams) as url:
+    async with http_server(build(services, extension), services.live.streams) as url:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(
             connector=connector, auto_decompress=False, skip_auto_headers=["Accept-Encoding"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from drydock.api.streams import Streams
+from drydock.sse import Streams
 
 from .wait import until
 

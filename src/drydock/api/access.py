@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
 from drydock.api.limits import FixedWindow
-from drydock.api.network import check_same_origin, check_websocket_origin, client_address, refuse_cross_site
+from drydock.api.network import bucket, check_same_origin, check_websocket_origin, client_address, refuse_cross_site
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.caller import Caller, Connection
@@ -86,7 +86,7 @@ async def caller_now(connection: Connection) -> Caller | None:
     state = connection.scope["state"]
     if "identified" not in state:
         try:
-            state["identified"] = await services_of(connection).access.caller(connection)
+            state["identified"] = await services_of(connection).auth.caller(connection)
         except DrydockError as error:
             state["identified"] = error
     found: Caller | DrydockError | None = state["identified"]
@@ -142,7 +142,7 @@ def limit_key(connection: Connection, caller: Caller | None = None) -> str:
         if caller.kind == "key":
             return f"key:{caller.key}"
         return f"session:{caller.session_id}" if caller.session_id else f"user:{caller.name}"
-    return services.address_key(client_address(connection.scope, services.proxies))
+    return bucket(client_address(connection.scope, services.proxies))
 
 
 def limited(name: str, maximum: int, window_s: int = 60, *, bypass: Callable[[Caller], bool] | None = None) -> Guard:

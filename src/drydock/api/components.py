@@ -13,7 +13,7 @@ from drydock.api.access import READ
 from drydock.api.openapi import PAGING, document, problems, reads
 from drydock.api.query import page
 from drydock.api.request import ApiRequest
-from drydock.api.services import Component
+from drydock.core.component import Component
 from drydock.core.errors import NotFound
 
 Lister = Callable[[ApiRequest], Sequence[Component]]

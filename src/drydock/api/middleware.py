@@ -12,7 +12,6 @@ import re
 from typing import Any
 
 import msgspec
-import structlog
 from litestar.connection import ASGIConnection
 
 from drydock.api import body, headers
@@ -21,13 +20,11 @@ from drydock.api.asgi import App, Message, Receive, Scope, Send
 from drydock.api.envelope import JSON_TYPE, count_removed, translate
 from drydock.api.envelope import body as problem
 from drydock.api.limits import FixedWindow, Verdict
-from drydock.api.network import PROXY_ADVICE, client_address, header, proxy_advice
+from drydock.api.network import bucket, client_address, header
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Connection
 from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unauthorized
-
-log = structlog.get_logger("server")
 
 WINDOW_S = 900
 SIGN_IN_MAX = 100
@@ -64,7 +61,7 @@ class Edge:
         scope["state"] = {**(scope.get("state") or {}), "services": self.services}
         scope["path"] = _SLASHES.sub("/", scope["path"])
         answer = Answer(self, scope, send)
-        self._notice_proxy(scope)
+        self.services.proxies.notice(scope)
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
         try:
@@ -79,13 +76,6 @@ class Edge:
             return
         await self.app(scope, receive, answer.send)
 
-    def _notice_proxy(self, scope: Scope) -> None:
-        """The commonest fault of a set-up, told once: an HTTPS proxy that is not trusted (platform.md §6.3)."""
-        services = self.services
-        if not services.untrusted_proxy and proxy_advice(scope, services.proxies):
-            services.untrusted_proxy = True
-            log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)
-
     async def _spend(self, answer: Answer) -> None:
         answer.limiter = self._limiter(answer.path)
         if answer.limiter is not None:
@@ -97,7 +87,7 @@ class Edge:
     async def _client_key(self, scope: Any) -> str:
         """The address; with identity keying the login, which must be looked at before anything is counted then."""
         if not self.server.identity_keying:
-            return Services.address_key(client_address(scope, self.services.proxies))
+            return bucket(client_address(scope, self.services.proxies))
         connection: Connection = ASGIConnection(scope)
         try:
             return limit_key(connection, await caller_now(connection))

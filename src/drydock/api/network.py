@@ -8,7 +8,11 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+
 from drydock.core.errors import Forbidden
+
+log = structlog.get_logger("server")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,11 +27,13 @@ PROXY_ADVICE = "Drydock is behind an HTTPS proxy that it does not trust: set DD_
 
 
 class Proxies:
-    """Which hops in front of us are believed: none, all, the last N, or those of listed networks."""
+    """Which proxy hops are trusted: none, all, the last N, or those of listed networks."""
 
     def __init__(self, trust: bool | int | str) -> None:
         self._hops = 1 << 30 if trust is True else int(trust) if isinstance(trust, int) else 0
         self._networks = tuple(_networks(trust)) if isinstance(trust, str) else ()
+        self.untrusted_seen = False
+        """A request came through an HTTPS proxy that is not trusted; the interface says so."""
 
     @property
     def trusted(self) -> bool:
@@ -43,12 +49,18 @@ class Proxies:
             address = peer if hop == 0 else plain_address(text)
             if address is None:
                 return last  # no address: whoever wrote it can be counted only as the hop that passed it on
-            if not self._believes(address, hop):
+            if not self._trusts(address, hop):
                 return address
             last = address
         return last
 
-    def _believes(self, address: str, hop: int) -> bool:
+    def notice(self, scope: Mapping[str, Any]) -> None:
+        """The commonest fault of a set-up, told once: an HTTPS proxy that is not trusted (platform.md §6.3)."""
+        if not self.untrusted_seen and proxy_advice(scope, self):
+            self.untrusted_seen = True
+            log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)
+
+    def _trusts(self, address: str, hop: int) -> bool:
         if self._networks:
             parsed = _address(address)
             return parsed is not None and any(parsed in network for network in self._networks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from litestar import Request
@@ -13,10 +13,8 @@ from drydock.api.network import client_address
 from drydock.api.query import Query
 from drydock.api.services import Services
 from drydock.auth.caller import Caller
-from drydock.core.errors import BadRequest, Unavailable
+from drydock.core.errors import BadRequest
 from drydock.updates.room import Updates
-
-T = TypeVar("T")
 
 
 class ApiRequest(Request[Any, Any, Any]):
@@ -42,9 +40,6 @@ class ApiRequest(Request[Any, Any, Any]):
 
     @property
     def updates(self) -> Updates:
-        """The update services; `Unavailable` in a process that does not carry out updates."""
-        if self.services.updates is None:
-            raise Unavailable("This process does not carry out updates")
         return self.services.updates
 
     @property

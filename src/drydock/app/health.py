@@ -1,4 +1,4 @@
-"""What the server can tell of its own health: store, watchers, agents, and the health check of its own container."""
+"""Whether the health check of our own container calls curl (platform-api.md §4.2)."""
 
 from __future__ import annotations
 
@@ -6,42 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import re2
-import sqlalchemy as sa
 import structlog
 
-from drydock.api.services import Check, CurlOverride, Services
+from drydock.api.services import CurlOverride
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.scrub import printable, scrub
 from drydock.hosts.host import Hosts
-from drydock.store.store import Store
-from drydock.watch.service import WatchService
 
 log = structlog.get_logger("app")
 
 PREVIEW = 160
 NOT_DETECTED = CurlOverride(detected=False)
 _CURL = re2.compile(r"(?:^|[\s/;&|(])curl(?:\s|$)")
-
-
-def health_checks(services: Services, watching: WatchService, store: Store) -> Mapping[str, Check]:
-    """The checks of `/health?verbose=1` (platform-api.md §16.1): false for what does not work, or was never asked."""
-
-    async def stored() -> bool:
-        try:
-            async with store.database.read() as connection:
-                await connection.execute(sa.text("SELECT 1"))
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            log.warning("health.store", reason=scrub(str(error)))
-            return False
-        return True
-
-    async def watchers() -> bool:
-        return all(one.watcher.host.state.connected for one in watching.all())
-
-    async def agents() -> bool:
-        return services.agents is None or services.agents.all_connected()
-
-    return {"store": stored, "watchers": watchers, "agents": agents}
 
 
 class CurlHealthcheck:

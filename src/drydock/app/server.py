@@ -12,30 +12,36 @@ import structlog
 
 from drydock.api import application as api
 from drydock.api.asgi import App
+from drydock.api.legacy import LegacyInputs
+from drydock.api.network import Proxies
+from drydock.api.routes import authentications, triggers, watchers
+from drydock.api.routes import registries as registry_routes
 from drydock.api.routes.self_update import finalize_url
-from drydock.api.services import Component, LegacyInputs, Services
+from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
-from drydock.app.health import CurlHealthcheck, health_checks
-from drydock.app.onlookers import observe
+from drydock.app.health import CurlHealthcheck
 from drydock.app.settings import ProcessSettings
+from drydock.app.sign_in import authentication
 from drydock.audit.trail import AuditTrail
-from drydock.auth.caller import AnonymousAccess
+from drydock.auth.report import SignInReport
 from drydock.clock import Clock, SystemClock, zone_of
 from drydock.compat import application as compat
 from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
+from drydock.diagnostics import room as diagnostics_room
+from drydock.diagnostics.room import Diagnostics
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
-from drydock.hosts.host import Hosts
 from drydock.hosts.local import local_hosts
 from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
 from drydock.icons import room as icons_room
 from drydock.icons.room import Icons
 from drydock.kernel import Kernel
+from drydock.live.room import Live
 from drydock.logs import room as logs_room
 from drydock.logs.room import Logs
 from drydock.logs.server_log import LogBuffer
@@ -53,13 +59,13 @@ from drydock.security.settings import gate_facts
 from drydock.stats import room as stats_room
 from drydock.stats.room import Stats
 from drydock.store.settings import StoreSettings
-from drydock.store.store import Store, open_store
+from drydock.store.store import open_store
 from drydock.supervisor import Supervisor
 from drydock.updates import room as updates_room
 from drydock.updates.room import Updates
 from drydock.updates.self_update.identity import own_signs
 from drydock.updates.settings import UpdateMode
-from drydock.watch.component import configuration, metadata
+from drydock.watch import diagnosis
 from drydock.watch.room import Needs as WatchNeeds
 from drydock.watch.room import Watching
 from drydock.watch.service import WatchService
@@ -111,34 +117,33 @@ async def run(
         watch = await Watching.build(kernel, settings, watch_needs)
         stack.push_async_callback(watch.stop)
         watching = watch.service
-        services = build_services(settings, clock, fleet, watching, registries, audit, legacy)
         logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
         stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
-        services.logs, services.stats, services.log = logs, stats, log_buffer
-        services.preferences = Preferences.build(kernel, settings)
-        stream = await observe(services, settings, watching, store, bus, supervisor, stack)
-        services.icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, services)))
-        stack.push_async_callback(services.icons.stop)
-        _inform(services, watching, hosts, store)
+        live = Live.build(kernel, settings)
+        preferences = Preferences.build(kernel, settings)
+        report = SignInReport(audit, bus)
+        auth = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
+        icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, preferences)))
+        stack.push_async_callback(icons.stop)
         security_needs = security_room.Needs(hosts, environ, registries.pull_auth, Artifacts(registries))
-        security = services.security = Security.build(kernel, settings, security_needs)
+        security = Security.build(kernel, settings, security_needs)
         notes_needs = notes_room.Needs(http, registries.github_token())
-        services.notes = ReleaseNotesService.build(kernel, settings, notes_needs)
+        notes = ReleaseNotesService.build(kernel, settings, notes_needs)
         update_needs = updates_room.Needs(
             hosts=hosts,
             watching=watching,
             logins=registries.pull_auth,
             digest_of=Artifacts(registries).digest,
-            mode=partial(_update_mode, services),
-            announce=partial(_announce, services),
+            mode=partial(_update_mode, preferences),
+            announce=partial(live.acknowledgements.announce, requires_ack=True),
             gate=security.gate,
             **gate_facts(settings),
             actions_enabled=settings[ServerSettings].container_actions,
             environ=environ,
             finalize_url=finalize_url(settings[ServerSettings]),
         )
-        updates = services.updates = Updates.build(kernel, settings, update_needs)
+        updates = Updates.build(kernel, settings, update_needs)
         notify_needs = notify_room.Needs(
             http=http,
             environ=environ,
@@ -147,8 +152,8 @@ async def run(
             actions=updates.actions.all(),
             request_update=updates.admission.request,
         )
-        services.notifications = await Notifications.build(kernel, settings, notify_needs)
-        services.metrics = metrics = Metrics.build(
+        notifications = await Notifications.build(kernel, settings, notify_needs)
+        metrics = Metrics.build(
             kernel,
             settings,
             metrics_room.Needs(
@@ -156,17 +161,61 @@ async def run(
                 registries=registries,
                 watchers=lambda: [one.watcher for one in watching.all()],
                 legacy_inputs=lambda: legacy.uses,
-                locked_out=services.door.passwords.lockout.locked,
+                locked_out=auth.passwords.lockout.locked,
                 running_updates=updates.queue.running,
-                stream_clients=stream.__len__,
+                stream_clients=live.events.__len__,
                 usage=stats.fleet.joined,
             ),
+        )
+        log_buffer = log_buffer or LogBuffer(clock.now_ms, "info", enabled=False)
+        diagnostics = Diagnostics.build(
+            kernel,
+            settings,
+            diagnostics_room.Needs(
+                version=settings[PublicSettings].version,
+                components={
+                    "watchers": partial(watchers.listed, watching, fleet),
+                    "triggers": partial(triggers.without_addresses, notifications),
+                    "registries": partial(registry_routes.listed, registries),
+                    "authentications": partial(authentications.listed, auth),
+                },
+                watching=diagnosis.sections(watching),
+                watchers_work=watching.work,
+                update_locks=updates.queue.locks.dump,
+                log=log_buffer.since,
+            ),
+        )
+        services = Services(
+            clock=clock,
+            settings=settings,
+            fleet=fleet,
+            audit=audit,
+            auth=auth,
+            watching=watching,
+            registries=registries,
+            updates=updates,
+            security=security,
+            notifications=notifications,
+            release_notes=notes,
+            preferences=preferences,
+            icons=icons,
+            logs=logs,
+            log=log_buffer,
+            stats=stats,
+            live=live,
+            metrics=metrics,
+            diagnostics=diagnostics,
+            curl_healthcheck=CurlHealthcheck(next(iter(own_signs().ids), None), hosts),
+            legacy=legacy,
+            proxies=Proxies(settings[ServerSettings].trust_proxy),
+            started_at=clock.monotonic(),
         )
         served = api.build(services, compat.extension(settings[CompatSettings], dockhand))
         application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await audit.start()
-        await services.notifications.start()
+        await live.start()
+        await notifications.start()
         await security.start()
         await updates.start()
         await watch.start()
@@ -177,20 +226,14 @@ async def run(
         yield application
 
 
-async def _update_mode(services: Services) -> UpdateMode:
+async def _update_mode(preferences: Preferences) -> UpdateMode:
     """The mode of updates, which may be changed at any time."""
-    return (await services.preferences.settings()).update_mode if services.preferences else "manual"
+    return (await preferences.settings()).update_mode
 
 
-async def _announce(services: Services, operation_id: str) -> None:
-    """Tell the browsers that the server is about to go for a moment."""
-    if services.acks is not None:
-        await services.acks.announce(operation_id, requires_ack=True)
-
-
-async def _offline(services: Services) -> bool:
+async def _offline(preferences: Preferences) -> bool:
     """Whether the operator keeps this instance off the internet."""
-    return services.preferences is not None and (await services.preferences.settings()).internetless_mode
+    return (await preferences.settings()).internetless_mode
 
 
 def _legacy(settings: Settings) -> LegacyInputs:
@@ -199,67 +242,3 @@ def _legacy(settings: Settings) -> LegacyInputs:
     for variable in settings.former:
         legacy.count("env", variable)
     return legacy
-
-
-def _inform(services: Services, watching: WatchService, hosts: Hosts, store: Store) -> None:
-    """What the server can tell of its own health."""
-    services.checks = health_checks(services, watching, store)
-    services.curl_healthcheck = CurlHealthcheck(next(iter(own_signs().ids), None), hosts)
-
-
-class WatchingApi:
-    """The watchers as the API asks for them."""
-
-    def __init__(self, watching: WatchService) -> None:
-        self._watching = watching
-        self.watch_all = watching.watch_all
-        self.watch_watcher = watching.watch_watcher
-        self.watch_some = watching.watch_some
-        self.watch_one = watching.watch_one
-        self.engine_name = watching.engine_name
-        self.next_check_at = watching.next_check_at
-
-    def components(self) -> list[Component]:
-        return [
-            Component(
-                id=one.watcher.id,
-                type="docker",
-                name=one.watcher.name,
-                configuration=configuration(one),
-                metadata=metadata(one),
-            )
-            for one in self._watching.all()
-        ]
-
-
-class RegistryComponents:
-    """The registries as the API lists them."""
-
-    def __init__(self, registries: Registries) -> None:
-        self._registries = registries
-
-    def components(self) -> list[Component]:
-        return [Component(**item) for item in self._registries.instances()]
-
-
-def build_services(
-    settings: Settings,
-    clock: Clock,
-    fleet: Fleet,
-    watching: WatchService,
-    registries: Registries,
-    audit: AuditTrail,
-    legacy: LegacyInputs,
-) -> Services:
-    """What the routes call."""
-    return Services(
-        clock=clock,
-        settings=settings,
-        access=AnonymousAccess(),
-        fleet=fleet,
-        watching=WatchingApi(watching),
-        registries=RegistryComponents(registries),
-        audit=audit,
-        legacy=legacy,
-        started_at=clock.monotonic(),
-    )

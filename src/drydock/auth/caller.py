@@ -5,7 +5,7 @@ Strategies, sessions and keys live beside this module; the API only knows `Acces
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 from litestar.connection import ASGIConnection
@@ -50,29 +50,6 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def signed_in(self) -> bool:
         """A real login, as opposed to confirmed anonymous mode."""
         return self.kind != "anonymous"
-
-
-class Access(Protocol):
-    """Tells who makes a request. Members: the strategies of this room, and `AnonymousAccess`."""
-
-    @property
-    def ready(self) -> bool:
-        """False while no strategy is registered: `/health` answers 503 then (platform-api.md §16.1)."""
-        ...
-
-    async def caller(self, connection: Connection) -> Caller | None:
-        """The caller, or None for missing or wrong credentials. Raises `TooManyRequests` for a locked account."""
-        ...
-
-
-class AnonymousAccess:
-    """Everyone is admitted: anonymous mode that the operator confirmed."""
-
-    ready = True
-
-    async def caller(self, connection: Connection) -> Caller | None:
-        del connection
-        return ANONYMOUS
 
 
 ANONYMOUS = Caller(kind="anonymous")

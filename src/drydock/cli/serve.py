@@ -113,7 +113,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._application.services.streams.close()
+        self._application.services.live.streams.close()
         await super().shutdown(sockets)
 
 

@@ -1,1 +1,4 @@
-"""The event stream of the web interface: names, payloads, replay, limits, acknowledgements (platform-api.md §12)."""
+"""What browsers are told live: the event stream with its replay and limits, and acknowledged self-updates (platform-api.md §12).
+
+Frames and queues are in `drydock.sse`; HTTP is in `api.routes.events`. Logs and statistics have streams of their own.
+"""

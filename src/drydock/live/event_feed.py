@@ -13,7 +13,6 @@ from drydock.core.scrub import scrub
 from drydock.core.times import to_iso
 from drydock.events import (
     BatchFinished,
-    Bus,
     ContainerAdded,
     ContainerRemoved,
     ContainerUpdated,
@@ -69,31 +68,15 @@ class EventFeed:
             BatchFinished: ("dd:batch-update-completed", lambda event: event.summary),
         }
 
-    def subscribe(self, bus: Bus) -> None:
-        """Listen from now on."""
-        bus.subscribe("event-stream", self.handle, *self._payloads)
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """What it wants to hear of."""
+        return tuple(self._payloads)
 
     async def handle(self, event: Event) -> None:
         """Send one event."""
         name, payload = self._payloads[type(event)]
         self._stream.send(name, payload(event))
-
-    def agent_connected(self, name: str, *, reconnected: bool) -> None:
-        """An agent answers."""
-        self._stream.send("dd:agent-connected", {"agentName": name, "reconnected": reconnected})
-
-    def agent_disconnected(self, name: str, reason: str | None = None) -> None:
-        """An agent went away."""
-        payload = {"agentName": name, **({"reason": reason} if reason else {})}
-        self._stream.send("dd:agent-disconnected", payload)
-
-    def agent_stats_changed(self, name: str) -> None:
-        """Figures of an agent changed; the caller debounces."""
-        self._stream.send("dd:agent-stats-changed", {"agentName": name})
-
-    def preferences_updated(self) -> None:
-        """Preferences changed; all clients are notified, so no user is named."""
-        self._stream.send("dd:preferences-updated", {})
 
     def _removed(self, event: ContainerRemoved) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(self._view(event.container))

@@ -1,7 +1,7 @@
 """The event stream of the web interface: names, payloads, replay, limits (platform-api.md §12, container-api.md §12).
 
-Every event is encoded once, whatever the number of clients. A client is anything that takes frames; one that takes no
-more is closed and comes back with its last event id, so it never delays another. HTTP lives in `api/routes/events.py`.
+Every event is encoded once, whatever the number of clients. One that takes no more is closed and comes back with its
+last event id, so it never delays another. HTTP lives in `api/routes/events.py`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import os
 import re
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
 from drydock.clock import Clock
 from drydock.core.errors import TooManyRequests
+from drydock.sse import Channel, Streams, frame
 
 log = structlog.get_logger("sse")
 
@@ -27,10 +28,8 @@ RING = 500
 RING_S = 300.0
 PER_ADDRESS = 10
 PER_SESSION = 10
-HEARTBEAT_S = 15.0
-BEATS_PER_SWEEP = 20
+SWEEP_S = 300.0
 UNTAKEN_S = 60.0
-HEARTBEAT = b"event: dd:heartbeat\ndata: {}\n\n"
 
 _LAST_ID = re.compile(r"([A-Za-z0-9_-]+):(\d{1,15})")
 
@@ -39,17 +38,6 @@ class TooManyStreams(TooManyRequests):
     """Over one of the limits of concurrent streams."""
 
     default = "Too many SSE connections"
-
-
-class Receiver(Protocol):
-    """The queue of one client. `offer` never blocks; False means that it takes no more."""
-
-    @property
-    def congested(self) -> bool: ...
-    @property
-    def closed(self) -> bool: ...
-    def offer(self, item: bytes) -> bool: ...
-    def close(self) -> None: ...
 
 
 class Kept(NamedTuple):
@@ -65,7 +53,7 @@ class Client(msgspec.Struct, kw_only=True, eq=False):
 
     id: str
     token_hash: bytes
-    receiver: Receiver
+    channel: Channel
     address: str
     session: str | None = None
     joined_at: float = 0.0
@@ -84,10 +72,17 @@ class EventStream:
     """All clients of one process and what was sent lately. `boot_id` names the process."""
 
     def __init__(
-        self, clock: Clock, most_clients: int = 500, boot_id: str | None = None, *, log_addresses: bool = False
+        self,
+        clock: Clock,
+        streams: Streams,
+        most_clients: int = 500,
+        boot_id: str | None = None,
+        *,
+        log_addresses: bool = False,
     ) -> None:
         self.boot_id = boot_id or str(uuid.uuid4())
         self._clock = clock
+        self._streams = streams
         self._most = most_clients
         self._salt = None if log_addresses else os.urandom(16)
         self._number = 0
@@ -103,36 +98,27 @@ class EventStream:
     def send(self, name: str, payload: Any) -> None:
         """Send a durable event to all clients. Never blocks."""
         self._number += 1
-        data = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
-        encoded = frame(name, data, f"{self.boot_id}:{self._number}")
+        encoded = frame(name, payload, f"{self.boot_id}:{self._number}")
         self._ring.append(Kept(self._number, self._clock.monotonic(), encoded))
         self._evict()
-        for client in [c for c in self._clients.values() if not c.receiver.offer(encoded)]:
-            client.receiver.close()
-
-    def beat(self) -> None:
-        """Send a heartbeat to every client that has nothing waiting."""
-        for client in list(self._clients.values()):
-            if not client.receiver.congested:
-                client.receiver.offer(HEARTBEAT)
+        for client in self._clients.values():
+            if not client.channel.offer(encoded):
+                client.channel.close()
 
     async def run(self) -> None:
-        """Beat every 15 s and sweep every 5 minutes, until cancelled."""
+        """Sweep every 5 minutes, until cancelled."""
         while True:
-            for _ in range(BEATS_PER_SWEEP):
-                await self._clock.sleep(HEARTBEAT_S)
-                self.beat()
+            await self._clock.sleep(SWEEP_S)
             self.sweep()
 
     def sweep(self) -> None:
         """Give the places of clients free that are closed, or went away before the first frame was sent."""
         patience = self._clock.monotonic() - UNTAKEN_S
         for client in list(self._clients.values()):
-            if client.receiver.closed or (not client.taken and client.joined_at < patience):
-                client.receiver.close()
+            if client.channel.closed or (not client.taken and client.joined_at < patience):
                 self.leave(client)
 
-    def join(self, make: Callable[[], Receiver], address: str, session: str | None, last_id: str | None) -> Joined:
+    def join(self, address: str, session: str | None, last_id: str | None) -> Joined:
         """Add a client and decide what it gets first: replay or resync, then `dd:connected`. `TooManyStreams`.
 
         No await lies between the decision and the registration, so that no event is lost or doubled.
@@ -142,7 +128,7 @@ class EventStream:
         client = Client(
             id=f"sse-client-{uuid.uuid4()}",
             token_hash=_hash(token),
-            receiver=make(),
+            channel=self._streams.open(),
             address=address,
             session=session,
             joined_at=self._clock.monotonic(),
@@ -151,11 +137,12 @@ class EventStream:
         self._addresses[address] += 1
         self._sessions[session or ""] += 1
         log.debug("sse.joined", client=client.id, address=self._shown(address), clients=len(self))
-        hello = frame("dd:connected", msgspec.json.encode({"clientId": client.id, "clientToken": token}))
+        hello = frame("dd:connected", {"clientId": client.id, "clientToken": token})
         return Joined(client, [*self._replay(last_id), hello])
 
     def leave(self, client: Client) -> None:
-        """Remove a client; calling it again changes nothing."""
+        """Remove a client and end its channel; calling it again changes nothing."""
+        client.channel.close()
         if self._clients.pop(client.id, None) is not None:
             _release(self._addresses, client.address)
             _release(self._sessions, client.session or "")
@@ -208,21 +195,13 @@ class EventStream:
     def _resync(self, reason: str) -> bytes:
         """Takes a number, so that the client's next last-event-id is ours, but is not kept."""
         self._number += 1
-        data = msgspec.json.encode({"reason": reason})
-        return frame("dd:resync-required", data, f"{self.boot_id}:{self._number}")
+        return frame("dd:resync-required", {"reason": reason}, f"{self.boot_id}:{self._number}")
 
 
-def frame(name: str, data: bytes, id: str | None = None) -> bytes:
-    """One frame of the stream; `data` is JSON on one line."""
-    head = f"id: {id}\n" if id else ""
-    return b"".join((f"{head}event: {name}\ndata: ".encode(), data, b"\n\n"))
-
-
-def _release(counter: Counter[str], key: Hashable) -> None:
-    name = str(key)
-    counter[name] -= 1
-    if counter[name] <= 0:
-        del counter[name]
+def _release(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
 
 
 def _hash(token: str) -> bytes:

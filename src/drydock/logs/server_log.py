@@ -93,6 +93,10 @@ class LogBuffer:
         found = [entry for entry in self._entries if wanted.fits(entry)]
         return found if tail is None else found[-tail:] if tail > 0 else []
 
+    async def since(self, ms: int) -> list[LogEntry]:
+        """All entries from this moment on, for the debug dump."""
+        return self.entries(Wanted(since=ms), None)
+
     def components(self) -> list[str]:
         """Names of the components that have entries, sorted."""
         return sorted({entry.component for entry in self._entries})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drydock.core.secret import MASK
 from drydock.core.times import to_iso
 from drydock.hosts.settings import ImageSetSettings, WatcherSettings
-from drydock.watch.service import ScheduledWatcher
+
+if TYPE_CHECKING:
+    from drydock.watch.service import ScheduledWatcher
 
 STATUSES = {"connecting": "unknown", "connected": "connected", "lost": "unreachable", "refused": "unreachable"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from drydock.core.errors import EngineError
 from drydock.core.times import to_iso
-from drydock.watch.service import ScheduledWatcher
+from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
 
 ANSWER_S = 5.0
@@ -70,6 +70,22 @@ def alias_decisions(watchers: Watchers, since_ms: int) -> list[dict[str, Any]]:
         }
         for decision, watcher in sorted(found, key=lambda pair: pair[0].timestamp_ms)
     ]
+
+
+def sections(service: WatchService) -> dict[str, Callable[[int], Awaitable[Any]]]:
+    """The sections of the dump by name; each is asked how far back to go, epoch ms."""
+
+    async def docker_events(since: int) -> dict[str, Any]:
+        found = service.all()
+        return {"activeSubscriptions": subscriptions(found), "recentEvents": recent_events(found, since)}
+
+    async def aliases(since: int) -> dict[str, Any]:
+        return {"recentDecisions": alias_decisions(service.all(), since)}
+
+    async def docker_api(_since: int) -> dict[str, Any]:
+        return {"watchers": await engines(service.all())}
+
+    return {"dockerEvents": docker_events, "aliasFiltering": aliases, "dockerApi": docker_api}
 
 
 async def engines(watchers: Watchers) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from drydock.core.component import Component
 from drydock.core.cron import parse_cron
 from drydock.core.errors import DrydockError, EngineError, NotFound
 from drydock.core.model import Container, HostKey, audit_key
@@ -21,6 +22,7 @@ from drydock.events import ScanCause, ScanPutOff, UpdateApplied
 from drydock.fleet.fleet import Fleet
 from drydock.supervisor import Supervisor
 from drydock.watch.checker import CRASHED
+from drydock.watch.component import configuration, metadata
 from drydock.watch.events import EventHandler
 from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import Timetable
@@ -186,6 +188,23 @@ class WatchService:
     def all(self) -> list[ScheduledWatcher]:
         """Every watcher by agent and name."""
         return [self._watchers[key] for key in sorted(self._watchers, key=lambda key: (key.agent or "", key.watcher))]
+
+    def components(self) -> list[Component]:
+        """The watchers as the API lists them; it adds the counts of their containers."""
+        return [
+            Component(
+                id=one.watcher.id,
+                type="docker",
+                name=one.watcher.name,
+                configuration=configuration(one),
+                metadata=metadata(one),
+            )
+            for one in self.all()
+        ]
+
+    def work(self) -> bool:
+        """Whether every Engine answers."""
+        return all(one.watcher.host.state.connected for one in self.all())
 
     def get(self, host: HostKey) -> ScheduledWatcher | None:
         """The watcher of that host."""

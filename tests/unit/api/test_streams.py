@@ -15,12 +15,14 @@ import websockets
 from litestar import Router, WebSocket, get, websocket
 from litestar.response import Stream
 
-from contract.http_app import Door, HttpApp, build_app
+from contract.http_app import HttpApp, build_app
 from drydock.api.access import READ, limited
 from drydock.api.application import Extension, build
 from drydock.api.request import ApiRequest
-from drydock.api.streams import Channel, Streams, frame, pump, serve_socket, sse
+from drydock.api.streams import close_socket, serve_socket, sse
 from drydock.core.errors import NotFound
+from drydock.sse import HEARTBEAT, Channel, Streams, frame, frames
+from kit.clock import ManualClock
 from kit.http_server import http_server
 from kit.wait import until
 
@@ -28,38 +30,35 @@ from kit.wait import until
 @get("/stream", opt=READ)
 async def stream(request: ApiRequest) -> Stream:
     """Everything that is offered to every client."""
-    streams = request.services.streams
-    channel = streams.open(4)
-
-    async def frames() -> AsyncIterator[bytes]:
-        try:
-            async for item in pump(channel, [frame("hello", {"n": 1}, "b:1")], every_s=0.05):
-                yield item
-        finally:
-            streams.release(channel)
-
-    return sse(frames())
+    services = request.services
+    return sse(frames(services.live.streams.open(4), services.clock, [frame("hello", {"n": 1}, "b:1")]))
 
 
 @websocket("/socket", opt=READ, guards=[limited("upgrades", 2)])
 async def socket(socket: WebSocket[Any, Any, Any]) -> None:
     """Sends what is offered; `late` fails after the upgrade."""
-    streams = socket.app.state.services.streams
+    streams = socket.app.state.services.live.streams
     channel = streams.open()
     await socket.accept()
     if socket.query_params.get("late"):
         raise NotFound("Container not found")
+
+    async def take() -> list[bytes]:
+        item = await channel.get()
+        return [] if item is None else [item]
+
     try:
-        await serve_socket(socket, channel, end_code=1001)
+        if await serve_socket(socket, take):
+            await close_socket(socket, 1001)
     finally:
-        streams.release(channel)
+        channel.close()
 
 
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[HttpApp]:
     http_app = await build_app(folder)
     app = build(http_app.services, Extension((Router("/api/v1", route_handlers=[stream, socket]),)))
-    async with http_server(app, http_app.services.streams) as http_app.url:
+    async with http_server(app, http_app.services.live.streams) as http_app.url:
         yield http_app
     await http_app.store.close()
 
@@ -71,7 +70,7 @@ async def http_app(tmp_path: Path) -> AsyncIterator[HttpApp]:
 
 
 def channels(http_app: HttpApp) -> list[Channel]:
-    return list(http_app.services.streams._channels)
+    return http_app.services.live.streams.current()
 
 
 async def test_sse_sends_first_then_live_then_heartbeats(http_app: HttpApp) -> None:
@@ -83,6 +82,7 @@ async def test_sse_sends_first_then_live_then_heartbeats(http_app: HttpApp) -> N
         text = answer.aiter_text()
         received = await anext(text)
         channels(http_app)[0].offer(frame("dd:x", {"a": "b"}))
+        http_app.clock.advance(15)
         while "dd:heartbeat" not in received or "dd:x" not in received:
             received += await anext(text)
     assert received.startswith('id: b:1\nevent: hello\ndata: {"n":1}\n\n')
@@ -94,14 +94,14 @@ async def test_a_client_that_goes_is_released(http_app: HttpApp) -> None:
     for _ in range(20):
         async with httpx.AsyncClient() as client, client.stream("GET", f"{http_app.url}/api/v1/stream") as answer:
             await anext(answer.aiter_text())
-    await until(lambda: len(http_app.services.streams) == 0)
+    await until(lambda: len(http_app.services.live.streams.current()) == 0)
 
 
 async def test_closing_ends_every_stream(http_app: HttpApp) -> None:
     async with httpx.AsyncClient() as client, client.stream("GET", f"{http_app.url}/api/v1/stream") as answer:
         text = answer.aiter_text()
         await anext(text)
-        http_app.services.streams.close()
+        http_app.services.live.streams.close()
         async with asyncio.timeout(20):
             assert [chunk async for chunk in text if "heartbeat" not in chunk] == []
     async with httpx.AsyncClient() as client:
@@ -111,7 +111,7 @@ async def test_closing_ends_every_stream(http_app: HttpApp) -> None:
 def test_a_slow_client_is_bounded() -> None:
     channel = Channel(2)
     assert [channel.offer(b"x") for _ in range(4)] == [True, True, False, False]
-    assert (channel.dropped, channel.congested) == (2, True)
+    assert channel.waiting == 2
     channel.close()
     channel.close()
     assert channel.offer(b"y") is False
@@ -121,9 +121,25 @@ async def test_a_channel_ends_after_what_is_queued() -> None:
     streams = Streams()
     channel = streams.open()
     channel.offer(b"a")
-    streams.release(channel)
-    assert [await channel.get(), await channel.get()] == [b"a", None]
-    assert len(streams) == 0
+    channel.close()
+    assert [await channel.get() for _ in range(3)] == [b"a", None, None]
+    assert streams.current() == []
+
+
+async def test_a_client_that_takes_nothing_gets_no_heartbeats_on_top() -> None:
+    clock, channel = ManualClock(), Channel()
+    sent = frames(channel, clock, [b"first"])
+    assert await anext(sent) == b"first"
+    await asyncio.sleep(0)
+    channel.offer(b"a")
+    channel.offer(b"b")
+    clock.advance(15)
+    await asyncio.sleep(0)
+    assert [await anext(sent), await anext(sent), channel.waiting] == [b"a", b"b", 0]
+    clock.advance(15)
+    assert await anext(sent) == HEARTBEAT
+    await sent.aclose()
+    assert channel.closed
 
 
 # WebSockets
@@ -139,7 +155,7 @@ async def test_socket_sends_and_ends(http_app: HttpApp) -> None:
         await connection.send("ignored")
         channels(http_app)[0].offer(b'{"line":"\xc3\xbc"}')
         assert json.loads(await connection.recv()) == {"line": "ü"}
-        http_app.services.streams.close()
+        http_app.services.live.streams.close()
         with pytest.raises(websockets.ConnectionClosed):
             await connection.recv()
         assert connection.close_code == 1001
@@ -162,7 +178,7 @@ async def test_refusals_before_the_upgrade_are_http(http_app: HttpApp) -> None:
     assert await refusal(http_app, "/api/v1/nope") == (404, {"error": "Route not found"})
     assert (await refusal(http_app, "/api/socket"))[0] == 410
     assert await refusal(http_app, origin="http://evil.example") == (403, {"error": "Origin not allowed"})
-    http_app.services.access = Door()
+    http_app.door.caller_now = None
     assert await refusal(http_app) == (401, {"error": "Unauthorized"})
 
 

@@ -81,17 +81,17 @@ async def same_site(connection: Connection, handler: BaseRouteHandler) -> None:
 @get(STATUS_PATHS, opt=PUBLIC, security=[{}], responses=problems(_200=document(Status, "Ways to sign in")))
 async def status(request: ApiRequest) -> Status:
     """Ways to sign in, and what is wrong with those that do not work."""
-    door = request.services.door
-    return Status(door.providers(), list(door.faults))
+    auth = request.services.auth
+    return Status(auth.providers(), list(auth.faults))
 
 
 @get("/auth/strategies", opt=PUBLIC, security=[{}], deprecated=True, responses=problems())
 async def strategies(request: ApiRequest) -> Response[Strategies]:
     """Ways to sign in; use `/auth/status`."""
     log.warning("auth.deprecated_route", path="/auth/strategies", instead="/auth/status")
-    door = request.services.door
-    warnings = [f"{fault.provider}: {fault.error}" for fault in door.faults]
-    return Response(Strategies(door.providers(), warnings), headers=RETIRED)
+    auth = request.services.auth
+    warnings = [f"{fault.provider}: {fault.error}" for fault in auth.faults]
+    return Response(Strategies(auth.providers(), warnings), headers=RETIRED)
 
 
 @post(
@@ -106,7 +106,7 @@ async def strategies(request: ApiRequest) -> Response[Strategies]:
 async def login(request: ApiRequest) -> Response[User]:
     """Sign in with name and password, as a Basic header or as JSON `username` and `password`."""
     authorization = header(request.scope, b"authorization")
-    done = await request.services.door.login(authorization, await request.document(), visit(request))
+    done = await request.services.auth.login(authorization, await request.document(), visit(request))
     return Response(User(done.user), headers={**PRIVATE, **_cookie(request, done)})
 
 
@@ -119,7 +119,7 @@ async def user(request: ApiRequest) -> Response[User]:
 @post("/auth/logout", opt=READ, status_code=200, responses=problems(_200=document(LoggedOut, "Signed out")))
 async def logout(request: ApiRequest) -> Response[LoggedOut]:
     """Sign out: the session ends, its cookie is taken back."""
-    url = await request.services.door.logout(visit(request))
+    url = await request.services.auth.logout(visit(request))
     gone = set_cookie(
         "", same_site=request.services.settings[ServerSettings].cookie_samesite, secure=is_secure(request), max_age_s=0
     )
@@ -138,7 +138,7 @@ async def logout(request: ApiRequest) -> Response[LoggedOut]:
 async def remember(request: ApiRequest) -> Response[Ok]:
     """Keep or forget the sign-in after the browser is closed; before signing in, for the coming one."""
     wish = (await request.document()).get("remember") is True
-    cookie, signed_in = await request.services.door.remember(wish, visit(request))
+    cookie, signed_in = await request.services.auth.remember(wish, visit(request))
     kept = SignedIn(user="", cookie=cookie, remember=wish and signed_in)
     return Response(Ok(), headers=_cookie(request, kept))
 
@@ -152,7 +152,7 @@ async def remember(request: ApiRequest) -> Response[Ok]:
 )
 async def oidc_redirect(request: ApiRequest, name: FromPath[str]) -> Response[Redirect]:
     """Begin a sign-in at an identity provider."""
-    redirect, cookie = await request.services.door.start_oidc(name, visit(request))
+    redirect, cookie = await request.services.auth.start_oidc(name, visit(request))
     headers = _cookie(request, SignedIn(user="", cookie=cookie)) if cookie else {}
     return Response(redirect, headers=headers)
 
@@ -174,7 +174,7 @@ async def oidc_callback(request: ApiRequest, name: FromPath[str]) -> Response[No
     home = _home(request)
     try:
         answer = {field: request.params.text(field) for field in ("code", "state", "iss")}
-        done = await request.services.door.finish_oidc(name, answer, visit(request))
+        done = await request.services.auth.finish_oidc(name, answer, visit(request))
     except (Unauthorized, OidcFailure) as error:
         if "text/html" not in (header(request.scope, b"accept") or ""):
             raise

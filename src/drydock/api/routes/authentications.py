@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from drydock.api import components
-from drydock.api.services import Component, Services
+from drydock.auth.authentication import Authentication
+from drydock.core.component import Component
 from drydock.core.secret import MASK
 
 
-def listed(services: Services) -> list[Component]:
+def listed(auth: Authentication) -> list[Component]:
     """Every registered provider, secrets masked."""
-    door = services.auth
-    if door is None:
-        return []
     found = [
         _item("basic", user.provider, {"user": user.user, "hash": MASK, "role": user.role})
-        for user in door.passwords.users
+        for user in auth.passwords.users
     ]
-    for name, strategy in door.oidc.items():
+    for name, strategy in auth.oidc.items():
         config = strategy.config
         found.append(
             _item(
@@ -34,11 +32,11 @@ def listed(services: Services) -> list[Component]:
                 },
             )
         )
-    return [*found, *([_item("anonymous", "anonymous", {})] if door.anonymous else [])]
+    return [*found, *([_item("anonymous", "anonymous", {})] if auth.anonymous else [])]
 
 
 def _item(type: str, name: str, configuration: dict[str, object]) -> Component:
     return Component(id=f"{type}.{name}", type=type, name=name, configuration=configuration)
 
 
-router = components.routes("authentications", lambda request: listed(request.services))
+router = components.routes("authentications", lambda request: listed(request.services.auth))

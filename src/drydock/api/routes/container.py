@@ -152,16 +152,9 @@ async def remove(request: ApiRequest, container_id: FromPath[str]) -> None:
         raise Forbidden("Container deletion is disabled", hint="Set DD_SERVER_FEATURE_DELETE=true to allow it.")
     container = services.fleet.need(container_id)
     if container.agent is not None:
-        await _delete_on_agent(request, container, container.agent)
+        raise DrydockError(f"Agent {container.agent} is not known")
     await services.fleet.remove(container_id)
     await note(request, "container-delete", "success", container)
-
-
-async def _delete_on_agent(request: ApiRequest, container: Container, agent: str) -> None:
-    agents = request.services.agents
-    if agents is None:
-        raise DrydockError(f"Agent {agent} is not known")
-    await agents.delete_container(agent, container.id)
 
 
 @post(

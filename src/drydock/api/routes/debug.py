@@ -11,7 +11,6 @@ from drydock.api.access import ADMIN
 from drydock.api.auditing import note
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import needed
 from drydock.core.errors import DrydockError
 from drydock.core.times import to_iso
 
@@ -40,7 +39,7 @@ async def dump(request: ApiRequest) -> Response[bytes]:
     minutes = min(minutes, MOST_MINUTES) if minutes > 0 else DEFAULT_MINUTES
     services = request.services
     try:
-        content = await needed(services.dump)(minutes)
+        content = await services.diagnostics.dump(minutes)
     except Exception as error:
         log.exception("api.debug_dump_failed")
         raise DumpFailed() from error

@@ -10,14 +10,14 @@ from litestar.response import Stream
 
 from drydock.api.access import READ
 from drydock.api.envelope import Problem
-from drydock.api.network import header
+from drydock.api.network import bucket, header
 from drydock.api.openapi import TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import needed
-from drydock.api.streams import Channel, pump, sse
+from drydock.api.streams import sse
 from drydock.core.errors import BadRequest
 from drydock.live.acknowledgements import Outcome
-from drydock.live.event_stream import EventStream, Joined
+from drydock.sse import frames
+from drydock.waiting import closing
 
 _STATUS = {"accepted": 202, "ignored": 202, "rejected": 403}
 
@@ -33,23 +33,21 @@ _STATUS = {"accepted": 202, "ignored": 202, "rejected": 403}
 async def events(request: ApiRequest) -> Stream:
     """Everything that happens, as server-sent events: replay or resync, `dd:connected`, then live."""
     services = request.services
-    stream = needed(services.events)
+    stream = services.live.events
     last_id = header(request.scope, b"last-event-id") or request.params.text("last-event-id")
-    address, session = services.address_key(request.address), request.caller.session_id
-    joined = stream.join(services.streams.open, address, session, last_id)
-    return sse(_frames(request, stream, joined))
+    address, session = bucket(request.address), request.caller.session_id
+    client, first = stream.join(address, session, last_id)
 
+    async def sent() -> AsyncIterator[bytes]:
+        client.taken = True
+        try:
+            async with closing(frames(client.channel, services.clock, first)) as source:
+                async for frame in source:
+                    yield frame
+        finally:
+            stream.leave(client)
 
-async def _frames(request: ApiRequest, stream: EventStream, joined: Joined) -> AsyncIterator[bytes]:
-    channel = joined.client.receiver
-    assert isinstance(channel, Channel)
-    joined.client.taken = True
-    try:
-        async for frame in pump(channel, joined.first, heartbeat=None):
-            yield frame
-    finally:
-        stream.leave(joined.client)
-        request.services.streams.release(channel)
+    return sse(sent())
 
 
 @post(
@@ -76,7 +74,7 @@ async def acknowledge(request: ApiRequest, operation_id: FromPath[str]) -> Respo
         if not isinstance(value, str) or not value.strip():
             raise BadRequest(f"{name} is required")
         given[name] = value
-    outcome = needed(request.services.acks).acknowledge(operation_id, given["clientId"], given["clientToken"])
+    outcome = request.services.live.acknowledgements.acknowledge(operation_id, given["clientId"], given["clientToken"])
     return Response(outcome, status_code=_STATUS[outcome.status])
 
 

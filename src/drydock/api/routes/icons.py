@@ -9,7 +9,6 @@ from litestar.params import FromPath
 from drydock.api.access import ADMIN, READ, spend
 from drydock.api.openapi import document, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import needed
 from drydock.core.errors import BadGateway, NotFound, TooManyRequests
 from drydock.icons.room import Icons, Picture, fallback
 from drydock.icons.sources import SOURCES, IconName, icon_name
@@ -35,7 +34,7 @@ class Cleared(msgspec.Struct):
 )
 async def icon(request: ApiRequest, provider: FromPath[str], slug: FromPath[str]) -> Response[bytes]:
     """An icon. Requests for an image always get one: a drawn container where the icon cannot be had."""
-    name, icons = icon_name(provider, slug), needed(request.services.icons)
+    name, icons = icon_name(provider, slug), request.services.icons
     at_hand = await icons.at_hand(name)
     if at_hand is not None:
         return _shown(at_hand, KEPT)
@@ -77,7 +76,7 @@ def _shown(picture: Picture, cache: str) -> Response[bytes]:
 @delete("/cache", opt=ADMIN, status_code=200, responses=problems(_200=document(Cleared, "Done")))
 async def clear(request: ApiRequest) -> Cleared:
     """Forget every kept icon."""
-    return Cleared(await needed(request.services.icons).clear())
+    return Cleared(await request.services.icons.clear())
 
 
 router = Router("/api/v1/icons", route_handlers=[icon, clear], tags=["Icons"])

@@ -98,7 +98,7 @@ class OpenSessions(msgspec.Struct):
 async def tokens(request: ApiRequest) -> Keys:
     """All API keys, newest first."""
     _people_only(request)
-    found = [_key(key) for key in request.services.door.keys.listed()]
+    found = [_key(key) for key in request.services.auth.keys.listed()]
     return Keys(found, len(found))
 
 
@@ -108,10 +108,10 @@ async def create(request: ApiRequest, data: JSONBody[NewKey]) -> ShownKey:
     _people_only(request)
     owner = request.caller.name or "anonymous"
     watchers = _known(data.watchers, {item.name for item in request.services.watching.components()}, "watcher")
-    agents = _known(data.agents, {LOCAL, *_agent_names(request)}, "agent")
+    agents = _known(data.agents, {LOCAL}, "agent")
     if (watchers or agents) and "admin" in data.scopes:
         raise BadRequest("A key with the scope admin cannot be limited to watchers or agents")
-    key, token = await request.services.door.keys.create(
+    key, token = await request.services.auth.keys.create(
         data.name, data.scopes, owner, data.expires_in_days, watchers=watchers, agents=agents
     )
     await note(request, "api-key-created", "success", container_name=AUTHENTICATION, details=_named(key))
@@ -132,7 +132,7 @@ async def rotate(request: ApiRequest, id: FromPath[str]) -> ShownKey:
         wish = msgspec.convert(await request.document(), Rotation)
     except msgspec.ValidationError as error:
         raise BadRequest() from error
-    key, token = await request.services.door.keys.rotate(id, wish.grace_minutes)
+    key, token = await request.services.auth.keys.rotate(id, wish.grace_minutes)
     await note(request, "api-key-rotated", "success", container_name=AUTHENTICATION, details=_named(key))
     return _shown(key, token)
 
@@ -141,7 +141,7 @@ async def rotate(request: ApiRequest, id: FromPath[str]) -> ShownKey:
 async def revoke(request: ApiRequest, id: FromPath[str]) -> None:
     """End a key for good."""
     _people_only(request)
-    key = await request.services.door.keys.revoke(id)
+    key = await request.services.auth.keys.revoke(id)
     await note(request, "api-key-revoked", "success", container_name=AUTHENTICATION, details=_named(key))
 
 
@@ -149,14 +149,14 @@ async def revoke(request: ApiRequest, id: FromPath[str]) -> None:
 async def sessions(request: ApiRequest) -> OpenSessions:
     """One's own signed-in browsers, newest first."""
     caller = request.caller
-    found = await request.services.door.sessions.of_user(caller.name) if caller.name and caller.signed_in else []
+    found = await request.services.auth.sessions.of_user(caller.name) if caller.name and caller.signed_in else []
     return OpenSessions([_session(item, caller.session_id) for item in found], len(found))
 
 
 @delete("/sessions/{id:str}", opt=READ, status_code=204, responses=problems(404))
 async def end_session(request: ApiRequest, id: FromPath[str]) -> None:
     """Sign one of one's own browsers out."""
-    caller, store = request.caller, request.services.door.sessions
+    caller, store = request.caller, request.services.auth.sessions
     _people_only(request)
     found = await store.of_user(caller.name) if caller.name and caller.signed_in else []
     session = next((item for item in found if _public_id(item) == id), None)
@@ -172,11 +172,6 @@ def _known(names: list[str], known: set[str], what: str) -> list[str]:
     if strange:
         raise BadRequest(f"Unknown {what}: {printable(strange[0])}", details={"known": sorted(known)})
     return found
-
-
-def _agent_names(request: ApiRequest) -> list[str]:
-    agents = request.services.agents
-    return list(agents.names()) if agents is not None else []
 
 
 def _people_only(request: ApiRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,8 +13,7 @@ from drydock.api.access import READ, services_of
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.query import Query
 from drydock.api.request import ApiRequest
-from drydock.api.services import needed
-from drydock.api.streams import SHUTDOWN_CODE, Channel, serve_socket
+from drydock.api.streams import SHUTDOWN_CODE, close_socket, serve_socket
 from drydock.core.errors import BadRequest
 from drydock.logs.server_log import DEFAULT_TAIL, RANKS, LogEntry, Wanted
 
@@ -40,7 +40,7 @@ _FILTERS = (
 @get("/", opt=READ, responses=problems(_200=document(Level, "The level")))
 async def level(request: ApiRequest) -> Level:
     """The level of the log."""
-    return Level(needed(request.services.log).level)
+    return Level(request.services.log.level)
 
 
 @get(
@@ -51,7 +51,7 @@ async def level(request: ApiRequest) -> Level:
 )
 async def entries(request: ApiRequest) -> list[LogEntry]:
     """The last entries of the server's log."""
-    buffer = needed(request.services.log)
+    buffer = request.services.log
     if not buffer.enabled:
         return []
     query = request.params
@@ -62,49 +62,47 @@ async def entries(request: ApiRequest) -> list[LogEntry]:
 @get("/components", opt=READ, responses=problems(_200=document(list[str], "Names")))
 async def components(request: ApiRequest) -> Response[list[str]]:
     """Names of the components that have entries."""
-    buffer = needed(request.services.log)
+    buffer = request.services.log
     return Response(buffer.components() if buffer.enabled else [])
 
 
 @websocket("/stream", opt={**READ, "credentials": "any"})
 async def stream(socket: WebSocket[Any, Any, Any]) -> None:
-    """The last entries, then live ones, one JSON object per frame."""
+    """The last entries, then live ones, one JSON object per frame.
+
+    An entry beyond 2 MiB of waiting text is dropped; the third in a row ends the stream (platform-api.md §11.4).
+    """
     services = services_of(socket)
-    buffer, query = needed(services.log), Query(socket.scope["query_string"])
+    buffer, query = services.log, Query(socket.scope["query_string"])
     await socket.accept()
-    viewer = Viewer(services.streams.open(capacity=1 << 20))
-    tail = query.integer("tail", DEFAULT_TAIL)
-    wanted = _lenient(query)
+    channel = services.live.streams.open(capacity=1 << 20)
+    drops = 0
+
+    def show(entry: LogEntry) -> None:
+        nonlocal drops
+        text = msgspec.json.encode(entry)
+        if channel.waiting_bytes + len(text) <= QUEUED_BYTES and channel.offer(text):
+            drops = 0
+            return
+        drops += 1
+        if drops >= DROPS_BEFORE_CLOSE:
+            channel.close()
+
+    async def take() -> Sequence[bytes]:
+        item = await channel.get()
+        return () if item is None else (item,)
+
+    tail, wanted = query.integer("tail", DEFAULT_TAIL), _lenient(query)
     for entry in buffer.entries(wanted, tail if tail >= 0 else DEFAULT_TAIL):
-        viewer.show(entry)
-    stop = buffer.watch(lambda entry: viewer.show(entry) if wanted.fits(entry) else None)
+        show(entry)
+    stop = buffer.watch(lambda entry: show(entry) if wanted.fits(entry) else None)
     try:
-        await serve_socket(socket, viewer.channel, end_code=viewer.end_code)
+        connected = await serve_socket(socket, take)
     finally:
         stop()
-        services.streams.release(viewer.channel)
-
-
-class Viewer:
-    """One WebSocket and how far it lags: an entry beyond 2 MiB of waiting text is dropped, the third closes it."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.drops = 0
-
-    def end_code(self) -> int:
-        """Why the socket closes: it was too slow, or the server stops."""
-        return TOO_SLOW if self.drops >= DROPS_BEFORE_CLOSE else SHUTDOWN_CODE
-
-    def show(self, entry: LogEntry) -> None:
-        """Queue one entry."""
-        text = msgspec.json.encode(entry)
-        if self.channel.waiting_bytes + len(text) <= QUEUED_BYTES and self.channel.offer(text):
-            self.drops = 0
-            return
-        self.drops += 1
-        if self.drops >= DROPS_BEFORE_CLOSE:
-            self.channel.close()
+        channel.close()
+    if connected:
+        await close_socket(socket, TOO_SLOW if drops >= DROPS_BEFORE_CLOSE else SHUTDOWN_CODE)
 
 
 def _level(query: Query) -> str | None:

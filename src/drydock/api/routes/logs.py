@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 from typing import Any
 
 from litestar import Response, Router, get, websocket
 from litestar.connection import WebSocket
-from litestar.exceptions import WebSocketDisconnect
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
@@ -18,10 +16,9 @@ from drydock.api.headers import offers_gzip
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.query import Query
 from drydock.api.request import ApiRequest
-from drydock.api.services import Services
-from drydock.api.streams import SHUTDOWN_CODE, SLOW_CODE, Channel
-from drydock.core.errors import DrydockError, NotFound, Unavailable, UpgradeRequired
-from drydock.logs.room import Logs, NotRunning
+from drydock.api.streams import SHUTDOWN_CODE, close_socket, serve_socket
+from drydock.core.errors import DrydockError, NotFound, UpgradeRequired
+from drydock.logs.room import NotRunning
 from drydock.logs.selection import (
     DOWNLOAD_TAIL,
     STREAM_TAIL,
@@ -31,16 +28,13 @@ from drydock.logs.selection import (
     since_seconds,
     stream_tail,
 )
-from drydock.logs.viewer import Viewer, ViewerTooSlow
-from drydock.waiting import cancel
+from drydock.logs.viewer import ViewerTooSlow
 
 TEXT = "text/plain"
 """The framework adds the character set."""
 OFF_LOOP_BYTES = 64 * 1024
-REASON_BYTES = 123
-"""A close frame has room for this much text."""
 
-FAILED_CODE, NOT_RUNNING_CODE, NOT_FOUND_CODE = 1011, 4001, 4004
+FAILED_CODE, SLOW_CODE, NOT_RUNNING_CODE, NOT_FOUND_CODE = 1011, 1013, 4001, 4004
 
 PARAMETERS = (
     parameter("stdout", "Include standard output", enum=["true", "false"]),
@@ -48,13 +42,6 @@ PARAMETERS = (
     parameter("tail", "Lines from the end of the log, 0…10000", kind=OpenAPIType.INTEGER),
     parameter("since", "Unix seconds or ISO 8601: nothing older than this"),
 )
-
-
-def logs_of(services: Services) -> Logs:
-    """The log service; `Unavailable` where the process has none."""
-    if services.logs is None:
-        raise Unavailable("Logs are not available")
-    return services.logs
 
 
 def selection(query: Query, *, tail: int) -> Selection:
@@ -76,7 +63,7 @@ def selection(query: Query, *, tail: int) -> Selection:
 )
 async def download(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
     """The container's log as a text file. Works for stopped containers."""
-    logs, query = logs_of(request.services), request.params
+    logs, query = request.services.logs, request.params
     container = request.services.fleet.need(container_id)
     wanted = selection(query, tail=download_tail(query.integer("tail", DOWNLOAD_TAIL)))
     text = await logs.download(container, wanted, timestamps=query.flag("timestamps", True))
@@ -106,60 +93,31 @@ async def not_a_socket() -> None:
 async def stream(socket: WebSocket[Any, Any, Any], container_id: FromPath[str]) -> None:
     """One text frame per line: `{"type", "ts", "line"}`; the end is told by the close code."""
     services, query = services_of(socket), Query(socket.scope["query_string"])
-    logs = logs_of(services)
+    logs = services.logs
     await socket.accept()
     wanted = selection(query, tail=stream_tail(query.integer("tail", STREAM_TAIL)))
-    ending = services.streams.open()
+    ending = services.live.streams.open()
     try:
         async with logs.viewer(container_id, wanted, follow=query.flag("follow", True)) as viewer:
-            code, reason = await _deliver(socket, viewer, ending)
+            if not await serve_socket(socket, viewer.take, viewer.cut_off.wait(), ending.get()):
+                return
+            if ending.closed and not viewer.cut_off.is_set():
+                code, reason = SHUTDOWN_CODE, "Server is stopping"
+            else:
+                code, reason = (_close_code(viewer.error), viewer.error.message) if viewer.error else (1000, "")
     except DrydockError as error:
         code, reason = _close_code(error), error.message
     finally:
-        services.streams.release(ending)
-    if code:
-        with contextlib.suppress(WebSocketDisconnect, OSError):
-            await socket.close(code, _short(reason))
-
-
-async def _deliver(socket: WebSocket[Any, Any, Any], viewer: Viewer, ending: Channel) -> tuple[int, str]:
-    """Send until the log ends, the viewer is too slow, the client leaves (code 0) or the server stops."""
-    sender = asyncio.create_task(_send(socket, viewer))
-    client = asyncio.create_task(_until_gone(socket))
-    others = [asyncio.create_task(viewer.cut_off.wait()), asyncio.create_task(ending.get())]
-    try:
-        await asyncio.wait((sender, client, *others), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel(sender, client, *others)
-    if viewer.cut_off.is_set():
-        return SLOW_CODE, ViewerTooSlow.default
-    if ending.closed:
-        return SHUTDOWN_CODE, "Server is stopping"
-    if sender.cancelled() or sender.exception() is not None:
-        return 0, ""
-    return (_close_code(viewer.error), viewer.error.message) if viewer.error else (1000, "")
-
-
-async def _send(socket: WebSocket[Any, Any, Any], viewer: Viewer) -> None:
-    while messages := await viewer.take():
-        for message in messages:
-            await socket.send({"type": "websocket.send", "bytes": None, "text": message.decode()})
-
-
-async def _until_gone(socket: WebSocket[Any, Any, Any]) -> None:
-    """Ignore what the client says, until it goes."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass
+        ending.close()
+    await close_socket(socket, code, reason)
 
 
 def _close_code(error: DrydockError) -> int:
+    if isinstance(error, ViewerTooSlow):
+        return SLOW_CODE
     if isinstance(error, NotRunning):
         return NOT_RUNNING_CODE
     return NOT_FOUND_CODE if isinstance(error, NotFound) else FAILED_CODE
-
-
-def _short(reason: str) -> str:
-    return reason.encode()[:REASON_BYTES].decode(errors="ignore")
 
 
 router = Router("/api/v1/containers/{container_id:str}", route_handlers=[download, not_a_socket, stream], tags=["Logs"])

@@ -28,8 +28,7 @@ TEXT = "text/plain; charset=utf-8"
 async def metrics(request: ApiRequest) -> Response[bytes]:
     """Metrics in the Prometheus text format."""
     await _admit(request)
-    found = request.services.metrics
-    return Response(found.text() if found else b"", media_type=TEXT)
+    return Response(request.services.metrics.text(), media_type=TEXT)
 
 
 async def _admit(request: ApiRequest) -> None:
@@ -51,7 +50,7 @@ async def _check_token(request: ApiRequest, authorization: str, token: Secret) -
     right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.reveal().strip().encode())
     if scheme.lower() == "bearer" and right:
         return
-    if given.strip() and request.services.auth is not None:
+    if given.strip():
         await request.services.auth.refused(given.strip(), "metrics", "Unknown metrics token", request.address)
     raise Unauthorized()
 

@@ -40,11 +40,11 @@ class Starting(msgspec.Struct):
 async def health(request: ApiRequest) -> Response[Alive | Starting]:
     """Whether the server is ready: 200 with its uptime, 503 while nobody could sign in."""
     services = request.services
-    if not services.access.ready:
+    if not services.auth.ready:
         return Response(Starting(), status_code=503)
     alive = Alive(round(services.clock.monotonic() - services.started_at, 1))
     if request.params.text("verbose") in VERBOSE and await _may_read(request):
-        alive = msgspec.structs.replace(alive, **{name: await check() for name, check in services.checks.items()})
+        alive = msgspec.structs.replace(alive, **await services.diagnostics.health())
     return Response(alive)
 
 

@@ -9,25 +9,18 @@ from litestar.params import FromPath
 from drydock.api.access import READ
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.core.errors import BadRequest, NotFound
+from drydock.core.errors import BadRequest
 from drydock.core.model import ReleaseNotes
-from drydock.release_notes.room import NOT_AVAILABLE, Between, ReleaseNotesService
+from drydock.release_notes.room import Between
 
 JSON = "application/json"
-
-
-def _service(request: ApiRequest) -> ReleaseNotesService:
-    service = request.services.notes
-    if service is None:
-        raise NotFound(NOT_AVAILABLE)
-    return service
 
 
 @get("/release-notes", opt=READ, responses=problems(404, _200=document(ReleaseNotes, "The notes")))
 async def release_notes(request: ApiRequest, container_id: FromPath[str]) -> Response[bytes]:
     """Notes of the version that the pending update would install."""
     container = request.services.fleet.need(container_id)
-    found = await _service(request).of_update(container)
+    found = await request.services.release_notes.of_update(container)
     return Response(msgspec.json.encode(_full(found)), media_type=JSON)
 
 
@@ -54,7 +47,7 @@ async def intermediate(request: ApiRequest, container_id: FromPath[str]) -> Resp
     first = request.params.text("from")
     if not first:
         raise BadRequest("from is required")
-    found = await _service(request).between(container, first, request.params.text("to") or None)
+    found = await request.services.release_notes.between(container, first, request.params.text("to") or None)
     notes = [_full(one) for one in found.release_notes]
     return Response(msgspec.json.encode({"releaseNotes": notes, "hiddenCount": found.hidden_count}), media_type=JSON)
 

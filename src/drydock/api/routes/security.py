@@ -16,18 +16,18 @@ from drydock.api.access import READ, WATCH, limited, spend
 from drydock.api.openapi import PAGING, TEXTS, document, fields, one_of, parameter, problems, reads
 from drydock.api.query import links, page
 from drydock.api.request import ApiRequest
-from drydock.api.streams import SSE_HEADERS, Channel, frame, pump, sse
-from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unavailable
+from drydock.api.streams import SSE_HEADERS, sse
+from drydock.core.errors import BadRequest, DrydockError, TooManyRequests
 from drydock.core.model import ContainerView
 from drydock.events import Event, ScanCompleted, ScanCycleCompleted, ScanStarted
 from drydock.security import model
 from drydock.security.cycles import Cycle
 from drydock.security.documents import Document
 from drydock.security.model import FORMATS, SbomFormat, Scan
-from drydock.security.overview import Group, overview
+from drydock.security.overview import Group
 from drydock.security.overview import page as cut_page
-from drydock.security.room import Security
-from drydock.security.service import SecurityService
+from drydock.sse import Channel, frame, frames
+from drydock.waiting import closing
 
 JSON = "application/json"
 BARE: dict[str, SbomFormat] = {
@@ -73,17 +73,6 @@ class Started(msgspec.Struct, rename="camel"):
     scheduled_count: int
 
 
-def _room(request: ApiRequest) -> Security:
-    room = request.services.security
-    if room is None:
-        raise Unavailable("Security scanning is not available in this process")
-    return room
-
-
-def _service(request: ApiRequest) -> SecurityService:
-    return _room(request).service
-
-
 @get(
     "/security/vulnerabilities",
     opt=READ,
@@ -92,8 +81,7 @@ def _service(request: ApiRequest) -> SecurityService:
 )
 async def list_vulnerabilities(request: ApiRequest) -> Response[bytes]:
     """All findings of the fleet, grouped by image; `limit` and `offset` count findings."""
-    room = request.services.security
-    found = room.service.overview() if room else overview(request.services.fleet.all())
+    found = request.services.security.service.overview()
     wanted = page(request.params)
     images, returned = cut_page(found.images, wanted.limit, wanted.offset)
     path = "/api/v1/containers/security/vulnerabilities"
@@ -138,7 +126,7 @@ async def scan(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
     """Scan the image of this container and the candidate of its update now."""
     services = request.services
     services.fleet.need(container_id)
-    stored = await _service(request).scan_one(container_id)
+    stored = await request.services.security.service.scan_one(container_id)
     return Response(msgspec.json.encode(services.fleet.view(stored.id)), media_type=JSON)
 
 
@@ -154,7 +142,7 @@ async def scan_all(request: ApiRequest) -> Response[Any]:
 
     With `Accept: text/event-stream` the answer stays open and tells the progress; closing it stops the scan.
     """
-    service = _service(request)
+    service = request.services.security.service
     ids, level = _bulk_body(await _object(request)) if service.enabled else (None, "all")
     containers = service.check_ids(ids)
     await _spend_bulk(request)
@@ -214,18 +202,19 @@ _NAMES: dict[type[Event], str] = {ScanStarted: "dd:scan-started", ScanCompleted:
 
 def _progress(request: ApiRequest, cycle: Cycle) -> Response[Any]:
     """The cycle as a stream that ends with it; the client's leaving stops the cycle."""
-    channel = request.services.streams.open(capacity=10_000)
+    services = request.services
+    channel = services.live.streams.open(capacity=10_000)
     cycle.listeners.append(lambda event: _offer(channel, event))
 
-    async def frames() -> AsyncIterator[bytes]:
+    async def sent() -> AsyncIterator[bytes]:
         try:
-            async for item in pump(channel):
-                yield item
+            async with closing(frames(channel, services.clock)) as source:
+                async for item in source:
+                    yield item
         finally:
             cycle.abort()
-            request.services.streams.release(channel)
 
-    answer = sse(frames())
+    answer = sse(sent())
     answer.status_code = 202
     answer.headers.update(SSE_HEADERS)
     return answer
@@ -245,7 +234,7 @@ def _offer(channel: Channel, event: Event) -> None:
 @delete("/scan-all/{cycle_id:str}", opt=WATCH, status_code=202, responses=problems(404))
 async def stop_scan(request: ApiRequest, cycle_id: FromPath[str]) -> dict[str, str]:
     """Stop a bulk scan: no further container is started, running scanners are killed, stored results stay."""
-    _service(request).abort(cycle_id)
+    request.services.security.service.abort(cycle_id)
     return {"cycleId": cycle_id}
 
 
@@ -275,7 +264,7 @@ async def sbom(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
 async def _sbom(request: ApiRequest, id: str, form: SbomFormat) -> Any:
     """Every failure to generate has the same text; the reason is in the log."""
     try:
-        return await _service(request).sbom(id, form)
+        return await request.services.security.service.sbom(id, form)
     except DrydockError as error:
         if error.status != 500:
             raise
@@ -304,7 +293,7 @@ def _sbom_form(request: ApiRequest) -> tuple[str | None, SbomFormat]:
 async def runtime(request: ApiRequest) -> Response[bytes]:
     """Whether scanner, SBOM generator and verifier are there, and which versions."""
     try:
-        status = await _room(request).runtime.status()
+        status = await request.services.security.runtime.status()
     except OSError as error:
         raise DrydockError("Error loading security runtime status") from error
     return Response(msgspec.json.encode(status), media_type=JSON)

@@ -13,7 +13,6 @@ from drydock.api.access import ADMIN, READ
 from drydock.api.auditing import note
 from drydock.api.openapi import FLAG, OBJECT, WHOLE, document, fields, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import needed
 from drydock.core.errors import BadRequest, Conflict, Forbidden
 from drydock.preferences.room import API_VERSION, InstanceSettings, UserPreferences
 
@@ -25,7 +24,7 @@ _FLAGS = {True: True, False: False, "true": True, "false": False}
 @get("/settings", opt=READ, responses=problems(_200=document(InstanceSettings, "In force")))
 async def settings(request: ApiRequest) -> InstanceSettings:
     """The settings of this instance."""
-    return await needed(request.services.preferences).settings()
+    return await request.services.preferences.settings()
 
 
 _BODY = reads(body=fields(internetlessMode=FLAG, updateMode=Schema(type=OpenAPIType.STRING, enum=list(MODES))))
@@ -56,7 +55,7 @@ async def replace(request: ApiRequest) -> Response[InstanceSettings]:
 
 async def _change(request: ApiRequest) -> InstanceSettings:
     fields = _fields(await request.document())
-    changed = await needed(request.services.preferences).change(**fields)
+    changed = await request.services.preferences.change(**fields)
     details = ", ".join(f"{name}={value}" for name, value in msgspec.to_builtins(changed).items())
     await note(request, "settings-changed", "success", details=details)
     return changed
@@ -82,7 +81,7 @@ def _fields(body: dict[str, Any]) -> dict[str, Any]:
 @get("/preferences", opt=READ, responses=problems(_200=document(UserPreferences, "One's own preferences")))
 async def preferences(request: ApiRequest) -> UserPreferences:
     """What one's interface keeps on the server."""
-    return await needed(request.services.preferences).of(_person(request))
+    return await request.services.preferences.of(_person(request))
 
 
 @patch(
@@ -108,9 +107,8 @@ async def keep(request: ApiRequest) -> UserPreferences:
     schema, blob = body.get("schemaVersion"), body.get("preferences")
     if not isinstance(schema, int) or isinstance(schema, bool) or not isinstance(blob, dict):
         raise BadRequest()
-    kept = await needed(request.services.preferences).replace(user, schema, blob)
-    if request.services.events is not None:
-        request.services.events.send("dd:preferences-updated", {})
+    kept = await request.services.preferences.replace(user, schema, blob)
+    request.services.live.events.send("dd:preferences-updated", {})
     return kept
 
 

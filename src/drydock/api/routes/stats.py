@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -16,26 +15,19 @@ from drydock.api.access import READ
 from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
 from drydock.api.services import Services
-from drydock.api.streams import Channel, beat, frame, sse
-from drydock.core.errors import Gone, Unavailable
+from drydock.api.streams import sse
+from drydock.core.errors import Gone
 from drydock.latest import Sink
+from drydock.sse import Channel, frame, frames
 from drydock.stats.aggregator import Tick
-from drydock.stats.room import Stats
 from drydock.stats.snapshot import ContainerStats, FleetStats, Snapshot
-from drydock.waiting import cancel
+from drydock.waiting import closing
 
 T = TypeVar("T")
 
 WAITING = 4
 """Frames that may wait for one client; a slower one skips samples."""
 EVENTS = "text/event-stream"
-
-
-def stats_of(services: Services) -> Stats:
-    """The stats service; `Unavailable` where the process has none."""
-    if services.stats is None:
-        raise Unavailable("Stats are not available")
-    return services.stats
 
 
 class ChannelSink(Generic[T]):
@@ -71,21 +63,17 @@ async def live(
     services: Services, encode: Callable[[T], bytes], join: Callable[[Sink[T]], AbstractContextManager[None]]
 ) -> AsyncIterator[bytes]:
     """The frames of one SSE client; queue, timer and place in the feed are given back exactly once."""
-    channel = services.streams.open(WAITING)
-    heart = asyncio.create_task(beat(channel, services.clock), name="sse:heartbeat")
-    try:
+    channel = services.live.streams.open(WAITING)
+    async with closing(frames(channel, services.clock)) as source:
         with join(ChannelSink(channel, encode)):
-            while (item := await channel.get()) is not None:
+            async for item in source:
                 yield item
-    finally:
-        services.streams.release(channel)
-        await cancel(heart)
 
 
 @get("/stats", opt=READ, responses=problems(404, _200=document(ContainerStats, "Newest snapshot and history")))
 async def container_stats(request: ApiRequest, container_id: FromPath[str]) -> ContainerStats:
     """What this container uses now, and the samples before; `data` is null where it does not run."""
-    return await stats_of(request.services).read(container_id)
+    return await request.services.stats.read(container_id)
 
 
 @get(
@@ -96,7 +84,7 @@ async def container_stats(request: ApiRequest, container_id: FromPath[str]) -> C
 )
 async def container_stream(request: ApiRequest, container_id: FromPath[str]) -> Stream:
     """Events `dd:container-stats` with each new snapshot, and `dd:heartbeat` every 15 s."""
-    stats = stats_of(request.services)
+    stats = request.services.stats
     container = request.services.fleet.need(container_id)
     return sse(live(request.services, snapshot_frame, lambda sink: stats.joined(container, sink)))
 
@@ -104,7 +92,7 @@ async def container_stream(request: ApiRequest, container_id: FromPath[str]) -> 
 @get("/summary", opt=READ, responses=problems(_200=document(FleetStats, "CPU and memory of the fleet")))
 async def fleet_stats(request: ApiRequest) -> FleetStats:
     """CPU and memory of all running containers, as of the last round."""
-    return FleetStats(data=await stats_of(request.services).fleet.read())
+    return FleetStats(data=await request.services.stats.fleet.read())
 
 
 @get(
@@ -115,7 +103,7 @@ async def fleet_stats(request: ApiRequest) -> FleetStats:
 )
 async def fleet_stream(request: ApiRequest) -> Stream:
     """Events `dd:stats-summary` now and after each round, and `dd:heartbeat` every 15 s."""
-    return sse(live(request.services, tick_frame, stats_of(request.services).fleet.joined))
+    return sse(live(request.services, tick_frame, request.services.stats.fleet.joined))
 
 
 @get("/stats", opt=READ, responses=problems(410))

@@ -13,7 +13,7 @@ from drydock.api.envelope import JSON_TYPE
 from drydock.api.network import PROXY_ADVICE
 from drydock.api.openapi import complete, document, problems
 from drydock.api.request import ApiRequest
-from drydock.api.services import CurlOverride, LegacyInputs, Services
+from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.config.load import Settings
 from drydock.fleet.counters import ContainerCounts, SecurityCounts
@@ -41,15 +41,15 @@ async def server(request: ApiRequest) -> dict[str, Any]:
     return {
         "configuration": _configuration(services.settings),
         "compatibility": {
-            "legacyInputs": _legacy(services.legacy),
-            "curlHealthcheckOverride": await _curl(services),
-            **({"untrustedProxy": {"detected": True, "advice": PROXY_ADVICE}} if services.untrusted_proxy else {}),
+            "legacyInputs": services.legacy.listed(),
+            "curlHealthcheckOverride": await services.curl_healthcheck(),
+            **(
+                {"untrustedProxy": {"detected": True, "advice": PROXY_ADVICE}}
+                if services.proxies.untrusted_seen
+                else {}
+            ),
         },
     }
-
-
-async def _curl(services: Services) -> CurlOverride:
-    return await services.curl_healthcheck() if services.curl_healthcheck else CurlOverride(detected=False)
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
@@ -74,14 +74,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _legacy(inputs: LegacyInputs) -> dict[str, Any]:
-    sources = {
-        source: {"total": inputs.totals.get(source, 0), "keys": sorted(getattr(inputs, source))}
-        for source in ("env", "label", "api")
-    }
-    return {"total": sum(inputs.totals.values()), **sources}
-
-
 class UpdateCounts(msgspec.Struct):
     """Available updates by what changes."""
 
@@ -93,20 +85,13 @@ class UpdateCounts(msgspec.Struct):
     unknown: int = 0
 
 
-class AgentCounts(msgspec.Struct):
-    """Configured agents, and those that answer."""
-
-    total: int = 0
-    connected: int = 0
-
-
 class Glance(msgspec.Struct, kw_only=True, rename="camel"):
     """Everything a small dashboard shows."""
 
     containers: ContainerCounts
     updates: UpdateCounts
     security: SecurityCounts
-    agents: AgentCounts
+    agents: dict[str, int]
     last_watch_at: str | None
 
 
@@ -120,7 +105,7 @@ async def glance(request: ApiRequest) -> Glance:
         containers=counted.containers,
         updates=_updates(services),
         security=counted.security,
-        agents=AgentCounts(),
+        agents={"total": 0, "connected": 0},
         last_watch_at=max((run for run in runs if run), default=None),
     )
 

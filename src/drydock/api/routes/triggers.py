@@ -15,9 +15,10 @@ from drydock.api import components
 from drydock.api.access import READ, UPDATE
 from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.services import Component, needed
+from drydock.core.component import Component
 from drydock.core.errors import BadRequest, NotFound
 from drydock.notify.catalog import Listed
+from drydock.notify.masking import strict
 from drydock.notify.room import Notifications
 
 JSON = "application/json"
@@ -55,11 +56,8 @@ class Started(msgspec.Struct, rename="camel"):
     operation_id: str
 
 
-def _room(request: ApiRequest) -> Notifications:
-    return needed(request.services.notifications)
-
-
-def _components(request: ApiRequest) -> Sequence[Component]:
+def listed(notifications: Notifications) -> list[Component]:
+    """Every trigger, secrets masked."""
     return [
         Component(
             id=one.id,
@@ -69,7 +67,7 @@ def _components(request: ApiRequest) -> Sequence[Component]:
             configuration=one.configuration,
             metadata={"category": one.category},
         )
-        for one in _room(request).catalog.all()
+        for one in notifications.catalog.all()
     ]
 
 
@@ -85,6 +83,11 @@ def _associated(one: Listed) -> AssociatedTrigger:
     )
 
 
+def without_addresses(notifications: Notifications) -> list[Component]:
+    """The same for the debug dump, which leaves the house: where messages go stays in it."""
+    return [msgspec.structs.replace(one, configuration=strict(one.configuration)) for one in listed(notifications)]
+
+
 @get(
     "/{container_id:str}/triggers",
     opt=READ,
@@ -93,7 +96,7 @@ def _associated(one: Listed) -> AssociatedTrigger:
 async def of_container(request: ApiRequest, container_id: FromPath[str]) -> AssociatedTriggers:
     """The triggers that are associated with a container."""
     container = request.services.fleet.need(container_id)
-    data = [_associated(one) for one in _room(request).catalog.of_container(container)]
+    data = [_associated(one) for one in request.services.notifications.catalog.of_container(container)]
     return AssociatedTriggers(data, len(data))
 
 
@@ -118,7 +121,7 @@ async def run_on(
     request: ApiRequest, container_id: FromPath[str], type: FromPath[str], name: FromPath[str]
 ) -> Response[bytes]:
     """Run a trigger on a container, whatever rules and labels say; waits for the delivery."""
-    return _answer(await _room(request).run(container_id, type, name))
+    return _answer(await request.services.notifications.run(container_id, type, name))
 
 
 @post("/{container_id:str}/triggers/{type:str}/{name:str}/{agent:str}", **_RUN)
@@ -130,7 +133,7 @@ async def run_on_through(
     agent: FromPath[str],
 ) -> Response[bytes]:
     """Run a trigger of an agent on a container."""
-    return _answer(await _room(request).run(container_id, type, name, agent))
+    return _answer(await request.services.notifications.run(container_id, type, name, agent))
 
 
 _DESCRIBED = reads(body=fields("id", id=_WORD, agent=_WORD, operationId=_WORD))
@@ -139,7 +142,7 @@ _DESCRIBED = reads(body=fields("id", id=_WORD, agent=_WORD, operationId=_WORD))
 @post("/{type:str}/{name:str}", operation_class=_DESCRIBED, **_RUN)
 async def run_with(request: ApiRequest, type: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """Run a local trigger on the container that the body describes: `{"id": …}` and anything else."""
-    return _answer(await _room(request).run_with(await _described(request), type, name))
+    return _answer(await request.services.notifications.run_with(await _described(request), type, name))
 
 
 @post("/{type:str}/{name:str}/{agent:str}", operation_class=_DESCRIBED, **_RUN)
@@ -165,7 +168,9 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-router = components.routes("triggers", _components, run_with, run_with_through)
+router = components.routes(
+    "triggers", lambda request: listed(request.services.notifications), run_with, run_with_through
+)
 of_containers = Router(
     "/api/v1/containers", route_handlers=[of_container, run_on, run_on_through], tags=["Containers", "Triggers"]
 )

@@ -14,9 +14,11 @@ from drydock.api.access import WATCH
 from drydock.api.components import find
 from drydock.api.openapi import document, problems
 from drydock.api.request import ApiRequest
-from drydock.api.services import Component, Services
+from drydock.core.component import Component
 from drydock.core.errors import NotSupported
 from drydock.core.model import ContainerView
+from drydock.fleet.fleet import Fleet
+from drydock.watch.service import WatchService
 
 _RUN: dict[str, Any] = {
     "opt": WATCH,
@@ -25,12 +27,16 @@ _RUN: dict[str, Any] = {
 }
 
 
-def listed(services: Services) -> list[Component]:
+def listed(watching: WatchService, fleet: Fleet) -> list[Component]:
     """The watchers, each with the counts of its containers."""
     by_place: dict[tuple[str, str | None], list[ContainerView]] = {}
-    for view in services.fleet.views():
+    for view in fleet.views():
         by_place.setdefault((view.watcher, view.agent), []).append(view)
-    return [_counted(item, by_place.get((item.name, item.agent), [])) for item in services.watching.components()]
+    return [_counted(item, by_place.get((item.name, item.agent), [])) for item in watching.components()]
+
+
+def _listed(request: ApiRequest) -> list[Component]:
+    return listed(request.services.watching, request.services.fleet)
 
 
 def _counted(item: Component, views: Iterable[ContainerView]) -> Component:
@@ -52,9 +58,9 @@ def _counted(item: Component, views: Iterable[ContainerView]) -> Component:
 @post("/{type:str}/{name:str}/watch", **_RUN)
 async def watch(request: ApiRequest, type: FromPath[str], name: FromPath[str]) -> Component:
     """Check every container of one watcher now, and answer with the watcher."""
-    found = find(listed(request.services), type, name, None)
+    found = find(_listed(request), type, name, None)
     await request.services.watching.watch_watcher(found.name)
-    return find(listed(request.services), type, name, None)
+    return find(_listed(request), type, name, None)
 
 
 @post("/{type:str}/{name:str}/{agent:str}/watch", **_RUN)
@@ -62,8 +68,8 @@ async def watch_through(
     request: ApiRequest, type: FromPath[str], name: FromPath[str], agent: FromPath[str]
 ) -> Component:
     """The same for a watcher of an agent. This process knows none yet."""
-    find(listed(request.services), type, name, agent)
+    find(_listed(request), type, name, agent)
     raise NotSupported("The agent cannot be asked to watch")
 
 
-router = components.routes("watchers", lambda request: listed(request.services), watch, watch_through)
+router = components.routes("watchers", _listed, watch, watch_through)

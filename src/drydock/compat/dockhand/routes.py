@@ -13,11 +13,12 @@ from drydock.api.access import limit_key
 from drydock.api.limits import Concurrency
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.api.streams import frame, sse
+from drydock.api.streams import sse
 from drydock.compat.dockhand.environments import NOT_FOUND, Environment
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.dockhand.rounds import HostSnapshot, Stat
 from drydock.core.errors import BadRequest, NotFound, TooManyRequests
+from drydock.sse import frame
 
 READ: Final = {"scope": "read", "unauthorized": {"message": "Authentication required"}}
 STREAMS_PER_CLIENT = 10
@@ -81,8 +82,7 @@ async def stream(request: ApiRequest) -> Stream:
 
 
 async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> AsyncIterator[bytes]:
-    services = request.services
-    ending = services.streams.open()
+    ending = request.services.live.streams.open()
     occurrences = dockhand_of(request).stream(request.params.text("env"))
     try:
         with open_ones.entered(key):
@@ -91,7 +91,7 @@ async def _events(request: ApiRequest, open_ones: Concurrency, key: str) -> Asyn
                     return
                 yield KEEPALIVE if each is None else frame(each.event, each.data)
     finally:
-        services.streams.release(ending)
+        ending.close()
         await occurrences.aclose()
 
 
