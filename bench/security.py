@@ -117,7 +117,7 @@ class Scene:
     async def cycle(self) -> int:
         """Scan everything; how often the scanner ran."""
         before = self.scanner.runs
-        await self._runner.run(Cycle("bench", "now", self.fleet.all(), "on-demand-bulk"))
+        await self._runner.run(Cycle(CLOCK.now_ms(), self.fleet.all(), "on-demand-bulk"))
         return self.scanner.runs - before
 
 

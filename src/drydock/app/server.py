@@ -55,7 +55,6 @@ from drydock.release_notes import room as notes_room
 from drydock.release_notes.room import ReleaseNotesService
 from drydock.security import room as security_room
 from drydock.security.room import Security
-from drydock.security.settings import gate_facts
 from drydock.stats import room as stats_room
 from drydock.stats.room import Stats
 from drydock.store.settings import StoreSettings
@@ -138,7 +137,8 @@ async def run(
             mode=partial(_update_mode, preferences),
             announce=partial(live.acknowledgements.announce, requires_ack=True),
             gate=security.gate,
-            **gate_facts(settings),
+            gate_enabled=security.gate.scans,
+            block_severities=security.gate.block_severities,
             actions_enabled=settings[ServerSettings].container_actions,
             environ=environ,
             finalize_url=finalize_url(settings[ServerSettings]),

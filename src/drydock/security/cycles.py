@@ -37,8 +37,7 @@ class Cycle:
     `timeout_s` 0: as long as it takes. `keep_good`: a failed scan leaves a good result of the last seven days in place.
     """
 
-    id: str
-    started_at: str
+    began_ms: int
     containers: Sequence[Container]
     scope: Scope
     concurrency: int = 4
@@ -54,6 +53,10 @@ class Cycle:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the last event."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id = uuid7(self.began_ms)
 
     def abort(self) -> None:
         """Start no further container and kill running scanners; what is stored stays."""
@@ -67,7 +70,7 @@ class Cycle:
             "scannedCount": self.scanned,
             "alertCount": self.alerted,
             "scope": self.scope,
-            "startedAt": self.started_at,
+            "startedAt": to_iso(self.began_ms),
             "completedAt": to_iso(now_ms),
         }
         return {**said, "aborted": True} if self.aborted else said

@@ -71,6 +71,11 @@ class Gate:
         """A scanner is configured, and the gate is on unless a label says otherwise."""
         return self._security.enabled and self._settings.gate_mode == "on"
 
+    @property
+    def block_severities(self) -> frozenset[str]:
+        """Severities that stop an update by the policy of now."""
+        return frozenset(self._settings.block_severities)
+
     def on(self, container: Container) -> bool:
         """The gate is closed until proven: by the container's own label, else by DD_SECURITY_GATE_MODE."""
         own = container.labels.get(SECURITY_GATE, "").strip().lower()

@@ -17,12 +17,11 @@ from drydock.core.errors import BadRequest, DrydockError, NotFound, Unavailable
 from drydock.core.model import Container
 from drydock.core.scans import CANDIDATE, RUNNING, settled
 from drydock.core.temporary import is_temporary
-from drydock.core.times import to_iso
 from drydock.events import ContainerUpdated, Event, ScanCompleted, ScanStarted
 from drydock.kernel import Kernel
 from drydock.security import model
 from drydock.security.alerts import Alerts, Level
-from drydock.security.cycles import Cycle, Runner, Scope, uuid7
+from drydock.security.cycles import Cycle, Runner
 from drydock.security.documents import Document, Sboms
 from drydock.security.inspector import Inspector
 from drydock.security.model import SbomFormat
@@ -101,7 +100,7 @@ class SecurityService:
 
     async def _scan_one(self, tools: Tools, id: str) -> Container:
         container = self._fleet.need(id)
-        cycle = self._cycle([container], "on-demand-single")
+        cycle = self._remembered(Cycle(self._clock.now_ms(), [container], "on-demand-single"))
         status = "error"
         self._bus.publish(ScanStarted(container_id=id))
         try:
@@ -170,7 +169,7 @@ class SecurityService:
     def scan_many(self, containers: Sequence[Container], level: Level = "all", *, aborted: bool = False) -> Cycle:
         """Start a bulk scan in the background. `aborted`: its client has gone already, only its end is told."""
         tools = self._need_tools()
-        cycle = self._cycle(containers, "on-demand-bulk", level=level)
+        cycle = self._remembered(Cycle(self._clock.now_ms(), containers, "on-demand-bulk", level=level))
         if aborted:
             cycle.abort()
         self._supervisor.spawn(f"scan-cycle:{cycle.id}", tools.runner.run(cycle))
@@ -179,7 +178,8 @@ class SecurityService:
     async def scan_scheduled(self) -> Cycle:
         """Scan every container that runs a known image; ends with the cycle."""
         tools, settings = self._need_tools(), self.settings
-        cycle = self._cycle(
+        cycle = Cycle(
+            self._clock.now_ms(),
             self.check_ids(None),
             "scheduled",
             concurrency=settings.scan_concurrency,
@@ -187,7 +187,7 @@ class SecurityService:
             alerts=settings.scan_notifications,
             keep_good=True,
         )
-        await tools.runner.run(cycle)
+        await tools.runner.run(self._remembered(cycle))
         return cycle
 
     def abort(self, cycle_id: str) -> None:
@@ -197,9 +197,7 @@ class SecurityService:
             raise NotFound("Scan cycle not found")
         cycle.abort()
 
-    def _cycle(self, containers: Sequence[Container], scope: Scope, **how: Any) -> Cycle:
-        now_ms = self._clock.now_ms()
-        cycle = Cycle(uuid7(now_ms), to_iso(now_ms), containers, scope, **how)
+    def _remembered(self, cycle: Cycle) -> Cycle:
         finished = [id for id, known in self._cycles.items() if known.finished.is_set()]
         for id in finished[: max(0, len(self._cycles) - CYCLES_REMEMBERED)]:
             del self._cycles[id]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from drydock.config import kinds
 from drydock.config.kinds import Kind
-from drydock.config.load import Settings
 from drydock.config.reader import Reading
 from drydock.config.schema import option, section
 from drydock.config.source import Problem
@@ -144,17 +143,3 @@ class SecuritySettings:
         if security.scanner != Trivy.name or not trivy.server:
             needs = "remote requires DD_SECURITY_SCANNER=trivy and DD_SECURITY_TRIVY_SERVER"
             yield Problem("DD_SECURITY_BACKEND", needs, fatal=True)
-
-
-class GateFacts(TypedDict):
-    """What `core.policy.eligibility.EligibilityContext` wants to know of the gate."""
-
-    gate_enabled: bool
-    block_severities: frozenset[str]
-
-
-def gate_facts(settings: Settings) -> GateFacts:
-    """The gate counts only where a scanner is configured."""
-    security = settings[SecuritySettings]
-    enabled = security.scanner is not None and security.gate_mode == "on"
-    return GateFacts(gate_enabled=enabled, block_severities=frozenset(security.block_severities))

@@ -116,6 +116,14 @@ async def test_the_label_wins_over_the_mode(room: Room, mode: bool, label: str, 
     assert room.audits.actions[-1:] == (["security-scan-blocked"] if asked else ["security-scan-skipped"])
 
 
+@pytest.mark.parametrize(
+    ("scanner", "mode", "scans"), [(None, "on", False), ("trivy", "on", True), ("trivy", "off", False)]
+)
+async def test_the_gate_counts_only_with_a_scanner(room: Room, scanner: str | None, mode: str, scans: bool) -> None:
+    gate = room.build(scanner=scanner, gate_mode=mode, block_severities=("LOW",)).gate
+    assert (gate.scans, gate.block_severities) == (scans, {"LOW"})
+
+
 BROKEN = {
     "missing": None,
     "garbage": "out('<html>')",

@@ -9,7 +9,7 @@ from drydock.config.load import load
 from drydock.security.scanners import CHOICES, GENERATOR_CHOICES, SECTIONS
 from drydock.security.scanners.grype import GrypeSettings
 from drydock.security.scanners.trivy import TrivySettings
-from drydock.security.settings import SecuritySettings, gate_facts
+from drydock.security.settings import SecuritySettings
 from drydock.security.signatures.cosign import CosignSettings
 
 
@@ -66,12 +66,3 @@ def test_words_of_lists_that_are_ignored_are_named() -> None:
         "DD_SECURITY_BLOCK_SEVERITY: urgent",
         "DD_SECURITY_SBOM_FORMATS: pdf",
     ]
-
-
-@pytest.mark.parametrize(
-    ("given", "enabled"), [({}, False), ({"SCANNER": "grype"}, True), ({"SCANNER": "grype", "GATE_MODE": "off"}, False)]
-)
-def test_the_gate_counts_only_with_a_scanner(given: dict[str, str], enabled: bool) -> None:
-    settings = load({f"DD_SECURITY_{name}": value for name, value in given.items()}, SCHEMA).settings
-    assert settings is not None
-    assert gate_facts(settings)["gate_enabled"] is enabled
