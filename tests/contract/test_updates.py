@@ -823,7 +823,7 @@ async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path
                 host.clock.advance(50)
                 await asyncio.sleep(0.05)
                 shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
-        assert "nobody knows whether it is well" in shown["warnings"][0]
+        assert "not known to be healthy" in shown["warnings"][0]
 
 
 async def test_orphans_of_a_lost_store_are_brought_back(tmp_path: Path) -> None:
