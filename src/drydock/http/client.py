@@ -63,17 +63,14 @@ class Proxies:
         proxy = self.https if url.scheme == "https" else self.http
         if proxy is None:
             return None
-        return None if self._bypassed(url) else proxy
-
-    def _bypassed(self, url: URL) -> bool:
-        """NO_PROXY: names with or without leading dot (their sub-domains too), optionally with a port, or `*`."""
+        # NO_PROXY: names with or without leading dot (their sub-domains too), optionally with a port, or `*`
         host, port = (url.host or "").lower(), str(url.port)
         for entry in self.no_proxy.lower().replace(" ", "").split(","):
             name, colon, wanted = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
             name = name.strip("[]").removeprefix("*").removeprefix(".")
             if entry == "*" or (name and (host == name or host.endswith(f".{name}")) and (not colon or wanted == port)):
-                return True
-        return False
+                return None
+        return proxy
 
 
 @dataclass(frozen=True)
@@ -302,7 +299,9 @@ def _explained(error: Exception, request: HttpRequest) -> TransportError:
         text = "temporary name resolution failure" if temporary else "unknown host"
         return TransportError("dns", text, url, transient=temporary, connected=False)
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return TransportError("tls", _tls_text(error), url, connected=False)
+        fault = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+        said = getattr(fault, "verify_message", "") or getattr(fault, "strerror", "") or fault  # what OpenSSL said
+        return TransportError("tls", str(said), url, connected=False)
     if isinstance(error, TimeoutError):
         return TransportError("timeout", "timed out", url, transient=True, connected=connected)
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
@@ -312,9 +311,3 @@ def _explained(error: Exception, request: HttpRequest) -> TransportError:
     return TransportError(
         "reset", f"connection failed: {type(error).__name__}", url, transient=True, connected=connected
     )
-
-
-def _tls_text(error: Exception) -> str:
-    """What OpenSSL said."""
-    found = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
-    return str(getattr(found, "verify_message", "") or getattr(found, "strerror", "") or found)

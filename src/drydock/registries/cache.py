@@ -142,15 +142,9 @@ class DiskCache:
         values = (kind, key, meta, packed, size, self._tick)
         self._run("INSERT OR REPLACE INTO entry (kind, key, meta, body, size, used) VALUES (?, ?, ?, ?, ?, ?)", *values)
         self._size += size
-        if self._size > self._max:
-            self._shrink()
-
-    def _shrink(self) -> None:
-        """Drop the least recently used entries until a tenth is free again."""
-        totals = "SELECT used, sum(size) OVER (ORDER BY used DESC) AS total FROM entry"
-        self._run(f"DELETE FROM entry WHERE used IN (SELECT used FROM ({totals}) WHERE total > ?)", self._max * 9 // 10)
-        self._size = self._sum()
-
-    def _sum(self) -> int:
-        rows = self._run("SELECT coalesce(sum(size), 0) FROM entry")
-        return int(str(rows[0][0])) if rows else 0
+        if self._size > self._max:  # drop the least recently used entries until a tenth is free again
+            totals = "SELECT used, sum(size) OVER (ORDER BY used DESC) AS total FROM entry"
+            surplus = f"SELECT used FROM ({totals}) WHERE total > ?"
+            self._run(f"DELETE FROM entry WHERE used IN ({surplus})", self._max * 9 // 10)
+            rows = self._run("SELECT coalesce(sum(size), 0) FROM entry")
+            self._size = int(str(rows[0][0])) if rows else 0

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from yarl import URL
-
 from drydock.clock import Clock
 from drydock.core.errors import RegistryError
 from drydock.http.client import REDIRECTS, Answer, TransportError, redirect_target
@@ -176,7 +174,10 @@ class Client:
                 raise errors.network(authority(first), error.text) from None
             if target is None:
                 return answer
-            left = left or _foreign(target, first, instance)
+            if target.origin() != first.origin():
+                relatives = instance.provider.relatives  # hosts of one vendor that share their credentials
+                related = target.scheme == first.scheme and {authority(target), authority(first)} <= relatives
+                left = left or not related
             request = replace(request, url=target)
             if left:
                 authorization = (await self._strangers_headers(request)).get("Authorization")
@@ -200,13 +201,6 @@ def _ways(answer: Answer, request: RegistryRequest) -> list[Login]:
     challenges = parse_challenges(answer.all("WWW-Authenticate"))
     credentialed = request.route.needed.credentials is not None
     return learn(challenges, request.url, request.route.name, credentialed=credentialed)
-
-
-def _foreign(url: URL, first: URL, instance: Instance) -> bool:
-    """Whether a redirect leaves the server that the credentials belong to."""
-    if url.origin() == first.origin():
-        return False
-    return url.scheme != first.scheme or not {authority(url), authority(first)} <= instance.provider.relatives
 
 
 def failed(answer: Answer, request: RegistryRequest, what: str) -> RegistryError:

@@ -58,8 +58,8 @@ def request(key: Key, about: RegistryRequest, now_ms: int) -> RegistryRequest:
     )
 
 
-def read(answer: Answer, instance_id: str, now_ms: int) -> tuple[Secret, int]:
-    """The token and when it ends, in epoch ms. Raises `RegistryError` and its children."""
+def read(answer: Answer, instance_id: str, now_ms: int) -> tuple[int, Secret]:
+    """When the token ends, in epoch ms, and the token. Raises `RegistryError` and its children."""
     try:
         document = msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -79,7 +79,7 @@ def read(answer: Answer, instance_id: str, now_ms: int) -> tuple[Secret, int]:
     ends = first.get("expiresAt")
     ends_ms = round(float(ends) * 1000) if isinstance(ends, int | float) else 0
     # emulators answer with a date in the past, then twelve hours count
-    return Secret(token), ends_ms if ends_ms > now_ms else now_ms + LIFE_MS
+    return ends_ms if ends_ms > now_ms else now_ms + LIFE_MS, Secret(token)
 
 
 def credentials_of(token: Secret) -> Credentials:

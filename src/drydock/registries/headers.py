@@ -73,30 +73,24 @@ def parse_wait(text: object, now_ms: int) -> float | None:
     number = _number(text)
     if number is not None:
         return max(0.0, number - now_ms / 1000) if number > EPOCH_FROM else max(0.0, number)
-    return _go_duration(text) if text[0].isdigit() else _http_date(text, now_ms)
-
-
-def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", text) else None
-
-
-def _go_duration(text: str) -> float | None:
-    parts = _DURATION.findall(text)
-    if not parts or "".join(f"{number}{unit}" for number, unit in parts) != text:
-        return None
-    return sum(float(number) * _UNIT[unit] for number, unit in parts)
-
-
-def _http_date(text: str, now_ms: int) -> float | None:
+    if text[0].isdigit():
+        parts = _DURATION.findall(text)
+        whole = parts and "".join(f"{count}{unit}" for count, unit in parts) == text
+        return sum(float(count) * _UNIT[unit] for count, unit in parts) if whole else None
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now_ms / 1000)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", text) else None
+
+
 def advised_wait(headers: Mapping[str, str], body: bytes, now_ms: int) -> float | None:
     """The wait a 429 or 503 advises, from any of the places registries use; at least `FLOOR_S`, None if it has none."""
-    texts: list[str | None] = [headers.get("Retry-After"), headers.get("X-Retry-After"), _body_wait(body)]
+    said = _BODY_WAIT.search(body[:4096].decode("utf-8", "replace"))
+    texts = [headers.get("Retry-After"), headers.get("X-Retry-After"), said[1] if said else None]
     reset = headers.get("X-RateLimit-Reset")
     if reset and (_number(reset.strip()) or 0) > EPOCH_FROM:
         texts.append(reset)
@@ -105,11 +99,6 @@ def advised_wait(headers: Mapping[str, str], body: bytes, now_ms: int) -> float 
         if wait is not None:
             return max(FLOOR_S, wait)
     return None
-
-
-def _body_wait(body: bytes) -> str | None:
-    match = _BODY_WAIT.search(body[:4096].decode("utf-8", "replace"))
-    return match[1] if match else None
 
 
 def parse_quota(headers: Mapping[str, str]) -> Quota | None:

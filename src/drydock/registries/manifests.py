@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,10 +76,7 @@ def kind_of(document: dict[str, Any], content_type: str | None = None) -> Kind:
         return "index"
     if media in (OCI_MANIFEST, DOCKER_MANIFEST):
         return "manifest"
-    return _by_shape(document)
-
-
-def _by_shape(document: dict[str, Any]) -> Kind:
+    # a server that does not say: by what the document holds
     if isinstance(document.get("manifests"), list):
         return "index"
     if isinstance(document.get("config"), dict) and isinstance(document.get("layers"), list):
@@ -115,12 +111,22 @@ def choose(index: dict[str, Any], platform: Platform) -> dict[str, Any]:
     own = normalise(platform)
     listed = index.get("manifests")
     entries: list[dict[str, Any]] = [entry for entry in listed if _is_image(entry)] if isinstance(listed, list) else []
-    fitting = [entry for entry in entries if _fits(_platform_of(entry), own)]
-    if not fitting and len(entries) == 1 and _platform_of(entries[0]) is None:
+    known = [(found, entry) for entry in entries if (found := _platform_of(entry)) is not None]
+    fitting = [pair for pair in known if (pair[0].os, pair[0].architecture) == (own.os, own.architecture)]
+    if not fitting and not known and len(entries) == 1:
         return entries[0]
     if not fitting:
         raise RegistryError(f"no manifest for {clean(platform)}")
-    return fitting[0] if len(fitting) == 1 else _best(fitting, own)
+
+    equal = [pair for pair in fitting if pair[0].variant == own.variant]
+    if own.os == "windows":  # an image runs on the build of Windows that it was made for
+        return max(equal or fitting, key=lambda pair: _common(pair[0].os_version, own.os_version))[1]
+    if equal:
+        return equal[0][1]
+    if own.architecture == "arm":  # a processor runs what was made for older ones
+        older = [pair for pair in fitting if own.variant is None or (pair[0].variant or "") <= own.variant]
+        return max(older, key=lambda pair: pair[0].variant or "")[1] if older else fitting[0][1]
+    return fitting[0][1]
 
 
 def is_config(entry: dict[str, Any]) -> bool:
@@ -145,27 +151,6 @@ def _platform_of(entry: dict[str, Any]) -> Platform | None:
     os, architecture, variant, version = (raw.get(key) for key in ("os", "architecture", "variant", "os.version"))
     found = Platform(str(os or ""), str(architecture or ""), str(variant) if variant else None, str(version or ""))
     return normalise(found)
-
-
-def _fits(platform: Platform | None, own: Platform) -> bool:
-    return platform is not None and (platform.os, platform.architecture) == (own.os, own.architecture)
-
-
-def _best(entries: Sequence[dict[str, Any]], own: Platform) -> dict[str, Any]:
-    platforms = [(_platform_of(entry) or own, entry) for entry in entries]
-    equal = [(platform, entry) for platform, entry in platforms if platform.variant == own.variant]
-    if own.os == "windows":
-        return max(equal or platforms, key=lambda pair: _common(pair[0].os_version, own.os_version))[1]
-    if equal:
-        return equal[0][1]
-    if own.architecture == "arm":
-        return _highest_below(platforms, own.variant)
-    return platforms[0][1]
-
-
-def _highest_below(platforms: Sequence[tuple[Platform, dict[str, Any]]], variant: str | None) -> dict[str, Any]:
-    lower = [pair for pair in platforms if variant is None or (pair[0].variant or "") <= variant]
-    return max(lower, key=lambda pair: pair[0].variant or "")[1] if lower else platforms[0][1]
 
 
 def _common(left: str | None, right: str | None) -> int:

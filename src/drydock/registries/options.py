@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -28,8 +27,14 @@ _B64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
-def _matching(name: str, allowed: str, read: Callable[[str], Any]) -> Kind[Any]:
-    """A kind whose values are not repeated in problems."""
+def _matching(name: str, allowed: str, pattern: re.Pattern[str]) -> Kind[str]:
+    """Text that matches as a whole; like all others here it is not repeated in problems."""
+
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return text
+
     return Kind(name, allowed, read, secret=True)
 
 
@@ -37,39 +42,33 @@ def _text() -> Kind[str]:
     return replace(kinds.text(), secret=True)
 
 
-def _read_url(text: str) -> str:
-    """With a scheme, https where none is written, and without the slash at the end that means nothing."""
-    url = URL((text if "://" in text else f"https://{text}").rstrip("/"))
-    if url.scheme not in ("http", "https") or not url.host or url.user is not None or url.query_string or url.fragment:
-        raise ValueError(text)
-    return (text if "://" in text else f"https://{text}").rstrip("/")
-
-
 def _url() -> Kind[str]:
+    """With a scheme, https where none is written, and without the slash at the end, which means nothing."""
+
+    def read(text: str) -> str:
+        whole = (text if "://" in text else f"https://{text}").rstrip("/")
+        url = URL(whole)
+        wrong = url.user is not None or url.query_string or url.fragment
+        if url.scheme not in ("http", "https") or not url.host or wrong:
+            raise ValueError(text)
+        return whole
+
     allowed = "an http or https URL without query or fragment, and without credentials (those go in LOGIN/PASSWORD)"
-    return _matching("url", allowed, _read_url)
-
-
-def _read_auth(text: str) -> Secret:
-    if not _B64.fullmatch(text):
-        raise ValueError(text)
-    return Secret(text)
-
-
-def _read_region(text: str) -> str:
-    if not _REGION.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _read_file(text: str) -> str:
-    if not (os.path.isfile(text) and os.access(text, os.R_OK)):
-        raise ValueError(text)
-    return text
+    return Kind("url", allowed, read, secret=True)
 
 
 def _file() -> Kind[str]:
-    return _matching("file", "the path of a readable file", _read_file)
+    def read(text: str) -> str:
+        if not (os.path.isfile(text) and os.access(text, os.R_OK)):
+            raise ValueError(text)
+        return text
+
+    return Kind("file", "the path of a readable file", read, secret=True)
+
+
+def _base64() -> Kind[Secret]:
+    plain = _matching("base64", "base64 of user:password, with padding", _B64)
+    return replace(kinds.secret(), allowed=plain.allowed, read=lambda text: Secret(plain.read(text)))
 
 
 @section(
@@ -92,7 +91,7 @@ class RegistryOptions:
     password: Secret | None = option("PASSWORD", kinds.secret(), default=None, help="Password of `LOGIN`.")
     auth: Secret | None = option(
         "AUTH",
-        replace(kinds.secret(), allowed="base64 of user:password, with padding", read=_read_auth),
+        _base64(),
         default=None,
         help="User name and password in one.",
     )
@@ -104,7 +103,7 @@ class RegistryOptions:
     secretaccesskey: Secret | None = option("SECRETACCESSKEY", kinds.secret(), default=None, help="Its secret.")
     region: str | None = option(
         "REGION",
-        _matching("region", "an AWS region such as eu-west-1", _read_region),
+        _matching("region", "an AWS region such as eu-west-1", _REGION),
         default=None,
         help="AWS region.",
     )

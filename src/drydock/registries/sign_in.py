@@ -296,14 +296,13 @@ class TokenBroker:
         expires, token = self._ecr.get(key, (0, Secret("")))
         if token and self._clock.now_ms() < expires - ecr.MARGIN_MS:
             return token
-        return await self._ecr_fetches.run(key, lambda: self._fetch_ecr(key, request))
 
-    async def _fetch_ecr(self, key: ecr.Key, request: RegistryRequest) -> Secret:
-        asking = ecr.request(key, request, self._clock.now_ms())
-        answer = await self._transport.send(asking)
-        token, expires = ecr.read(answer, request.route.instance_id, self._clock.now_ms())
-        self._ecr[key] = expires, token
-        return token
+        async def fetch() -> Secret:
+            answer = await self._transport.send(ecr.request(key, request, self._clock.now_ms()))
+            self._ecr[key] = found = ecr.read(answer, request.route.instance_id, self._clock.now_ms())
+            return found[1]
+
+        return await self._ecr_fetches.run(key, fetch)
 
 
 def lifetime(expires_in_s: float) -> float:

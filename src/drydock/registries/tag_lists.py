@@ -133,7 +133,9 @@ class TagLists:
         answer = await self._client.request(replace(request, headers=headers | validator))
         if answer.status == 304 and kept is not None:
             return answer, kept[1]
-        if first and _wants_other_size(answer):
+        # some servers refuse the number and say which one they take
+        refused = answer.status == 400 and errors.registry_says(answer.body)[0] == "PAGINATION_NUMBER_INVALID"
+        if first and (refused or (answer.status == 405 and b"1000" in answer.body)):
             facts = self._client.facts(route.needed, route.authority)
             facts.page_size["n"] = 100 if answer.status == 405 else None
             answer = await self._client.request(replace(request, url=self._first_url(route)))
@@ -167,9 +169,3 @@ def _next(answer: Answer, route: Route, current: URL) -> URL | None:
         return URL(f"{base.origin()}{path}" + (f"?{query}" if query else ""), encoded=True)
     except ValueError:
         raise RegistryError(f"{route.host}: unusable link to the next page of {route.repository}") from None
-
-
-def _wants_other_size(answer: Answer) -> bool:
-    if answer.status == 400:
-        return errors.registry_says(answer.body)[0] == "PAGINATION_NUMBER_INVALID"
-    return answer.status == 405 and b"1000" in answer.body

@@ -25,7 +25,7 @@ from drydock.http.client import Answer, HttpClient, HttpRequest, TransportError
 from drydock.http.tls import SYSTEM_ROOTS
 from drydock.registries import errors
 from drydock.registries.headers import advised_wait, parse_quota
-from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
+from drydock.registries.instances import AUTO_INSTANCE, authority
 from drydock.registries.limiter import LONG_PAUSE_S, HostLimiter, HostPaused
 from drydock.registries.routing import Route
 from drydock.registries.spec import HOST_PACE, PUBLIC, Pace
@@ -249,8 +249,11 @@ class Transport:
         tls = SYSTEM_ROOTS
         if request.url.scheme == "https":
             tls = instance.tls if own else instance.tls.without_client()
-            if tls.insecure:
-                self._warn_insecure(instance)
+            now = self._clock.monotonic()
+            if tls.insecure and now - self._told_insecure.get(instance.id, float("-inf")) >= INSECURE_TOLD_S:
+                self._told_insecure[instance.id] = now
+                reason = "certificates are not verified (INSECURE=true)"
+                log.warning("registries.insecure", registry=instance.id, reason=reason)
         # the port of an image that no instance serves was chosen by the author of the reference
         ports = GUARDED_PORTS | {request.url.port} if instance is AUTO_INSTANCE and own else GUARDED_PORTS
         if request.guarded and request.url.port not in ports:
@@ -265,13 +268,6 @@ class Transport:
             rule=self._rule if request.guarded else None,
             sent=partial(request.account.sent, (request.route.host, request.route.repository), host, request.kind),
         )
-
-    def _warn_insecure(self, instance: Instance) -> None:
-        now = self._clock.monotonic()
-        if now - self._told_insecure.get(instance.id, float("-inf")) >= INSECURE_TOLD_S:
-            self._told_insecure[instance.id] = now
-            reason = "certificates are not verified (INSECURE=true)"
-            log.warning("registries.insecure", registry=instance.id, reason=reason)
 
     def _note(self, request: RegistryRequest, host: str, outcome: Answer | TransportError, seconds: float) -> None:
         """Account for one exchange, and learn from the answer how the host is."""
