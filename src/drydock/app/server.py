@@ -30,6 +30,7 @@ from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
+from drydock.core.policy.automation import UpdateMode
 from drydock.diagnostics import room as diagnostics_room
 from drydock.diagnostics.room import Diagnostics
 from drydock.events import Bus
@@ -63,7 +64,6 @@ from drydock.supervisor import Supervisor
 from drydock.updates import room as updates_room
 from drydock.updates.room import Updates
 from drydock.updates.self_update.identity import own_signs
-from drydock.updates.settings import UpdateMode
 from drydock.watch import diagnosis
 from drydock.watch.room import Needs as WatchNeeds
 from drydock.watch.room import Watching

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from drydock.core.model import Container, HostKey
+from drydock.core.policy.automation import UpdateMode
 from drydock.core.secret import Secret
 from drydock.docker.api import Document, Engine
 from drydock.hosts.host import Hosts
 from drydock.updates.execution.executor import OnPhase
-from drydock.updates.settings import UpdateMode
 
 
 class Login(Protocol):

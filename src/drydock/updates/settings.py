@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from drydock.config import kinds
 from drydock.config.schema import option, section
-
-UpdateMode = Literal["notify", "manual", "auto"]
 
 
 @section("DD_UPDATE_", "Updates", "How updates are carried out.")
