@@ -55,7 +55,7 @@ class FullProduct:
         """A running container with an update waiting, that the product has seen; its id."""
         reference = f"{self.host}/{repository}:{TAGS[0]}"
         labels = {"dd.tag.include": r"^\d+\.\d+\.\d+$", **document.pop("Labels", {})}
-        id = await self.engine.run(name, {"Image": reference, "Labels": labels, **document})
+        id = self.engine.add_container(name, {"Image": reference, "Labels": labels, **document})
         await self.watcher.watcher.look_again(check=False)
         await self.offer(id)
         return id

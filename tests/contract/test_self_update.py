@@ -43,7 +43,7 @@ async def drydock(
     engine = FakeEngine(SkippingClock(longest_s=1.0))
     engine.add_image("app:1")
     engine.add_image("app:2", local=False)
-    own = await engine.run("drydock", {"Image": "app:1", **container})
+    own = engine.add_container("drydock", {"Image": "app:1", **container})
 
     async with serve(folder, engine, actions=actions, own=Signs(ids=(own,)), watched=watched) as host:
         await host.watcher.look_again(check=False)

@@ -111,12 +111,10 @@ class Host:
         self, name: str = "web", *, image: str = "app:1", to: str | None = "2", start: bool = True, **more: Any
     ) -> str:
         """A container on the host that the fleet knows, with an update waiting unless `to` is None."""
-        created = self.engine._create(name, {"Image": image, **more})
-        if start:
-            self.engine._start(self.engine.containers[created.id])
+        id = self.engine.add_container(name, {"Image": image, **more}, start=start)
         await self.watcher.look_again(check=False)
-        await self.offer(created.id, to)
-        return created.id
+        await self.offer(id, to)
+        return id
 
     async def offer(self, container_id: str, tag: str | None) -> None:
         """What the last check found."""

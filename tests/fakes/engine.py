@@ -66,6 +66,8 @@ class FakeEngine:
         self.fault = Fault()
         self.on_change: Callable[[], None] = lambda: None
         self.exec_codes: dict[str, int] = {}
+        self.checks_hang = False
+        """No health check ends any more: what they said stays."""
         self._events: list[Document] = []
         self._waiting: list[asyncio.Queue[Document]] = []
         for name in BUILT_IN:
@@ -91,11 +93,28 @@ class FakeEngine:
         """Create a network; every one accepts any address."""
         self.networks[name] = {"Name": name, "Id": digest_of("network", name)[7:], "Driver": "bridge"}
 
-    async def run(self, name: str, document: Document) -> str:
-        """Create and start a container, outside of any fault or count."""
+    def add_container(self, name: str, document: Document, *, start: bool = True) -> str:
+        """Create a container and start it, outside of any fault or count; its id."""
         created = self._create(name, document)
-        self._start(self.containers[created.id])
+        if start:
+            self._start(self.containers[created.id])
         return created.id
+
+    def switch_on(self, id: str) -> None:
+        """Start a container, outside of any fault or count."""
+        self._start(self.containers[id])
+
+    def take_away(self, id: str) -> None:
+        """Remove a container, running or not, outside of any fault or count."""
+        self._remove(self.containers[id], force=True, volumes=None)
+
+    def join(self, network: str, id: str, endpoint: Document | None = None) -> None:
+        """Connect a container to one more network."""
+        self._connect(network, self.containers[id], endpoint or {})
+
+    def leave(self, network: str, id: str) -> None:
+        """Disconnect it."""
+        self._disconnect(network, self.containers[id])
 
     def by_name(self, name: str) -> Document | None:
         """The container called `name`."""
@@ -408,7 +427,7 @@ class FakeEngine:
 
     def _refresh_health(self, container: Document) -> None:
         check = container["Config"].get("Healthcheck")
-        if not container["State"]["Running"] or not check or check.get("Test") == ["NONE"]:
+        if self.checks_hang or not container["State"]["Running"] or not check or check.get("Test") == ["NONE"]:
             return
         behaviour = self.images[container["Image"]]["_behaviour"]
         age = self.clock.now_ms() - container["_started_ms"]
@@ -625,7 +644,7 @@ class FakeEngine:
         old, container["Name"] = container["Name"], "/" + name
         self._emit("rename", container, oldName=old)
 
-    def _remove(self, container: Document, force: bool, volumes: bool) -> None:
+    def _remove(self, container: Document, force: bool, volumes: bool | None) -> None:
         if self.podman and any(f"container:{container['Id']}" in c["HostConfig"].values() for c in self._all()):
             raise EngineError("container has dependent containers which must be removed before it", engine_status=500)
         if container["State"]["Running"] and not force:

@@ -171,7 +171,7 @@ class SelfUpdateHost(UpdateHarness):
 
     def boot(self, container: str) -> None:
         """Start it, and the manager in it."""
-        self.engine._start(self.engine.containers[container])
+        self.engine.switch_on(container)
         self._follow()
 
     async def until_settled(self, seconds: float = 7200) -> bool:
@@ -193,7 +193,7 @@ class SelfUpdateHost(UpdateHarness):
     async def started_by_hand(self) -> None:
         """Somebody removed the helper between the old container's stop and the new one's start, and starts the old one."""
         assert not any(c["State"]["Running"] for c in self.engine.containers.values()), self.engine.names()
-        self.engine._start(next(iter(self.engine.containers.values())))
+        self.engine.switch_on(next(iter(self.engine.containers)))
         self._follow()
 
     async def shut_down(self) -> None:

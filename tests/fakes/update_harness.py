@@ -133,11 +133,8 @@ class UpdateHarness:
 
     async def container(self, name: str = "web", *, image: str = "app:1", start: bool = True, **document: Any) -> str:
         """A container on the host."""
-        created = self.engine._create(name, {"Image": image, **document})
-        if start:
-            self.engine._start(self.engine.containers[created.id])
         self.names.add(name)
-        return created.id
+        return self.engine.add_container(name, {"Image": image, **document}, start=start)
 
     async def accept(self, container: str, reference: str = "app:2", **more: Any) -> Operation:
         """A queued operation, as admission would write it."""

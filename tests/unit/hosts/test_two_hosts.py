@@ -76,8 +76,8 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
     fake = {key: FakeHost(key, FakeEngine(clock)) for key in (HERE, EDGE)}
     for host in fake.values():
         host.engine.add_image("app:1")
-        await host.engine.run("db", {"Image": "app:1", "Labels": compose("db")})
-        await host.engine.run("web", {"Image": "app:1", "Labels": compose("web", "db")})
+        host.engine.add_container("db", {"Image": "app:1", "Labels": compose("db")})
+        host.engine.add_container("web", {"Image": "app:1", "Labels": compose("web", "db")})
     async with open_kernel(tmp_path, clock) as kernel:
         known, hosts = settings(), Hosts(host.host for host in fake.values())
         async with Registries.build(known, HttpClient(), clock, None) as registries:

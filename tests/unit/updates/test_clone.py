@@ -53,8 +53,7 @@ class Host:
             self.engine.add_network(network)
 
     def create(self, name: str, document: Document) -> Document:
-        created = self.engine._create(name, document)
-        return self.engine.containers[created.id]
+        return self.engine.containers[self.engine.add_container(name, document, start=False)]
 
     def clone(self, container: Document, **more: Any) -> Clone:
         subject = Subject(
@@ -74,7 +73,7 @@ class Host:
         result = self.clone(container, **more)
         fresh = self.create("successor", result.document)
         for network, endpoint in result.connects.items():
-            self.engine._connect(network, fresh, endpoint)
+            self.engine.join(network, fresh["Id"], endpoint)
         return fresh
 
 
@@ -166,7 +165,7 @@ def test_a_clone_is_what_the_operator_would_have_created_from_the_new_image(user
     wanted = host.create("wanted", {**user, "Image": "app:2"})
     for container in (before, wanted):
         for network in others:
-            host.engine._connect(network, container, networks[network])
+            host.engine.join(network, container["Id"], networks[network])
     after = host.recreate(before)
     assert comparable(after) == comparable(wanted)
     assert endpoints(after) == endpoints(before)
@@ -329,7 +328,7 @@ def test_auto_remove_of_the_old_one_cannot_take_a_carried_volume(host: Host) -> 
     before = host.create("web", {"Image": "app:1", "HostConfig": {"AutoRemove": True}})
     name = volume_at(before, "/data")
     host.recreate(before)
-    host.engine._delete(before)
+    host.engine.take_away(before["Id"])
     assert name in host.engine.volumes
 
 
@@ -359,7 +358,7 @@ def test_a_generated_mac_is_not_pinned(host: Host) -> None:
 
 def test_only_one_network_at_create_the_others_by_connect(host: Host) -> None:
     before = host.create("web", {"Image": "app:1", "HostConfig": {"NetworkMode": "front"}})
-    host.engine._connect("back", before, {"Aliases": ["db"]})
+    host.engine.join("back", before["Id"], {"Aliases": ["db"]})
     result = host.clone(before)
     assert list(result.document["NetworkingConfig"]["EndpointsConfig"]) == ["front"]
     assert result.connects == {"back": {"Aliases": ["db"]}}
@@ -367,8 +366,8 @@ def test_only_one_network_at_create_the_others_by_connect(host: Host) -> None:
 
 def test_a_primary_network_that_was_left_is_not_joined_again(host: Host) -> None:
     before = host.create("web", {"Image": "app:1", "HostConfig": {"NetworkMode": "front"}})
-    host.engine._connect("back", before, {})
-    host.engine._disconnect("front", before)
+    host.engine.join("back", before["Id"])
+    host.engine.leave("front", before["Id"])
     result = host.clone(before)
     assert list(result.document["NetworkingConfig"]["EndpointsConfig"]) == ["back"]
     assert result.document["HostConfig"]["NetworkMode"] == "back"

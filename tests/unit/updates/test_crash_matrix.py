@@ -228,7 +228,7 @@ async def chain_of_three(harness: UpdateHarness) -> list[Operation]:
 async def manual_rollback(harness: UpdateHarness) -> list[Operation]:
     images(harness)
     old = harness.engine.tags["app:1"]
-    harness.engine._land("app:2", harness.engine.remote["app:2"])
+    [_ async for _ in harness.engine.pull_image("app:2")]
     container = await harness.container(image="app:2", HostConfig=ALWAYS)
     wanted = ImageWanted(reference="app:1", image_id=old, sources=["app:1"])
     return [await harness.accept(container, kind="container-rollback", wanted=wanted)]

@@ -83,7 +83,7 @@ class Faults(Fault):
     def _remove_helper(self) -> None:
         for container in list(self.machine.engine.containers.values()):
             if SELF_UPDATE_HELPER in container["Config"]["Labels"]:
-                self.machine.engine._remove(container, True, False)
+                self.machine.engine.take_away(container["Id"])
         self.machine.engine.on_change()
 
 
