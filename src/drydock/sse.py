@@ -1,6 +1,6 @@
 """Live answers without the framework: frames of server-sent events, and the queue of each client.
 
-Frames are encoded once and handed to every client as the same bytes. Each client has a bounded queue of its own: a
+Frames are encoded once and handed to every client as the same bytes. Each client has its own bounded queue: a
 stalled one loses events and is told so, and never delays another. At shutdown `Streams.close` ends all of them first,
 so that the server can stop (platform-api.md §11.4, §12; container-api.md §9.3, §10.4).
 """
@@ -30,7 +30,7 @@ HEARTBEAT = frame("dd:heartbeat", b"{}")
 
 
 class Channel:
-    """The queue of one client, to be closed by whoever serves it.
+    """The queue of one client, to be closed by the code that serves it.
 
     `offer` never blocks. When `capacity` items wait, the item is refused and the caller decides: drop it, or `close`
     the client.

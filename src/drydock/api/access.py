@@ -82,7 +82,7 @@ async def _identified(connection: Connection, handler: BaseRouteHandler) -> Call
 
 
 async def caller_now(connection: Connection) -> Caller | None:
-    """The caller by its credentials; they are verified, and failures counted, once per request, whoever asks first."""
+    """The caller by its credentials; they are verified, and failures counted, once per request."""
     state = connection.scope["state"]
     if "identified" not in state:
         try:

@@ -34,9 +34,9 @@ def _nothing(app: App) -> App:
 
 @dataclass(frozen=True)
 class Extension:
-    """What another room adds to the application: routes, what they ask (`app.state`), and layers of its own.
+    """What another room adds to the application: routes, what they ask (`app.state`), and its own layers.
 
-    `around` sees every request first; `within` stands between our middleware and the framework.
+    `around` sees every request first; `within` stands between the middleware and the framework.
     """
 
     routes: tuple[ControllerRouterHandler, ...] = ()
@@ -66,12 +66,14 @@ def litestar_app(services: Services, extension: Extension = NO_EXTENSION) -> Lit
 
 
 def schema(version: str, more: tuple[ControllerRouterHandler, ...] = ()) -> dict[str, Any]:
-    """The OpenAPI document of our routes and `more`, without a server."""
+    """The OpenAPI document of all routes and `more`, without a server."""
     return openapi.complete(_framework(version, {}, more).openapi_schema.to_schema())
 
 
 def _framework(version: str, state: dict[str, Any], more: tuple[ControllerRouterHandler, ...]) -> Litestar:
-    with without("pydantic"):  # an optional plugin of the framework takes it: 11 MB, 0.2 s, for models we have none of
+    with without(
+        "pydantic"
+    ):  # an optional plugin of the framework takes it: 11 MB, 0.2 s, for models that are not used
         return Litestar(
             route_handlers=[*ROUTES, *more],
             guards=[admit],
@@ -86,7 +88,7 @@ def _framework(version: str, state: dict[str, Any], more: tuple[ControllerRouter
 
 
 def handlers(app: Litestar) -> Iterator[BaseRouteHandler]:
-    """Every handler of our own."""
+    """Every handler of this API."""
     for route in app.routes:
         if route.path.startswith("/-/"):
             continue

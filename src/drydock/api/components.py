@@ -53,7 +53,7 @@ def routes(kind: str, lister: Lister, *more: HTTPRouteHandler) -> Router:
 
 
 def cut(request: ApiRequest, items: Sequence[Component]) -> ComponentPage:
-    """The page asked for."""
+    """The requested page."""
     wanted = page(request.params)
     found = sorted(items, key=lambda item: (item.type, item.name, item.agent or ""))
     data = wanted.cut(found)

@@ -38,7 +38,7 @@ def body(error: errors.DrydockError) -> dict[str, Any]:
 
 
 def translate(exc: Exception, path: str) -> errors.DrydockError:
-    """Turn any exception into one of our tree. Unexpected ones become a bare 500; their text stays in the log."""
+    """Turn any exception into one of the tree (`core.errors`). Unexpected ones become a bare 500; their text stays in the log."""
     if isinstance(exc, errors.DrydockError):
         return exc
     if isinstance(exc, HTTPException) and exc.status_code < 500:
@@ -68,7 +68,7 @@ def _printable(text: str) -> str:
 
 
 class _Plain(errors.DrydockError):
-    """A status without a class of its own; the text is the reason phrase."""
+    """A status without its own class; the text is the reason phrase."""
 
     @classmethod
     def of(cls, status: int) -> _Plain:

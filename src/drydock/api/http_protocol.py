@@ -1,6 +1,6 @@
 """The HTTP/1.1 connection with bounds that uvicorn does not have: size and time of a request's head.
 
-A head larger than `HEAD_BYTES`, or one that is not complete after `HEAD_S`, ends the connection with our envelope, so
+A head larger than `HEAD_BYTES`, or one that is not complete after `HEAD_S`, ends the connection with the API's error envelope, so
 that strangers can neither fill the memory nor hold connections by sending a byte now and then. Bodies are bounded in
 `api.body`. What a request means is not judged here.
 """
@@ -102,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.send_400_response(status.phrase)
 
     def send_400_response(self, msg: str) -> None:
-        """The refusal of what is no request, in our envelope; the connection ends."""
+        """The answer to an invalid request, in the API's error envelope; the connection ends."""
         del msg
         status = self._refusal
         body = msgspec.json.encode({"error": status.phrase})

@@ -42,7 +42,7 @@ PARAMETERS = (
 
 
 def read(query: Query) -> Wanted:
-    """The filters and the order asked for. `BadRequest` names the first parameter that is not valid."""
+    """The requested filters and order. `BadRequest` names the first parameter that is not valid."""
     if not query.items:
         return Wanted()
     sort, descending = _sort(query)

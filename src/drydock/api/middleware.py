@@ -149,7 +149,7 @@ class Answer:
         await self._send({**message, "body": b""} if self.head else message)
 
     async def _stranger(self, status: int) -> DrydockError | None:
-        """What a 404 or 405 that no guard has seen, below the API, becomes for somebody who is not signed in."""
+        """What a 404 or 405 that no guard has seen, below the API, becomes for a caller who is not signed in."""
         if status not in (404, 405) or self.scope["state"].get("guarded") or not self.path.startswith(_API):
             return None
         scope: Any = self.scope
@@ -212,12 +212,12 @@ class Answer:
         )
 
     def preflight(self) -> bool:
-        """A CORS preflight that we answer here."""
+        """A CORS preflight that is answered here."""
         asked = header(self.scope, b"access-control-request-method")
         return bool(self.edge.server.allowed_origin and asked and self.scope["method"] == "OPTIONS")
 
     def preflight_headers(self) -> list[headers.Header]:
-        """What a preflight is told: the configured methods, and the headers it asked for."""
+        """The answer to a preflight: the configured methods, and the headers it requested."""
         methods = self.edge.server.cors_methods.encode()
         wanted = (header(self.scope, b"access-control-request-headers") or "").encode("latin-1")
         found = [(b"access-control-allow-methods", methods), (b"access-control-allow-headers", wanted)]
@@ -238,7 +238,7 @@ _BY_CONTAINER = ("/api/v1/containers/", "/api/containers/")
 
 
 def _check_text(scope: Scope) -> None:
-    """No name of ours has a NUL, and what is behind us (databases, programs, files) may trip over one.
+    """No valid name has a NUL, and databases, programs and files may fail on one.
 
     Containers are looked up in memory first: one whose id has a NUL is unknown like any other.
     """
@@ -264,7 +264,7 @@ def _recoded(found: list[headers.Header], length: int) -> list[headers.Header]:
 
 
 class Upgrade:
-    """One WebSocket upgrade on its way out: a refusal before `accept` becomes an HTTP answer with our envelope.
+    """One WebSocket upgrade on its way out: a refusal before `accept` becomes an HTTP answer with the API's error envelope.
 
     After `accept` an uncaught error closes with a code that tells: 4401, 4403, 4404, 4429, else 1011.
     """

@@ -48,7 +48,7 @@ class Proxies:
         for hop, text in enumerate(reversed(chain)):
             address = peer if hop == 0 else plain_address(text)
             if address is None:
-                return last  # no address: whoever wrote it can be counted only as the hop that passed it on
+                return last  # no address: the request can only be counted against the hop that passed it on
             if not self._trusts(address, hop):
                 return address
             last = address
@@ -84,7 +84,7 @@ def _address(text: str) -> Address | None:
 def plain_address(text: str) -> str | None:
     """An entry of `X-Forwarded-For` without the port that some proxies add; None when it is no address.
 
-    With the port kept, every connection would be a client of its own and nobody could be counted.
+    With the port kept, every connection would be a new client and no limit would apply.
     """
     bare = text
     if text.startswith("["):
@@ -113,7 +113,7 @@ def header(scope: Mapping[str, Any], name: bytes) -> str | None:
 
 
 def headers_joined(scope: Mapping[str, Any], name: bytes) -> str | None:
-    """All values of a list header, in order: a proxy may add a line of its own instead of extending the client's."""
+    """All values of a list header, in order: a proxy may add its own line instead of extending the client's."""
     found = [str(value.decode("latin-1")) for key, value in scope["headers"] if key == name]
     return ",".join(found) if found else None
 
@@ -125,7 +125,7 @@ def client_address(scope: Mapping[str, Any], proxies: Proxies) -> str:
 
 
 def own_origin(scope: Mapping[str, Any], proxies: Proxies) -> tuple[str, str, int] | None:
-    """Scheme, host and port under which the client reached us; forwarded headers only from trusted proxies."""
+    """Scheme, host and port under which the client reached the server; forwarded headers only from trusted proxies."""
     scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
     host = header(scope, b"host") or ""
     if proxies.trusted:

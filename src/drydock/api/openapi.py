@@ -78,7 +78,7 @@ def config(version: str) -> OpenAPIConfig:
 
 
 ANYWHERE = (400, 401, 403, 423, 429, 500, 503)
-"""A NUL in path or query, nobody signed in, not allowed, account locked, too often, a fault of ours, a room that does not run."""
+"""A NUL in path or query, not signed in, not allowed, account locked, too often, internal error, a room that does not run."""
 
 
 def problems(*statuses: int, **described: ResponseSpec) -> Responses:

@@ -31,7 +31,7 @@ from drydock.watch.service import WatchService
 
 
 class CurlOverride(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A health check of our own container that calls curl, as compose files of 1.x have it (platform-api.md §4.2)."""
+    """A health check of Drydock's own container that calls curl, as Compose files of 1.x have it (platform-api.md §4.2)."""
 
     detected: bool
     command_preview: str | None = None
@@ -63,7 +63,7 @@ class Services:
     metrics: Metrics
     diagnostics: Diagnostics
     curl_healthcheck: Callable[[], Awaitable[CurlOverride]]
-    """Whether the health check of our own container calls curl, which the image does not have."""
+    """Whether the health check of Drydock's own container calls curl, which the image does not have."""
     legacy: LegacyInputs
     proxies: Proxies
     started_at: float

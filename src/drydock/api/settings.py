@@ -65,7 +65,7 @@ class ServerSettings:
         "TRUSTPROXY",
         TRUST_PROXY,
         default=False,
-        help="Whose forwarding headers count: `true`, a number of proxies, or addresses and networks.",
+        help="Trusted proxies: `true`, a number of hops, or addresses and networks.",
     )
     max_sessions: int = option(
         "SESSION_MAXCONCURRENTSESSIONS", kinds.integer(1), default=5, help="Sessions one user may hold at a time."
@@ -104,7 +104,7 @@ class PublicSettings:
     """What the server says of itself."""
 
     public_url: str | None = option(
-        "PUBLIC_URL", kinds.url("http", "https"), default=None, help="Address that people use."
+        "PUBLIC_URL", kinds.url("http", "https"), default=None, help="Public address of this server."
     )
     version_shown: str | None = option(
         "VERSION", kinds.text(), default=None, help="Version to show instead of the package's."

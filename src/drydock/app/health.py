@@ -1,4 +1,4 @@
-"""Whether the health check of our own container calls curl (platform-api.md §4.2)."""
+"""Whether the health check of Drydock's own container calls curl (platform-api.md §4.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CURL = re2.compile(r"(?:^|[\s/;&|(])curl(?:\s|$)")
 
 
 class CurlHealthcheck:
-    """Looks at our own container once; an Engine that does not answer is asked again the next time."""
+    """Inspects Drydock's own container once; an Engine that does not answer is asked again the next time."""
 
     def __init__(self, own_id: str | None, hosts: Hosts) -> None:
         self._own_id = own_id
@@ -35,7 +35,7 @@ class CurlHealthcheck:
         return self._known or NOT_DETECTED
 
     async def _look(self) -> CurlOverride | None:
-        """Local sockets only: nobody else knows the container that we run in."""
+        """Local sockets only: no other Engine knows the container that Drydock runs in."""
         for host in self._hosts.all():
             if host.settings.host is None and self._own_id is not None:
                 try:

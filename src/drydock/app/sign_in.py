@@ -107,13 +107,13 @@ def _start(
 
 
 def _tell(made: Authentication, providers: Providers, settings: Settings) -> None:
-    """What an operator must know about the door, at start."""
+    """What an operator must know about authentication, at start."""
     for fault in providers.errors:
         log.error("auth.provider_not_registered", provider=fault.provider, reason=fault.error)
     if not made.ready:
         log.error("auth.closed", advice=made.closed_hint())
     if made.anonymous:
-        log.warning("auth.anonymous", advice="everybody who reaches this server may do everything")
+        log.warning("auth.anonymous", advice="everyone who can reach this server may do everything")
     elif settings[AnonymousSettings].anonymous_auth_confirm:
         log.warning("auth.anonymous_ignored", reason="a sign-in provider is configured")
     if settings[ServerSettings].trust_proxy is True:

@@ -17,6 +17,6 @@ class StreamSettings:
         "SSE_DEBUG_LOG_IP",
         kinds.boolean(),
         default=False,
-        help="Addresses of event stream clients in the log as they are, instead of a hash.",
+        help="Log addresses of event stream clients in clear instead of as a hash.",
         lenient=True,
     )

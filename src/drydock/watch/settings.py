@@ -14,7 +14,7 @@ class WatchingSettings:
         "MATURITY_SWEEP_CRON",
         kinds.optional_cron(),
         default="*/5 * * * *",
-        help="When to look for updates whose maturity gate opened.",
+        help="When to check for updates whose maturity gate opened.",
         lenient=True,
         fallback=None,
     )

@@ -162,7 +162,7 @@ def _rows(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def _cell(value: str | None) -> str:
-    """Details repeat what strangers sent: nothing of it may be computed by whoever opens the file."""
+    """Details contain what clients sent: a spreadsheet must not evaluate any of it as a formula."""
     text = value or ""
     return "'" + text if text.startswith(_FORMULA) else text
 

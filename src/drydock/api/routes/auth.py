@@ -190,7 +190,7 @@ def visit(request: ApiRequest) -> Visit:
 
 
 def is_secure(request: ApiRequest) -> bool:
-    """Whether the browser talks TLS, to us or to a trusted proxy."""
+    """Whether the browser uses TLS, to this server or to a trusted proxy."""
     services = request.services
     origin = own_origin(request.scope, services.proxies)
     return services.settings[ServerSettings].tls or (origin is not None and origin[0] == "https")

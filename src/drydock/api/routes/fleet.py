@@ -135,7 +135,7 @@ async def watch(request: ApiRequest) -> Encoded:
 
 
 def _reached(request: ApiRequest) -> list[str] | None:
-    """Every container that a limited key reaches; None for whoever reaches all."""
+    """Every container that a limited key reaches; None for a caller who reaches all."""
     reach = request.caller.reach
     return None if reach is None else [one.id for one in request.services.fleet.all() if reach.covers(one)]
 

@@ -1,4 +1,4 @@
-"""`/api/v1/icons`: pictures of containers, from the cache or through us from the network (platform-api.md §15)."""
+"""`/api/v1/icons`: pictures of containers, from the cache or fetched from the network (platform-api.md §15)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _wants_image(request: ApiRequest) -> bool:
 
 
 def _forgive(request: ApiRequest) -> None:
-    """The drawn container is no refusal, so nobody is told to come back later."""
+    """The placeholder is not an error, so it carries no `Retry-After`."""
     state = request.scope["state"]
     if "rate" in state:
         state["rate"] = state["rate"]._replace(allowed=True)

@@ -1,4 +1,4 @@
-"""API keys and one's own sessions (platform.md §13, platform-api.md §19)."""
+"""API keys and the caller's own sessions (platform.md §13, platform-api.md §19)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class OpenSession(msgspec.Struct, kw_only=True, rename="camel"):
 
 
 class OpenSessions(msgspec.Struct):
-    """One's own sessions."""
+    """The caller's own sessions."""
 
     data: list[OpenSession]
     total: int
@@ -145,9 +145,9 @@ async def revoke(request: ApiRequest, id: FromPath[str]) -> None:
     await note(request, "api-key-revoked", "success", container_name=AUTHENTICATION, details=_named(key))
 
 
-@get("/sessions", opt=READ, responses=problems(_200=document(OpenSessions, "One's own sessions")))
+@get("/sessions", opt=READ, responses=problems(_200=document(OpenSessions, "Your own sessions")))
 async def sessions(request: ApiRequest) -> OpenSessions:
-    """One's own signed-in browsers, newest first."""
+    """Your own signed-in browsers, newest first."""
     caller = request.caller
     found = await request.services.auth.sessions.of_user(caller.name) if caller.name and caller.signed_in else []
     return OpenSessions([_session(item, caller.session_id) for item in found], len(found))
@@ -155,7 +155,7 @@ async def sessions(request: ApiRequest) -> OpenSessions:
 
 @delete("/sessions/{id:str}", opt=READ, status_code=204, responses=problems(404))
 async def end_session(request: ApiRequest, id: FromPath[str]) -> None:
-    """Sign one of one's own browsers out."""
+    """Sign one of your own browsers out."""
     caller, store = request.caller, request.services.auth.sessions
     _people_only(request)
     found = await store.of_user(caller.name) if caller.name and caller.signed_in else []
@@ -175,7 +175,7 @@ def _known(names: list[str], known: set[str], what: str) -> list[str]:
 
 
 def _people_only(request: ApiRequest) -> None:
-    """A key must not make keys, nor end sessions: whoever steals one would keep the door open."""
+    """A key must not create keys or end sessions: a stolen one could make its access permanent."""
     if request.caller.kind == "key":
         raise Forbidden("Permission denied", hint="Sign in as a person; API keys cannot manage keys or sessions.")
 

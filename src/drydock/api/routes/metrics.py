@@ -32,7 +32,7 @@ async def metrics(request: ApiRequest) -> Response[bytes]:
 
 
 async def _admit(request: ApiRequest) -> None:
-    """The token when one is set, else the API's credentials, else everybody."""
+    """The token when one is set, else the API's credentials, else everyone."""
     access = request.services.settings[MetricsAccessSettings]
     if access.metrics_token is not None:
         await _check_token(request, header(request.scope, b"authorization") or "", access.metrics_token)

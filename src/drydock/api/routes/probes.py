@@ -14,7 +14,7 @@ VERBOSE = frozenset({"1", "true"})
 
 
 class Alive(msgspec.Struct):
-    """Seconds since the process began to serve; the rest for `verbose` requests of somebody who may read."""
+    """Seconds since the process began to serve; the rest for `verbose` requests of a caller who may read."""
 
     uptime: float
     store: bool | msgspec.UnsetType = msgspec.UNSET
@@ -35,10 +35,10 @@ class Starting(msgspec.Struct):
     tags=["System"],
     security=[{}],
     operation_class=reads(parameter("verbose", "`1`: whether store, watchers and agents work, for who may read")),
-    responses={200: document(Alive, "Ready"), 503: document(Starting, "Not ready to authenticate anybody")},
+    responses={200: document(Alive, "Ready"), 503: document(Starting, "Not ready: no one can sign in")},
 )
 async def health(request: ApiRequest) -> Response[Alive | Starting]:
-    """Whether the server is ready: 200 with its uptime, 503 while nobody could sign in."""
+    """Whether the server is ready: 200 with its uptime, 503 while no one can sign in."""
     services = request.services
     if not services.auth.ready:
         return Response(Starting(), status_code=503)
@@ -49,7 +49,7 @@ async def health(request: ApiRequest) -> Response[Alive | Starting]:
 
 
 async def _may_read(request: ApiRequest) -> bool:
-    """A probe is answered whoever asks; wrong or locked credentials only hide the details."""
+    """A probe is answered for every caller; wrong or locked credentials only hide the details."""
     try:
         caller = await caller_now(request)
     except DrydockError:

@@ -272,7 +272,7 @@ async def _sbom(request: ApiRequest, id: str, form: SbomFormat) -> Any:
 
 
 def _sbom_form(request: ApiRequest) -> tuple[str | None, SbomFormat]:
-    """The media type of a bare document, if one is accepted, and the format: asked for, else of that type, else SPDX."""
+    """The media type of a bare document, if one is accepted, and the format: the requested one, else of that type, else SPDX."""
     accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
     bare = next((media for media in accepted if media in BARE), None)
     asked = (request.params.text("format") or "").lower()

@@ -34,7 +34,7 @@ def finalize_url(server: ServerSettings) -> str:
     responses=problems(404, _200=document(SelfUpdateStatus, "How far it is")),
 )
 async def status(request: ApiRequest, operation_id: FromPath[str]) -> SelfUpdateStatus:
-    """How far a self-update is. Needs no session: whoever knows the id saw it begin."""
+    """Progress of a self-update. Needs no session: only a client that saw it begin knows the id."""
     return await request.updates.self_updates.status(operation_id.strip())
 
 

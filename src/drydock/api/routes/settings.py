@@ -78,7 +78,7 @@ def _fields(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@get("/preferences", opt=READ, responses=problems(_200=document(UserPreferences, "One's own preferences")))
+@get("/preferences", opt=READ, responses=problems(_200=document(UserPreferences, "Your own preferences")))
 async def preferences(request: ApiRequest) -> UserPreferences:
     """What one's interface keeps on the server."""
     return await request.services.preferences.of(_person(request))
