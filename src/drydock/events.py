@@ -13,11 +13,26 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import structlog
 
+from drydock.config import kinds
+from drydock.config.schema import option, section
 from drydock.cooperative import Turns
 from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
 
 log = structlog.get_logger("events")
+
+
+@section("DD_", "Events", "How events reach the rooms that follow them.")
+class EventSettings:
+    """Limits of the bus."""
+
+    handler_timeout_s: float = option(
+        "EVENT_HANDLER_TIMEOUT_MS",
+        kinds.milliseconds(1),
+        default=30.0,
+        help="A hung event handler is skipped after this (ms).",
+        lenient=True,
+    )
 
 
 ScanCause = Literal["cron", "start", "event", "api", "cli"]

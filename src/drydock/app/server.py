@@ -20,7 +20,6 @@ from drydock.api.routes.self_update import finalize_url
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.app.health import CurlHealthcheck
-from drydock.app.settings import ProcessSettings
 from drydock.app.sign_in import authentication
 from drydock.audit.trail import AuditTrail
 from drydock.auth.report import SignInReport
@@ -33,7 +32,7 @@ from drydock.config.load import Settings
 from drydock.core.policy.automation import UpdateMode
 from drydock.diagnostics import room as diagnostics_room
 from drydock.diagnostics.room import Diagnostics
-from drydock.events import Bus
+from drydock.events import Bus, EventSettings
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.local import local_hosts
@@ -101,7 +100,7 @@ async def run(
         store = await open_store(settings[StoreSettings])
         stack.push_async_callback(store.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
-        bus = Bus(settings[ProcessSettings].event_handler_timeout_ms / 1000)
+        bus = Bus(settings[EventSettings].handler_timeout_s)
         audit = AuditTrail.build(store.audit, bus, clock, supervisor)
         http = await stack.enter_async_context(HttpClient.build(settings, environ))
         registry_cache = Path(settings[StoreSettings].path) / REGISTRY_CACHE
@@ -123,7 +122,7 @@ async def run(
         preferences = Preferences.build(kernel, settings)
         report = SignInReport(audit, bus)
         auth = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
-        icons = Icons.build(kernel, settings, icons_room.Needs(http, partial(_offline, preferences)))
+        icons = Icons.build(kernel, settings, icons_room.Needs(http, preferences.offline))
         stack.push_async_callback(icons.stop)
         security_needs = security_room.Needs(hosts, environ, registries.pull_auth, Artifacts(registries))
         security = Security.build(kernel, settings, security_needs)
@@ -134,7 +133,7 @@ async def run(
             watching=watching,
             logins=registries.pull_auth,
             digest_of=Artifacts(registries).digest,
-            mode=partial(_update_mode, preferences),
+            mode=preferences.update_mode,
             announce=partial(live.acknowledgements.announce, requires_ack=True),
             gate=security.gate,
             gate_enabled=security.gate.scans,
@@ -224,16 +223,6 @@ async def run(
         await metrics.start()
         stack.push_async_callback(metrics.stop)
         yield application
-
-
-async def _update_mode(preferences: Preferences) -> UpdateMode:
-    """The mode of updates, which may be changed at any time."""
-    return (await preferences.settings()).update_mode
-
-
-async def _offline(preferences: Preferences) -> bool:
-    """Whether the operator keeps this instance off the internet."""
-    return (await preferences.settings()).internetless_mode
 
 
 def _legacy(settings: Settings) -> LegacyInputs:

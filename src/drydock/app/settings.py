@@ -10,10 +10,10 @@ from drydock.auth.settings import (
     SessionSettings,
 )
 from drydock.compat.settings import CompatSettings
-from drydock.config import kinds
 from drydock.config.components import Reserved
 from drydock.config.load import Schema
-from drydock.config.schema import option, section
+from drydock.config.settings import ConfigSettings
+from drydock.events import EventSettings
 from drydock.fleet.settings import FleetSettings
 from drydock.hosts.settings import WATCHERS, LocalWatcherSettings
 from drydock.http.settings import HttpSettings
@@ -35,27 +35,13 @@ from drydock.updates.actions import ACTIONS
 from drydock.updates.settings import ActionLabelSettings, HooksSettings, UpdatesSettings
 from drydock.watch.settings import WatchingSettings
 
-
-@section("DD_", "Process", "Settings of the whole process.")
-class ProcessSettings:
-    """Variables without a room."""
-
-    config_file: str | None = option("CONFIG_FILE", kinds.path(), default=None, help="YAML file with further settings.")
-    event_handler_timeout_ms: int = option(
-        "EVENT_HANDLER_TIMEOUT_MS",
-        kinds.integer(1),
-        default=30_000,
-        help="A hung event handler is skipped after this.",
-        lenient=True,
-    )
-
-
 SCHEMA = Schema(
     sections=(
         ServerSettings,
         PublicSettings,
         MetricsAccessSettings,
-        ProcessSettings,
+        ConfigSettings,
+        EventSettings,
         HttpSettings,
         StreamSettings,
         CompatSettings,

@@ -52,6 +52,14 @@ class Preferences(Room):
         """The settings in force."""
         return await self._documents.get(SETTINGS, SETTINGS, InstanceSettings) or InstanceSettings()
 
+    async def offline(self) -> bool:
+        """Whether the operator keeps this instance off the internet."""
+        return (await self.settings()).internetless_mode
+
+    async def update_mode(self) -> UpdateMode:
+        """Who may start updates."""
+        return (await self.settings()).update_mode
+
     async def change(self, **fields: Any) -> InstanceSettings:
         """Change some settings; gives the new ones."""
         changed = msgspec.structs.replace(await self.settings(), **fields)
