@@ -29,7 +29,6 @@ from drydock.compat.dockhand import room as dockhand_room
 from drydock.compat.dockhand.room import Dockhand
 from drydock.compat.settings import CompatSettings
 from drydock.config.load import Settings
-from drydock.core.policy.automation import UpdateMode
 from drydock.diagnostics import room as diagnostics_room
 from drydock.diagnostics.room import Diagnostics
 from drydock.events import Bus, EventSettings
