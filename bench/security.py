@@ -14,11 +14,12 @@ import msgspec
 from bench.report import Figure
 from drydock.clock import SystemClock
 from drydock.core.model import Container, Image, ImageDigest, ImageRegistry, ImageTag
+from drydock.core.times import DAY_MS
 from drydock.events import Bus
 from drydock.fleet.fleet import Fleet
 from drydock.hosts.host import Hosts
 from drydock.security.alerts import Alerts
-from drydock.security.cache import DAY_MS, DigestCache
+from drydock.security.cache import DigestCache
 from drydock.security.commands import anonymous
 from drydock.security.cycles import Cycle, Runner
 from drydock.security.findings import Found, judge, trimmed

@@ -18,6 +18,7 @@ from drydock.logs.selection import Selection
 from drydock.waiting import closing
 
 PAYLOAD_LIMIT = 16 * 1024 * 1024
+"""Bytes of a download at most, as read from the Engine (container-api.md §9.1)."""
 WIDER = 20
 """How much more is requested when the other stream filled the tail; after that, everything."""
 

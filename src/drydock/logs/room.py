@@ -28,6 +28,7 @@ from drydock.waiting import cancel, wait_at_most
 log = structlog.get_logger("logs")
 
 STALL_S = 30.0
+"""The default of DD_OUTBOUND_HTTP_TIMEOUT_MS."""
 OPEN_LIMIT_S = 1.0
 """How long a viewer's backlog waits for the live stream to be open. Later it goes on without."""
 

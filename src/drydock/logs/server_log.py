@@ -17,6 +17,7 @@ from drydock.core.scrub import printable, scrub
 KEPT = 1000
 DEFAULT_TAIL = 100
 LONGEST = 500
+"""Characters of an event's name that are kept."""
 
 RANKS: Final[dict[str, int]] = {"trace": 10, "debug": 10, "info": 30, "warn": 40, "error": 50, "fatal": 60}
 """Trace and debug count as equal."""

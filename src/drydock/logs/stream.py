@@ -27,7 +27,7 @@ log = structlog.get_logger("logs")
 PACE_S = 0.25
 """How long the stream waits for its viewers after one portion."""
 REMEMBERED = 16_384
-"""Lines of a backlog that are remembered to recognise them in the live stream."""
+"""Lines of a backlog that are remembered to recognise them in the live stream: more than the longest backlog has."""
 
 _encode = msgspec.json.Encoder().encode
 

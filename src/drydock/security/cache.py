@@ -15,11 +15,13 @@ import msgspec
 
 from drydock.clock import Clock
 from drydock.core.cron import CronError, parse_cron
+from drydock.core.times import DAY_MS
 from drydock.security.findings import Found
 
 ERROR_FLOOR_MS = 15 * 60_000
-DAY_MS = 86_400_000
+"""So long an error stands for the next one: a broken scanner is not started for every container."""
 LOOK_AHEAD = 64
+"""Runs of the schedule among which the shortest gap is found."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,10 +22,12 @@ from drydock.security.failures import failure
 
 _FORBIDDEN = re.compile(r"[;|$\0&<>`\n]")
 _REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/@\[\]-]*", re.ASCII)
+# What programs may see of our own environment: their own variables, and what finds programs, proxies and certificates.
 PASSED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 PASSED_PREFIXES = ("LC_", "TRIVY_", "GRYPE_", "SYFT_", "COSIGN_", "SIGSTORE_", "TUF_", "DOCKER_", "SSL_", "AWS_")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
+"""Docker Hub's names in a `config.json`; programs differ in which one they look for."""
 
 
 class Login(Protocol):

@@ -21,6 +21,7 @@ from drydock.store.sboms import DocumentUnusable, SbomFiles, Stored
 log = structlog.get_logger("security.sbom")
 
 PARSED = 50 * MIB
+"""What the store keeps of one document at most."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from drydock.core.errors import ScanFailed
 
 LONGEST = 2_000
+"""Characters of a program's message that reach a record."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADER = re.compile(r"(?i)(authorization\"?\s*[:=]\s*\"?)(?:(?:basic|bearer)\s+)?[^\s\",;]+")

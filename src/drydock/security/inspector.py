@@ -28,6 +28,7 @@ log = structlog.get_logger("security")
 T = TypeVar("T")
 
 BACKEND = "command"
+"""Part of the fingerprint under which results are stored."""
 
 
 class Inspector:

@@ -17,8 +17,10 @@ from drydock.security.failures import failure
 
 MIB = 1024 * 1024
 STDERR_KEPT = 64 * 1024
+"""The end of what it complains about: the reason comes last."""
 CHUNK = 256 * 1024
 TERM_GRACE_S = 5.0
+"""Time to remove temporary files before it is killed."""
 
 
 class Limits(NamedTuple):

@@ -27,7 +27,9 @@ from drydock.waiting import wait_at_most
 log = structlog.get_logger("stats")
 
 CONCURRENT_CALLS = 10
+"""Rounds go on all the time: they leave the Engines room for other work."""
 CALL_LIMIT_S = 8.0
+"""The Engine takes one to two seconds for a sample; one that takes longer than this is left out of the round."""
 FIRST_ROUND_LIMIT_S = 10.0
 """How long a read waits for the round it started."""
 

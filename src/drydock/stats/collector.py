@@ -30,6 +30,7 @@ log = structlog.get_logger("stats")
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 FIRST_SAMPLE_LIMIT_S = 3.0
+"""How long a first read waits, so that it has figures already (container-api.md §10.3)."""
 
 
 class Collector:

@@ -10,7 +10,6 @@ import pytest
 
 from drydock.core.times import DAY_MS, HOUR_MS
 from drydock.events import ScanCycleCompleted
-from drydock.security.cache import DAY_MS as ONE_DAY
 from drydock.security.cache import interval_of
 from drydock.security.cycles import uuid7
 from drydock.security.room import scan_by_schedule
@@ -25,8 +24,8 @@ from kit.security import Room
         ("0 3 * * *", DAY_MS),
         ("0 3,4 * * *", HOUR_MS),
         ("0 3 1 1 *", 365 * DAY_MS),
-        (None, ONE_DAY),
-        ("nonsense", ONE_DAY),
+        (None, DAY_MS),
+        ("nonsense", DAY_MS),
     ],
 )
 def test_how_long_a_result_is_good(cron: str | None, interval: int) -> None:

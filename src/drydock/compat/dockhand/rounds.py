@@ -21,6 +21,7 @@ log = structlog.get_logger("stats")
 
 FAILED = "Failed to get stats"
 CONCURRENT_CALLS = 256
+"""All containers of a large host at once, for each call takes the Engine a second or two."""
 _TELLS_ADDRESS = re.compile(r"://|\.sock|dial |\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]|/(run|var|tmp|home)/", re.IGNORECASE)
 
 

@@ -22,6 +22,7 @@ from drydock.sse import frame
 
 READ: Final = {"scope": "read", "unauthorized": {"message": "Authentication required"}}
 STREAMS_PER_CLIENT = 10
+"""Open at a time (dockhand-stats.md §5)."""
 KEEPALIVE = b": keepalive\n\n"
 HEADERS = {"Cache-Control": "no-cache"}
 EVENTS = "text/event-stream"

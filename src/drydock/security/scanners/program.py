@@ -25,8 +25,10 @@ S = TypeVar("S", bound=ProgramSettings)
 GRACE_S = 30.0
 """How much longer than its own time-out a program may live before it is killed: it explains a time-out better."""
 PARSED = 20 * MIB
+"""Read, a report takes several times as much memory."""
 VERSION_LIMITS = Limits(seconds=4, stdout=MIB)
 QUESTION_TIMEOUT_S = 10.0
+"""For questions that need no network."""
 DATABASE_KEPT_S = 300.0
 """The database is rebuilt every few hours; every scan asks for it."""
 

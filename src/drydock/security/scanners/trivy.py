@@ -28,6 +28,7 @@ log = structlog.get_logger("security.trivy")
 FORMAT_NAMES: dict[SbomFormat, str] = {"spdx-json": "spdx-json", "cyclonedx-json": "cyclonedx"}
 WARM_UP_TIMEOUT_S = 600.0
 WARM_UP_PAUSE_S = 900.0
+"""How long a failed download of the database is not tried again (security.md §3.1)."""
 TRUE_WORDS = ("1", "t", "true", "yes", "on")
 """What Trivy itself reads as true."""
 

@@ -23,6 +23,7 @@ from drydock.security.scanners.program import Program
 from drydock.security.subjects import Subject
 
 LARGEST = 2 * MIB
+"""Its report has a few hundred bytes for each signature."""
 
 _UNVERIFIED = re.compile(
     r"(?i)no matching signatures|no signatures found|signature verification failed|invalid signature"

@@ -30,6 +30,7 @@ from drydock.security.subjects import Subject
 ANNOTATION = "dev.cosignproject.cosign/signature"
 PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNED_TYPE = "cosign container image signature"
+# Bounds on what a registry can make us fetch; a real image has a few signatures of some hundred bytes.
 MOST_LAYERS = 100
 LARGEST_PAYLOAD = 64 * 1024
 
