@@ -63,16 +63,21 @@ def clone(subject: Subject) -> Clone:
     notes: list[str] = []
     if subject.source is None:
         notes.append("The old image is gone: its defaults are kept as if they had been set by hand")
-    config = _config(subject)
-    host, carried = _host_config(subject)
-    notes += [f"Anonymous volume {name} is carried by name" for name in carried]
-    primary, endpoints = _networks(subject, host)
-    if _shared_network(subject.inspect):
-        _strip_for_shared_network(config, host)
+    config, host = _config(subject), _host_config(subject)
+    notes += [f"Anonymous volume {name} is carried by name" for name in _carry_anonymous(subject, host)]
+    primary, endpoints = _networks(subject.inspect, host)
+    if CONTAINER_MODE.match((subject.inspect.get("HostConfig") or {}).get("NetworkMode") or ""):
+        # These belong to the owner of the network namespace; the Engine refuses them beside it.
+        for field in ("Hostname", "Domainname", "ExposedPorts", "MacAddress"):
+            config.pop(field, None)
+        for field in _NOT_WITH_SHARED_NETWORK:
+            host.pop(field, None)
     document = {**config, "HostConfig": host}
     if primary is not None:
-        _explicit_mac(subject.inspect, config, endpoints[primary])
-        document["NetworkingConfig"] = {"EndpointsConfig": {primary: endpoints.pop(primary)}}
+        endpoint = endpoints.pop(primary)
+        if config.get("MacAddress"):
+            endpoint.setdefault("MacAddress", config["MacAddress"])
+        document["NetworkingConfig"] = {"EndpointsConfig": {primary: endpoint}}
     return Clone(document=document, connects=endpoints, notes=tuple(notes))
 
 
@@ -99,37 +104,38 @@ def networks_not_in_use(inspect: Document) -> list[str]:
 
 def _config(subject: Subject) -> Document:
     config: Document = deepcopy(subject.inspect["Config"])
-    source = subject.source or {}
+    host, source, target = subject.inspect.get("HostConfig") or {}, subject.source or {}, subject.target
+    own_id = short_id(subject.inspect["Id"])
     config["Image"] = subject.reference
-    _names(subject, config)
+
+    # A generated host name goes with the container, and the host's own one is not the container's.
+    hostname = config.get("Hostname", "")
+    of_the_host = host.get("NetworkMode") == "host" and hostname == subject.host_name
+    if hostname == own_id or of_the_host or host.get("UTSMode") == "host":
+        config.pop("Hostname", None)
+
     for field in ("User", "WorkingDir", "StopSignal", "Shell"):
         if field in config and config[field] == source.get(field):
             del config[field]
     config.pop("OnBuild", None)
-    config["Env"] = _environment(subject, config.get("Env"))
+
+    # Variables of the old image go, unless the new one has them too: then they are the same anyway.
+    inherited = set(source.get("Env") or []) - set(target.get("Env") or [])
+    config["Env"] = [
+        entry for entry in config.get("Env") or [] if entry not in inherited and entry != f"HOSTNAME={own_id}"
+    ]
     _command(config, source)
-    _healthcheck(config, source)
+    check = config.get("Healthcheck")
+    if check is None or (check == source.get("Healthcheck") and check.get("Test") != ["NONE"]):
+        config.pop("Healthcheck", None)
     config["Labels"] = _labels(subject, config.get("Labels") or {})
-    _ports(subject, config)
+
+    kept = {*(host.get("PortBindings") or {}), *(target.get("ExposedPorts") or {})}
+    _drop_keys(config, "ExposedPorts", [port for port in source.get("ExposedPorts") or {} if port not in kept])
     _drop_keys(config, "Volumes", source.get("Volumes") or {})
     if not config.get("MacAddress"):
         config.pop("MacAddress", None)
     return config
-
-
-def _names(subject: Subject, config: Document) -> None:
-    host = subject.inspect.get("HostConfig") or {}
-    hostname = config.get("Hostname", "")
-    of_the_host = host.get("NetworkMode") == "host" and hostname == subject.host_name
-    if hostname == short_id(subject.inspect["Id"]) or of_the_host or host.get("UTSMode") == "host":
-        config.pop("Hostname", None)
-
-
-def _environment(subject: Subject, entries: list[str] | None) -> list[str]:
-    source = set((subject.source or {}).get("Env") or [])
-    target = set(subject.target.get("Env") or [])
-    stale = {f"HOSTNAME={short_id(subject.inspect['Id'])}"}
-    return [entry for entry in entries or [] if entry not in stale and not (entry in source and entry not in target)]
 
 
 def _command(config: Document, source: Document) -> None:
@@ -159,12 +165,6 @@ def _inherited(value: list[str] | None, default: list[str] | None, origin: str |
     return value == default
 
 
-def _healthcheck(config: Document, source: Document) -> None:
-    check = config.get("Healthcheck")
-    if check is None or (check == source.get("Healthcheck") and check.get("Test") != ["NONE"]):
-        config.pop("Healthcheck", None)
-
-
 def _labels(subject: Subject, labels: Mapping[str, str]) -> dict[str, str]:
     source = (subject.source or {}).get("Labels") or {}
     target = subject.target.get("Labels") or {}
@@ -179,12 +179,6 @@ def _labels(subject: Subject, labels: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _ports(subject: Subject, config: Document) -> None:
-    published = (subject.inspect.get("HostConfig") or {}).get("PortBindings") or {}
-    source, target = (subject.source or {}).get("ExposedPorts") or {}, subject.target.get("ExposedPorts") or {}
-    _drop_keys(config, "ExposedPorts", [port for port in source if port not in target and port not in published])
-
-
 def _drop_keys(config: Document, field: str, keys: Iterable[str]) -> None:
     unwanted = set(keys)
     kept = {key: value for key, value in (config.get(field) or {}).items() if key not in unwanted}
@@ -197,7 +191,7 @@ def _drop_keys(config: Document, field: str, keys: Iterable[str]) -> None:
 # ── HostConfig and volumes ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _host_config(subject: Subject) -> tuple[Document, list[str]]:
+def _host_config(subject: Subject) -> Document:
     host = deepcopy(subject.inspect.get("HostConfig") or {})
     if host.get("Runtime") == subject.default_runtime:
         host.pop("Runtime", None)
@@ -205,27 +199,23 @@ def _host_config(subject: Subject) -> tuple[Document, list[str]]:
     for field in ("KernelMemory", "KernelMemoryTCP"):
         if not host.get(field):
             host.pop(field, None)
-    _translate_references(host, subject.replaced)
-    return host, _carry_anonymous(subject, host)
 
-
-def _translate_references(host: Document, replaced: Mapping[str, str]) -> None:
+    # Containers that no longer exist are replaced by their successors.
     for field in ("NetworkMode", "IpcMode", "PidMode"):
         match = CONTAINER_MODE.match(host.get(field) or "")
-        if match and match["ref"] in replaced:
-            host[field] = f"container:{replaced[match['ref']]}"
+        if match and match["ref"] in subject.replaced:
+            host[field] = f"container:{subject.replaced[match['ref']]}"
     if host.get("VolumesFrom"):
-        host["VolumesFrom"] = [_translated(entry, replaced) for entry in host["VolumesFrom"]]
-
-
-def _translated(entry: str, replaced: Mapping[str, str]) -> str:
-    name, colon, mode = entry.partition(":")
-    return replaced.get(name, name) + colon + mode
+        parts = [entry.partition(":") for entry in host["VolumesFrom"]]
+        host["VolumesFrom"] = [subject.replaced.get(name, name) + colon + mode for name, colon, mode in parts]
+    return host
 
 
 def _carry_anonymous(subject: Subject, host: Document) -> list[str]:
     """Give anonymous volumes their names so that the data follows (updates.md §6.5); returns those names."""
-    covered = _covered(host) | subject.inherited_mounts
+    given = [bind.split(":")[1 if ":" in bind else 0] for bind in host.get("Binds") or []]
+    given += [m["Target"] for m in host.get("Mounts") or [] if m.get("Source") or m.get("Type") != "volume"]
+    covered = {path.rstrip("/") or "/" for path in given} | set(host.get("Tmpfs") or {}) | subject.inherited_mounts
     nameless = {m["Target"]: m for m in host.get("Mounts") or [] if m.get("Type") == "volume" and not m.get("Source")}
     carried = []
     for mount in subject.inspect.get("Mounts") or []:
@@ -234,65 +224,30 @@ def _carry_anonymous(subject: Subject, host: Document) -> list[str]:
         if mount["Destination"] in nameless:
             nameless[mount["Destination"]]["Source"] = mount["Name"]
         else:
-            host["Binds"] = [*(host.get("Binds") or []), _bind(mount)]
+            options = [] if mount.get("RW", True) else ["ro"]
+            options += [word for word in (mount.get("Mode") or "").split(",") if word and word not in ("ro", "rw")]
+            bind = ":".join([mount["Name"], mount["Destination"], *([",".join(options)] if options else [])])
+            host["Binds"] = [*(host.get("Binds") or []), bind]
         carried.append(mount["Name"])
     return carried
-
-
-def _covered(host: Document) -> set[str]:
-    binds = {_destination(bind) for bind in host.get("Binds") or []}
-    mounts = {m["Target"] for m in host.get("Mounts") or [] if m.get("Source") or m.get("Type") != "volume"}
-    return {_clean(path) for path in binds | mounts} | set(host.get("Tmpfs") or {})
-
-
-def _destination(bind: str) -> str:
-    parts = bind.split(":")
-    return parts[1] if len(parts) > 1 else parts[0]
-
-
-def _clean(path: str) -> str:
-    return path.rstrip("/") or "/"
-
-
-def _bind(mount: Document) -> str:
-    options = [] if mount.get("RW", True) else ["ro"]
-    options += [word for word in (mount.get("Mode") or "").split(",") if word and word not in ("ro", "rw")]
-    return ":".join([mount["Name"], mount["Destination"], *([",".join(options)] if options else [])])
 
 
 # ── networks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _shared_network(inspect: Document) -> bool:
-    return bool(CONTAINER_MODE.match((inspect.get("HostConfig") or {}).get("NetworkMode") or ""))
-
-
-def _strip_for_shared_network(config: Document, host: Document) -> None:
-    for field in ("Hostname", "Domainname", "ExposedPorts", "MacAddress"):
-        config.pop(field, None)
-    for field in _NOT_WITH_SHARED_NETWORK:
-        host.pop(field, None)
-
-
-def _networks(subject: Subject, host: Document) -> tuple[str | None, dict[str, Document]]:
+def _networks(inspect: Document, host: Document) -> tuple[str | None, dict[str, Document]]:
     """Name of the primary network (None: nothing to say at create) and an endpoint for every network."""
     mode = host.get("NetworkMode") or "default"
-    attached = (subject.inspect.get("NetworkSettings") or {}).get("Networks") or {}
+    attached = (inspect.get("NetworkSettings") or {}).get("Networks") or {}
     if mode in ("host", "none") or CONTAINER_MODE.match(mode) or not attached:
         return None, {}
-    endpoints = {name: _endpoint(subject.inspect, name, facts or {}) for name, facts in attached.items()}
-    primary = _primary(mode, attached)
+    primary = "bridge" if mode == "default" else mode
+    if primary not in attached:
+        by_id = (name for name, facts in attached.items() if (facts or {}).get("NetworkID", "") == primary)
+        primary = next(by_id, min(attached))
     if mode not in (*_BUILT_IN, primary) and attached[primary].get("NetworkID") != mode:
         host["NetworkMode"] = primary
-    return primary, endpoints
-
-
-def _primary(mode: str, attached: Mapping[str, Document]) -> str:
-    wanted = "bridge" if mode == "default" else mode
-    if wanted in attached:
-        return wanted
-    by_id = (name for name, facts in attached.items() if (facts or {}).get("NetworkID", "") == wanted)
-    return next(by_id, min(attached))
+    return primary, {name: _endpoint(inspect, name, facts or {}) for name, facts in attached.items()}
 
 
 def _endpoint(inspect: Document, name: str, facts: Document) -> Document:
@@ -309,9 +264,3 @@ def _endpoint(inspect: Document, name: str, facts: Document) -> Document:
     if facts.get("DesiredMacAddress"):
         endpoint["MacAddress"] = facts["DesiredMacAddress"]
     return endpoint
-
-
-def _explicit_mac(inspect: Document, config: Document, endpoint: Document) -> None:
-    address = inspect["Config"].get("MacAddress")
-    if address and config.get("MacAddress"):
-        endpoint.setdefault("MacAddress", address)
