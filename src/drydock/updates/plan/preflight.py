@@ -16,7 +16,7 @@ from drydock.core.times import from_iso
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import container_references, joins
 from drydock.updates.compose.project import FilesPlan
-from drydock.updates.plan.clone import Subject, clone, networks_not_in_use
+from drydock.updates.plan.clone import Clone, Subject, clone, networks_not_in_use
 from drydock.updates.plan.effects import (
     Cancelled,
     Checkpoint,
@@ -45,7 +45,6 @@ from drydock.updates.plan.effects import (
     look,
     look_image,
     record,
-    write,
 )
 from drydock.updates.plan.health_gate import has_health_check
 from drydock.updates.plan.podman import as_docker, volumes_at_risk
@@ -95,17 +94,36 @@ class DryRun(StepFailed):
 def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """Make the image available, check everything that can be checked, journal how to go there and back."""
     old = yield from _container(operation)
-    _refuse_foreign(old)
-    yield from _refuse_second_manager(old)
-    operation = yield from _spell(operation, old)
+    name, labels = old["Name"].lstrip("/"), old["Config"].get("Labels") or {}
+    if base := temporary_base(name):
+        raise Refused(
+            f"Container {name} is the leftover of an update of {base}: "
+            f"rename it back with `docker rename {name} {base}`, or remove it when {base} exists",
+        )
+    if SWARM_TASK in labels:
+        raise Refused("Container is managed by Docker Swarm")
+    made_by = made_lately_by(old, (yield from wall_time()))
+    if made_by and (yield Stranger(made_by)):
+        raise Refused(SECOND_MANAGER)
+
+    # The target keeps the spelling of the container's own reference, so that a file and `docker ps` stay the same.
+    wanted = operation.wanted
+    if wanted.tag or wanted.digest:
+        reference = spelled(wanted, old["Config"]["Image"])
+        if reference != wanted.reference:
+            wanted = msgspec.structs.replace(wanted, reference=reference)
+            operation = yield record(wanted=wanted, target_image=reference)
+
+    # What is going to be new here is judged by the security gate; what ran before is not.
+    judged = operation.source != "dependent" and operation.kind != "container-rollback"
     source = yield from look_image(old["Image"])
     engine: EngineFacts = yield Identify()
-    if _judged(operation):
-        yield Verify(operation.wanted.reference)
+    if judged:
+        yield Verify(wanted.reference)
     yield PreHook(old)
     operation, target = yield from _acquire(operation, source, engine)
-    _same_platform(operation, source, target, engine)
-    yield from _scan(operation, old, target)
+    if judged:
+        yield Scan(wanted.reference, target["Id"], old)
     if operation.dry_run:
         raise DryRun("Dry run: the image was pulled, the container was left as it is")
     yield record(phase="prepare")
@@ -127,23 +145,6 @@ def _container(operation: Operation) -> Plan[Document]:
     return found
 
 
-def _refuse_foreign(old: Document) -> None:
-    name = old["Name"].lstrip("/")
-    if base := temporary_base(name):
-        raise Refused(
-            f"Container {name} is the leftover of an update of {base}: "
-            f"rename it back with `docker rename {name} {base}`, or remove it when {base} exists",
-        )
-    if SWARM_TASK in (old["Config"].get("Labels") or {}):
-        raise Refused("Container is managed by Docker Swarm")
-
-
-def _refuse_second_manager(old: Document) -> Plan[None]:
-    made_by = made_lately_by(old, (yield from wall_time()))
-    if made_by and (yield Stranger(made_by)):
-        raise Refused(SECOND_MANAGER)
-
-
 def made_lately_by(container: Document, now_ms: int) -> str | None:
     """The operation that created a container, while the container is young enough to be still worked on."""
     made_by: str | None = (container["Config"].get("Labels") or {}).get(OPERATION_LABEL)
@@ -151,31 +152,37 @@ def made_lately_by(container: Document, now_ms: int) -> str | None:
     return made_by if created is not None and now_ms - created < SECOND_MANAGER_MS else None
 
 
-def _spell(operation: Operation, old: Document) -> Plan[Operation]:
-    """The target keeps the spelling of the container's own reference, so that a file and `docker ps` stay the same."""
-    wanted = operation.wanted
-    reference = spelled(wanted, old["Config"]["Image"]) if wanted.tag or wanted.digest else wanted.reference
-    if reference == wanted.reference:
-        return operation
-    return (yield from write(wanted=msgspec.structs.replace(wanted, reference=reference), target_image=reference))
-
-
 # ── the image ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _acquire(operation: Operation, source: Document | None, engine: EngineFacts) -> Plan[tuple[Operation, Document]]:
+    """The wanted image on the host under its reference, and on the platform of the old one."""
     wanted = operation.wanted
-    if wanted.image_id and (here := (yield from look_image(wanted.image_id))) is not None:
-        yield from name_image(here, wanted.reference)
-        return operation, here
-    operation = yield record(status="in-progress", phase="pulling")
-    sources = [wanted.reference] if wanted.image_id is None else wanted.sources
-    used = yield from _pull_first(sources, _platform(source, engine))
-    image: Document = yield InspectImage(used)
-    if used != wanted.reference:
+    daemon = _ARCHITECTURES.get(engine.architecture, engine.architecture)
+    image = (yield from look_image(wanted.image_id)) if wanted.image_id else None
+    if image is not None:
         yield from name_image(image, wanted.reference)
-        if "@" not in used:
-            yield Notice("rollback", f"{used} was pulled by its tag, which may have moved since the backup")
+    else:
+        operation = yield record(status="in-progress", phase="pulling")
+        platform = None
+        if source is not None and source.get("Architecture") not in (None, "", daemon):
+            parts = (source.get("Os"), source["Architecture"], source.get("Variant"))
+            platform = "/".join(part for part in parts if part)
+        sources = [wanted.reference] if wanted.image_id is None else wanted.sources
+        used = yield from _pull_first(sources, platform)
+        image = yield InspectImage(used)
+        assert image is not None
+        if used != wanted.reference:
+            yield from name_image(image, wanted.reference)
+            if "@" not in used:
+                yield Notice("rollback", f"{used} was pulled by its tag, which may have moved since the backup")
+
+    runs, found = (source or {}).get("Architecture") or daemon, image.get("Architecture")
+    if runs and found and runs != found:
+        raise Refused(
+            f'Cannot update to {wanted.reference}: image architecture "{found}" is not compatible with '
+            f'Docker daemon architecture "{runs}". The running container has been left untouched.',
+        )
     return operation, image
 
 
@@ -191,35 +198,6 @@ def _pull_first(sources: list[str], platform: str | None) -> Plan[str]:
     raise PullFailed("; ".join(errors) or "The image is gone and no registry reference of it is known")
 
 
-def _platform(source: Document | None, engine: EngineFacts) -> str | None:
-    """`os/arch[/variant]` when the old image is not of the daemon's own platform."""
-    if source is None or not source.get("Architecture"):
-        return None
-    if source["Architecture"] == _ARCHITECTURES.get(engine.architecture, engine.architecture):
-        return None
-    return "/".join(part for part in (source.get("Os"), source["Architecture"], source.get("Variant")) if part)
-
-
-def _same_platform(operation: Operation, source: Document | None, target: Document, engine: EngineFacts) -> None:
-    wanted = (source or {}).get("Architecture") or _ARCHITECTURES.get(engine.architecture, engine.architecture)
-    found = target.get("Architecture")
-    if wanted and found and wanted != found:
-        raise Refused(
-            f'Cannot update to {operation.wanted.reference}: image architecture "{found}" is not compatible with '
-            f'Docker daemon architecture "{wanted}". The running container has been left untouched.',
-        )
-
-
-def _judged(operation: Operation) -> bool:
-    """What is going to be new here is judged by the security gate; what ran before is not."""
-    return operation.source != "dependent" and operation.kind != "container-rollback"
-
-
-def _scan(operation: Operation, old: Document, target: Document) -> Plan[None]:
-    if _judged(operation):
-        yield Scan(operation.wanted.reference, target["Id"], old)
-
-
 # ── the documents ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -231,15 +209,82 @@ def _journal(
     target: Document,
     engine: EngineFacts,
 ) -> Plan[Operation]:
-    if _already_there(operation, old, target):
+    """The last checks, which need the whole host; then everything that is needed to go there and back."""
+    same = old["Image"] == target["Id"] and old["Config"]["Image"] == operation.wanted.reference
+    if same and operation.source != "dependent":
         raise NothingToDo("The container already runs this image")
     entries: list[Document] = yield ListContainers()
-    yield from _networks_exist(old)
+    dependents = yield from _dependents(old, entries)
+    successor, notes = yield from _successor(operation, old, source, target, engine)
+    files: FilesPlan = yield PlanFiles(old)
+    name, stamp = old["Name"].lstrip("/"), (yield from wall_time())
+    taken = {taken.lstrip("/") for entry in entries for taken in entry.get("Names") or []}
+    while temporary_name(name, stamp) in taken:
+        stamp += 1
+    backup_id = yield from _backup(operation, options, old, source)
+    host, state = old.get("HostConfig") or {}, old["State"]
+    # Stopped by us (a dependent), or by the crash that interrupted the operation: it counts as running (§0, I2).
+    stopped_since = (operation.source == "dependent" or operation.attempt > 0) and operation.old_container_was_running
+    operation = yield record(
+        old_container_id=old["Id"],
+        old_name=name,
+        temp_name=temporary_name(name, stamp),
+        old_container_was_running=bool(state.get("Running") or state.get("Restarting") or stopped_since),
+        old_spec=old,
+        new_spec=successor.document,
+        networks_to_connect=successor.connects,
+        old_image_id=old["Image"],
+        old_repo_digests=list((source or {}).get("RepoDigests") or []),
+        old_restart_policy=host.get("RestartPolicy"),
+        auto_remove=bool(host.get("AutoRemove")),
+        target_image_id=target["Id"],
+        dependents=dependents,
+        backup_id=backup_id,
+        edits=files.edits or operation.edits,
+        post_start=files.post_start,
+        service=files.service,
+        warnings=[
+            *operation.warnings,
+            *files.warnings,
+            *notes,
+        ],
+    )
+    return operation
+
+
+def _dependents(old: Document, entries: list[Document]) -> Plan[list[Dependent]]:
+    """The containers that share a namespace of the old one. Refuses where the host cannot have it anew."""
+    # A network in which the container runs at this moment exists: the Engine removes none that is in use.
+    for name in networks_not_in_use(old):
+        try:
+            yield InspectNetwork(name)
+        except EngineNotFound as error:
+            text = f"Network {name} no longer exists: create it again, or detach the container from it"
+            raise Refused(text) from error
     dependents: list[Dependent] = yield Dependents(old, entries)
-    yield from _not_ourselves(dependents)
+    if dependents and (yield WhoAmI()) in [dependent.id for dependent in dependents]:
+        raise Refused(
+            "Drydock itself shares a namespace of this container and would be stopped with it: "
+            "update it from outside, for example with `docker compose up -d`",
+        )
+    return dependents
+
+
+def _successor(
+    operation: Operation, old: Document, source: Document | None, target: Document, engine: EngineFacts
+) -> Plan[tuple[Clone, list[str]]]:
+    """The document of the new container, and what people should know about it."""
     replaced, inherited = yield from _references(old)
-    told, notes = yield from _in_dockers_words(old, source, engine)
-    result = clone(
+    told, notes = old, list[str]()
+    if engine.kind == "podman":
+        if places := volumes_at_risk(old):
+            raise Refused(
+                f"Podman deletes the volume at {', '.join(places)} when this container, which removes itself, goes: an "
+                "update that fails would lose the data. Give the volume a name, or create the container without --rm.",
+            )
+        check, command = yield PodmanSays(old["Id"], old["Image"])
+        told, notes = as_docker(old, source["Config"] if source else None, check, command)
+    made = clone(
         Subject(
             inspect=told,
             source=source["Config"] if source else None,
@@ -253,84 +298,7 @@ def _journal(
             inherited_mounts=inherited,
         ),
     )
-    files: FilesPlan = yield PlanFiles(old)
-    temporary = yield from _temporary_name(old, entries)
-    backup_id = yield from _backup(operation, options, old, source)
-    operation = yield record(
-        old_container_id=old["Id"],
-        old_name=old["Name"].lstrip("/"),
-        temp_name=temporary,
-        old_container_was_running=_was_running(operation, old),
-        old_spec=old,
-        new_spec=result.document,
-        networks_to_connect=result.connects,
-        old_image_id=old["Image"],
-        old_repo_digests=list((source or {}).get("RepoDigests") or []),
-        old_restart_policy=(old.get("HostConfig") or {}).get("RestartPolicy"),
-        auto_remove=bool((old.get("HostConfig") or {}).get("AutoRemove")),
-        target_image_id=target["Id"],
-        dependents=dependents,
-        backup_id=backup_id,
-        edits=files.edits or operation.edits,
-        post_start=files.post_start,
-        service=files.service,
-        warnings=[
-            *operation.warnings,
-            *files.warnings,
-            *notes,
-            *(note for note in result.notes if "old image" in note),
-        ],
-    )
-    return operation
-
-
-def _in_dockers_words(old: Document, source: Document | None, engine: EngineFacts) -> Plan[tuple[Document, list[str]]]:
-    """The container's document for the clone, whichever Engine gave it."""
-    if engine.kind != "podman":
-        return old, []
-    if places := volumes_at_risk(old):
-        raise Refused(
-            f"Podman deletes the volume at {', '.join(places)} when this container, which removes itself, goes: an update "
-            "that fails would lose the data. Give the volume a name, or create the container without --rm.",
-        )
-    check, command = yield PodmanSays(old["Id"], old["Image"])
-    return as_docker(old, source["Config"] if source else None, check, command)
-
-
-def _already_there(operation: Operation, old: Document, target: Document) -> bool:
-    same = old["Image"] == target["Id"] and old["Config"]["Image"] == operation.wanted.reference
-    return same and operation.source != "dependent"
-
-
-def _was_running(operation: Operation, old: Document) -> bool:
-    """Also when Drydock stopped it (a dependent), or the crash that interrupted the operation (§0, I2)."""
-    if old["State"].get("Running") or old["State"].get("Restarting"):
-        return True
-    stopped_since = operation.source == "dependent" or operation.attempt > 0
-    return bool(stopped_since and operation.old_container_was_running)
-
-
-def _not_ourselves(dependents: list[Dependent]) -> Plan[None]:
-    """Drydock would cut itself off by replacing the container whose network it shares."""
-    if not dependents:
-        return
-    own: str | None = yield WhoAmI()
-    if any(dependent.id == own for dependent in dependents):
-        raise Refused(
-            "Drydock itself shares a namespace of this container and would be stopped with it: "
-            "update it from outside, for example with `docker compose up -d`",
-        )
-
-
-def _networks_exist(old: Document) -> Plan[None]:
-    """A network in which the container runs at this moment exists: the Engine removes none that is in use."""
-    for name in networks_not_in_use(old):
-        try:
-            yield InspectNetwork(name)
-        except EngineNotFound as error:
-            raise Refused(
-                f"Network {name} no longer exists: create it again, or detach the container from it",
-            ) from error
+    return made, [*notes, *(note for note in made.notes if "old image" in note)]
 
 
 def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
@@ -339,7 +307,8 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     for field, ref in container_references(old).items():
         other = yield from look(ref)
         if other is None or is_temporary(other["Name"].lstrip("/")):
-            other = (yield from _heir(ref)) or other
+            successor: str | None = yield Successor(ref)
+            other = ((yield from look(successor)) if successor else None) or other
         if other is None:
             raise Refused(f"{field.split(':')[0]} refers to container {ref[:12]}, which no longer exists")
         if not joins({ref}, other):
@@ -349,22 +318,16 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     return replaced, frozenset(inherited)
 
 
-def _heir(container: str) -> Plan[Document | None]:
-    successor: str | None = yield Successor(container)
-    return (yield from look(successor)) if successor else None
-
-
-def _temporary_name(old: Document, entries: list[Document]) -> Plan[str]:
-    taken = {name.lstrip("/") for entry in entries for name in entry.get("Names") or []}
-    name, stamp = old["Name"].lstrip("/"), (yield from wall_time())
-    while temporary_name(name, stamp) in taken:
-        stamp += 1
-    return temporary_name(name, stamp)
-
-
 def _backup(operation: Operation, options: PlanOptions, old: Document, source: Document | None) -> Plan[str | None]:
-    """Keep the old image alive by a tag, and write the backup record (updates.md §8.1)."""
-    if source is None or not options.backup or not _worth_keeping(operation, old):
+    """Keep the old image alive by a tag, and write the backup record (updates.md §8.1).
+
+    A rollback makes one only of a container that is well: nobody wants to go back to a broken one.
+    """
+    worth_keeping = operation.source != "dependent"
+    if operation.kind == "container-rollback":
+        healthy = (old["State"].get("Health") or {}).get("Status") == "healthy" or not has_health_check(old)
+        worth_keeping = worth_keeping and bool(old["State"].get("Running")) and healthy
+    if source is None or not options.backup or not worth_keeping:
         return None
     current: Operation = yield CurrentRow()
     if current.backup_id is not None:
@@ -373,15 +336,6 @@ def _backup(operation: Operation, options: PlanOptions, old: Document, source: D
     if backup_id is not None:
         yield Tag(source["Id"], *backup_reference(old["Name"].lstrip("/"), backup_id))
     return backup_id
-
-
-def _worth_keeping(operation: Operation, old: Document) -> bool:
-    if operation.source == "dependent":
-        return False
-    if operation.kind != "container-rollback":
-        return True
-    health = (old["State"].get("Health") or {}).get("Status")
-    return bool(old["State"].get("Running")) and (health == "healthy" or not has_health_check(old))
 
 
 def explain(error: DrydockError, operation: Operation) -> str:

@@ -8,8 +8,10 @@ differs stands in the operation. A failure before the rename leaves everything u
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.operation import Operation
 from drydock.updates.compose.post_start import after_start
@@ -62,32 +64,60 @@ def update(operation: Operation, options: PlanOptions, finish: Finish | None = N
     try:
         operation = yield from prepare(operation, options)
         yield from _rename(operation)
-    except (NothingToDo, DryRun) as end:
-        return (yield from write(**_without_change(operation, end)))
+    except NothingToDo:
+        if operation.kind == "container-rollback":
+            return (yield from write(status="rolled-back", phase="rolled-back", rollback_code="manual"))
+        return (yield from write(status="succeeded", phase="succeeded", recovery="nothing-to-do"))
+    except DryRun as end:
+        if operation.kind == "self-update":
+            return (yield from write(status="expired", phase="expired", last_error=end.message))
+        return (yield from write(status="succeeded", phase="dryrun"))
     except _HalfRenamed as error:
         return (yield from roll_back("create_new_failed", error, options))
     except DrydockError as error:
-        if _is_gone(error) and (yield Duplicate()):
+        # Nothing was changed. A container that is gone may have been replaced by another operation just now.
+        gone = isinstance(error, EngineNotFound) and "no such container" in str(error).lower()
+        if (gone or isinstance(error, Gone)) and (yield Duplicate()):
             return (yield from write(status="expired", phase="expired", last_error=error.message))
-        return (yield from write(**_untouched(error)))
+        phase = "pull-failed" if isinstance(error, PullFailed) else "failed"
+        return (yield from write(status="failed", phase=phase, last_error=error.message))
     return (yield from (finish or replace)(operation, options))
 
 
+class _HalfRenamed(StepFailed):
+    """The rename was sent; the old container may have its temporary name."""
+
+
+def _rename(operation: Operation) -> Plan[None]:
+    """Give the old container its temporary name. The last point at which nothing has changed."""
+    yield from stop_if_cancelled()
+    assert operation.old_container_id is not None
+    assert operation.temp_name is not None
+    try:
+        yield Rename(operation.old_container_id, operation.temp_name)
+        return
+    except EngineError as failure:
+        error = failure
+    # Nothing happened: refuse. The new name is there, or the outcome is unknown: roll back, which rebuilds what vanished.
+    unknown = isinstance(error, EngineUnreachable)
+    try:
+        document: Document = yield Inspect(operation.old_container_id)
+    except EngineNotFound as gone:
+        if unknown:
+            raise _HalfRenamed(error.message) from gone
+        raise Gone(f"Container {operation.container_name} no longer exists") from gone
+    except EngineUnreachable as away:
+        raise _HalfRenamed(error.message) from away
+    if unknown or document["Name"].lstrip("/") == operation.temp_name:
+        raise _HalfRenamed(error.message) from error
+    raise Refused(error.message) from error
+
+
 def replace(operation: Operation, options: PlanOptions, *, resume: str | None = None) -> Plan[Operation]:
-    """The stages after the rename, from the one called `resume` on, then commit; any failure rolls back."""
-    for code, stage in _stages(operation, resume):
-        try:
-            yield from stage(operation, options)
-        except DrydockError as error:
-            operation = yield CurrentRow()
-            own = error.rollback_code if isinstance(error, StepFailed) else None
-            reason = StepFailed(explain(error, operation))
-            return (yield from roll_back(own or code, reason, options))
-        operation = yield CurrentRow()
-    return (yield from commit(operation, options))
+    """The stages after the rename, from the one called `resume` on, then commit; any failure rolls back.
 
-
-def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]:
+    A container that was stopped is replaced by one that stays stopped.
+    """
     stages: list[tuple[str, str, Stage]] = [
         ("renamed", "create_new_failed", mark_renamed),
         ("create", "create_new_failed", create),
@@ -100,58 +130,16 @@ def _stages(operation: Operation, resume: str | None) -> list[tuple[str, Stage]]
         ]
     stages.append(("files", "compose_write_failed", write_files))
     names = [name for name, _, _ in stages]
-    return [(code, stage) for _, code, stage in stages[names.index(resume) if resume else 0 :]]
-
-
-# ── before anything has changed ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _is_gone(error: DrydockError) -> bool:
-    return isinstance(error, Gone) or (isinstance(error, EngineNotFound) and "no such container" in str(error).lower())
-
-
-def _untouched(error: DrydockError) -> dict[str, Any]:
-    phase = "pull-failed" if isinstance(error, PullFailed) else "failed"
-    return {"status": "failed", "phase": phase, "last_error": error.message}
-
-
-def _without_change(operation: Operation, end: StepFailed) -> dict[str, Any]:
-    if isinstance(end, DryRun) and operation.kind == "self-update":
-        return {"status": "expired", "phase": "expired", "last_error": end.message}
-    if isinstance(end, DryRun):
-        return {"status": "succeeded", "phase": "dryrun"}
-    if operation.kind == "container-rollback":
-        return {"status": "rolled-back", "phase": "rolled-back", "rollback_code": "manual"}
-    return {"status": "succeeded", "phase": "succeeded", "recovery": "nothing-to-do"}
-
-
-class _HalfRenamed(StepFailed):
-    """The rename was sent; the old container may have its temporary name."""
-
-
-def _rename(operation: Operation) -> Plan[None]:
-    yield from stop_if_cancelled()
-    assert operation.old_container_id is not None
-    assert operation.temp_name is not None
-    try:
-        yield Rename(operation.old_container_id, operation.temp_name)
-    except EngineError as error:
-        yield from _after_failed_rename(operation, error)
-
-
-def _after_failed_rename(operation: Operation, error: EngineError) -> Plan[None]:
-    """Nothing happened: refuse. The new name is there, or that is unknown: roll back (which rebuilds what vanished)."""
-    try:
-        document: Document = yield Inspect(operation.old_container_id or "")
-    except EngineNotFound as gone:
-        if isinstance(error, EngineUnreachable):
-            raise _HalfRenamed(error.message) from gone
-        raise Gone(f"Container {operation.container_name} no longer exists") from gone
-    except EngineUnreachable as unknown:
-        raise _HalfRenamed(error.message) from unknown
-    if document["Name"].lstrip("/") == operation.temp_name or isinstance(error, EngineUnreachable):
-        raise _HalfRenamed(error.message) from error
-    raise Refused(error.message) from error
+    for _, code, stage in stages[names.index(resume) if resume else 0 :]:
+        try:
+            yield from stage(operation, options)
+        except DrydockError as error:
+            operation = yield CurrentRow()
+            own = error.rollback_code if isinstance(error, StepFailed) else None
+            reason = StepFailed(explain(error, operation))
+            return (yield from roll_back(own or code, reason, options))
+        operation = yield CurrentRow()
+    return (yield from commit(operation, options))
 
 
 # ── stages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,22 +196,21 @@ def stop_surely(container: str, options: PlanOptions) -> Plan[None]:
 
 
 def _send_stop(container: str, patience: float) -> Plan[None]:
+    """A lost answer is followed up: the stop may still be on its way."""
     try:
         yield Stop(container, patience)
+        return
     except EngineNotFound:
         return
     except EngineUnreachable:
-        yield from _until_stopped(container, patience)
-
-
-def _until_stopped(container: str, patience: float) -> Plan[None]:
+        pass
     for _ in range(max(1, round(patience))):
         try:
             document = yield from look(container)
+            if document is None or not document["State"].get("Running"):
+                return
         except EngineUnreachable:
-            document = {"State": {"Running": True}}
-        if document is None or not document["State"].get("Running"):
-            return
+            pass
         yield Sleep(1.0)
     raise StepFailed(f"Container {container[:12]} did not stop within {round(patience)} s")
 
@@ -288,15 +275,14 @@ def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
     old = operation.old_container_id or ""
     if operation.auto_remove and (yield WaitRemoved(old, options.auto_remove_timeout_s)):
         return None
-    refusals, delay = iter(options.remove_retries_s), 1.0
+    refusals, backoff = iter(options.remove_retries_s), Backoff(1.0, LONGEST_DELAY_S)
     while True:
         try:
             yield Remove(old)
         except EngineNotFound:
             return None
         except EngineUnreachable:
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            yield Sleep(backoff.next_s())
             yield from _keep_running(operation)
         except DrydockError as error:
             if operation.dependents and DEPENDENTS_FIRST in error.message:
@@ -312,9 +298,7 @@ def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
 def _keep_running(operation: Operation) -> Plan[None]:
     """The Engine was away at the very end: a policy other than `always` may have left the new container down."""
     new = operation.new_container_id or ""
-    try:
+    with suppress(EngineUnreachable):
         document = yield from look(new)
         if operation.old_container_was_running and document is not None and not document["State"].get("Running"):
             yield Start(new)
-    except EngineUnreachable:
-        return
