@@ -9,6 +9,7 @@ from enum import Enum
 
 import msgspec
 
+from drydock.backoff import Backoff
 from drydock.core.errors import EngineError
 from drydock.core.operation import PHASES, Operation
 from drydock.updates.plan.effects import (
@@ -61,13 +62,12 @@ def recover(operation: Operation, options: PlanOptions, *, expire: str | None = 
 
     One that changed nothing goes back into the queue, or ends expired with the text `expire`.
     """
-    delay = 1.0
+    backoff = Backoff(1.0, LONGEST_DELAY_S)
     while True:
         try:
             return (yield from _recover(operation, options, expire))
         except (EngineError, JournalError):
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            yield Sleep(backoff.next_s())
         operation = yield CurrentRow()
 
 
@@ -84,15 +84,28 @@ def retry_restore(operation: Operation, options: PlanOptions) -> Plan[Operation]
 def _recover(operation: Operation, options: PlanOptions, expire: str | None) -> Plan[Operation]:
     scene = yield from observe(operation)
     decision = decide(operation, scene)
+    if decision is Decision.REQUEUE and expire is None:
+        operation = yield Requeue()
+        return operation
     if decision is Decision.REQUEUE:
-        return (yield from _requeue(operation, expire))
+        text = "; ".join(part for part in (operation.last_error, expire) if part)
+        return (yield from write(status="expired", phase="expired", last_error=text, recovery="nothing-to-do"))
     new_id = scene.new["Id"] if scene.new else operation.new_container_id
     operation = yield record(recovered_at=(yield from wall_time()), new_container_id=new_id)
     if decision is Decision.STRANGER and scene.stranger is not None:
         return (yield from _give_way(operation, scene.stranger, options))
     if decision is Decision.ROLL_BACK:
         return (yield from roll_back("interrupted", None, options))
-    return (yield from _forward(operation, scene, decision, options))
+
+    # Forward: the new container runs, or is to run. The old one is stopped first, whatever its daemon has done.
+    if scene.old is not None:
+        yield from disarm(operation, scene.old["Id"])
+        yield from stop_surely(scene.old["Id"], options)
+    outcome = "rolled-forward" if scene.old is not None else "already-committed"
+    changes = {"revived_once": True} if decision is Decision.START else {}
+    operation = yield record(recovery=outcome, **changes)
+    stage = {Decision.START: "start", Decision.VERIFY: "verify"}.get(decision, "files")
+    return (yield from replace(operation, options, resume=stage))
 
 
 def observe(operation: Operation) -> Plan[Scene]:
@@ -107,32 +120,25 @@ def observe(operation: Operation) -> Plan[Scene]:
 
 def decide(operation: Operation, scene: Scene) -> Decision:
     """The table of updates.md §9.3, first fitting row."""
+    old, new, stranger = scene.old, scene.new, scene.stranger
     if operation.phase.startswith("rollback"):
         return Decision.ROLL_BACK
     if operation.temp_name is None:
         return Decision.REQUEUE
-    if scene.stranger is not None and _in_the_way(operation, scene, scene.stranger):
-        return Decision.STRANGER
-    if scene.new is None:
-        never_renamed = scene.old is not None and scene.old["Name"].lstrip("/") == operation.old_name
+    if stranger is not None:
+        waiting = old is not None and old["Name"].lstrip("/") == operation.temp_name
+        if old is None or (waiting and stranger["State"].get("Running")):
+            return Decision.STRANGER
+    if new is None:
+        never_renamed = old is not None and old["Name"].lstrip("/") == operation.old_name
         early = PHASES.index(operation.phase) <= PHASES.index("prepare")
         return Decision.REQUEUE if never_renamed and early else Decision.ROLL_BACK
-    return _with_new(operation, scene, scene.new)
-
-
-def _in_the_way(operation: Operation, scene: Scene, stranger: Document) -> bool:
-    if scene.old is None:
-        return True
-    return scene.old["Name"].lstrip("/") == operation.temp_name and bool(stranger["State"].get("Running"))
-
-
-def _with_new(operation: Operation, scene: Scene, new: Document) -> Decision:
     passed = operation.phase == "health-gate-passed"
     if not operation.old_container_was_running:
-        return Decision.COMMIT if scene.old is None else Decision.ROLL_BACK
+        return Decision.COMMIT if old is None else Decision.ROLL_BACK
     if new["State"].get("Running"):
         return Decision.COMMIT if passed else Decision.VERIFY
-    if scene.old is None:
+    if old is None:
         return Decision.START
     if new["State"].get("Status") == "created" or operation.revived_once:
         return Decision.ROLL_BACK
@@ -144,25 +150,6 @@ def _stopped_from_outside(new: Document) -> bool:
     policy = ((new.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
     code = new["State"].get("ExitCode")
     return policy in ("always", "unless-stopped") or (policy == "on-failure" and bool(code))
-
-
-def _requeue(operation: Operation, expire: str | None) -> Plan[Operation]:
-    if expire is not None:
-        text = "; ".join(part for part in (operation.last_error, expire) if part)
-        return (yield from write(status="expired", phase="expired", last_error=text, recovery="nothing-to-do"))
-    row: Operation = yield Requeue()
-    return row
-
-
-def _forward(operation: Operation, scene: Scene, decision: Decision, options: PlanOptions) -> Plan[Operation]:
-    if scene.old is not None:
-        yield from disarm(operation, scene.old["Id"])
-        yield from stop_surely(scene.old["Id"], options)
-    outcome = "rolled-forward" if scene.old is not None else "already-committed"
-    changes = {"revived_once": True} if decision is Decision.START else {}
-    operation = yield record(recovery=outcome, **changes)
-    stage = {Decision.START: "start", Decision.VERIFY: "verify"}.get(decision, "files")
-    return (yield from replace(operation, options, resume=stage))
 
 
 def _give_way(operation: Operation, stranger: Document, options: PlanOptions) -> Plan[Operation]:

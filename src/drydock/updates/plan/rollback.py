@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
+from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, REBUILT_LABEL, Operation
 from drydock.core.reference import DEFAULT_TAG, split
@@ -57,11 +57,12 @@ class RestoreFailed(StepFailed):
 def roll_back(code: str, error: DrydockError | None, options: PlanOptions) -> Plan[Operation]:
     """Remove the new container, bring the old one back under its name, end the operation truthfully."""
     before: Operation = yield CurrentRow()
+    stop_sent = before.intent == "Stop" and before.intent_target == before.old_container_id
     operation: Operation = yield record(
         phase="rollback-started",
         rollback_code=before.rollback_code or code,
         last_error=before.last_error or (error.message if error is not None else None),
-        stop_in_doubt=before.stop_in_doubt or _stop_was_sent(before),
+        stop_in_doubt=before.stop_in_doubt or stop_sent,
     )
     try:
         operation = yield from restore_patiently(operation, options)
@@ -69,7 +70,12 @@ def roll_back(code: str, error: DrydockError | None, options: PlanOptions) -> Pl
         both = "; ".join(part for part in (operation.last_error, failure.message) if part)
         return (yield from write(status="failed", phase="rollback-failed", last_error=both))
     yield from _undo_files(operation)
-    return (yield from write(**_ending(operation)))
+    rebuilt = operation.recovery == "rebuilt-from-spec"
+    recovery = {"recovery": "restored-old"} if operation.recovered_at and not rebuilt else {}
+    never_handed_over = operation.by_helper and operation.rollback_code == "create_new_failed"
+    if operation.kind == "container-rollback" or never_handed_over:
+        return (yield from write(status="failed", phase="failed", **recovery))
+    return (yield from write(status="rolled-back", phase="rolled-back", **recovery))
 
 
 def _undo_files(operation: Operation) -> Plan[None]:
@@ -88,27 +94,16 @@ def _undo_files(operation: Operation) -> Plan[None]:
                 break
 
 
-def _ending(operation: Operation) -> dict[str, Any]:
-    rebuilt = operation.recovery == "rebuilt-from-spec"
-    recovery = {"recovery": "restored-old"} if operation.recovered_at and not rebuilt else {}
-    never_handed_over = operation.by_helper and operation.rollback_code == "create_new_failed"
-    if operation.kind == "container-rollback" or never_handed_over:
-        return {"status": "failed", "phase": "failed", **recovery}
-    return {"status": "rolled-back", "phase": "rolled-back", **recovery}
-
-
 def restore_patiently(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """`restore`, again and again while the Engine is away, and a few times when it refuses."""
-    delay, errors = 1.0, list[str]()
-    refusals = iter(options.restore_retries_s)
+    backoff, refusals, errors = Backoff(1.0, LONGEST_DELAY_S), iter(options.restore_retries_s), list[str]()
     while True:
         try:
             return (yield from restore(operation, options))
         except EngineUnreachable:
             if operation.active:
                 yield record(phase="rollback-deferred")
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            yield Sleep(backoff.next_s())
         except DrydockError as error:
             errors.append(error.message)
             pause = next(refusals, None)
@@ -127,21 +122,32 @@ def restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     if old is None:
         operation, old = yield from _rebuild(operation)
     elif operation.stop_in_doubt and old["State"].get("Running"):
-        yield Stop(old["Id"], stop_patience(old, options))
-    yield from _rename_back(operation, old)
-    yield from arm(operation, old)
+        yield Stop(old["Id"], stop_patience(old, options))  # the one whose outcome is unknown may still be on its way
+
+    if operation.old_name and old["Name"].lstrip("/") != operation.old_name:
+        yield Rename(old["Id"], operation.old_name)
+    policy = operation.old_restart_policy
+    if policy and _policy_of(old) != policy.get("Name"):
+        yield SetRestartPolicy(old["Id"], policy)
     if operation.old_container_was_running and operation.source != "dependent":
         try:
-            yield from ensure_running(old["Id"], options)
+            yield from _ensure_running(old["Id"], options)
         except EngineError as error:
             if not _STUCK.search(error.message) or operation.temp_name is None or operation.old_spec is None:
                 raise
             operation = yield record(stuck_container_id=old["Id"])
             operation = yield from _stand_in(operation, options)
     for dependent in operation.dependents:
-        if dependent.running:
-            yield from _start_again(dependent.id)
+        document = (yield from look(dependent.id)) if dependent.running else None
+        if document is not None and not document["State"].get("Running"):
+            yield Start(dependent.id)
     return operation
+
+
+def _policy_of(container: Document) -> str | None:
+    """Name of the restart policy that a container has now."""
+    name: str | None = ((container.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+    return name
 
 
 def find_old(operation: Operation) -> Plan[Document | None]:
@@ -172,15 +178,11 @@ def dispose_of_new(operation: Operation, options: PlanOptions) -> Plan[None]:
             yield Sleep(0)  # deletion is forced below
     with suppress(EngineNotFound, EngineConflict):  # the Engine is removing it, or has done so
         yield Remove(new["Id"], force=True)
-    yield from _gone(new["Id"])
-
-
-def _gone(container: str) -> Plan[None]:
     for _ in range(100):
-        if (yield from look(container)) is None:
+        if (yield from look(new["Id"])) is None:
             return
         yield Sleep(0.1)
-    raise RestoreFailed(f"Container {container[:12]} could not be removed")
+    raise RestoreFailed(f"Container {new['Id'][:12]} could not be removed")
 
 
 def stop_patience(document: Document, options: PlanOptions) -> float:
@@ -189,25 +191,7 @@ def stop_patience(document: Document, options: PlanOptions) -> float:
     return float(10 if grace is None else grace) + options.stop_slack_s
 
 
-def _stop_was_sent(operation: Operation) -> bool:
-    """Whether a stop of the old container was sent whose end was not seen: it may still be under way."""
-    return operation.intent == "Stop" and operation.intent_target == operation.old_container_id
-
-
-def _rename_back(operation: Operation, old: Document) -> Plan[None]:
-    if operation.old_name and old["Name"].lstrip("/") != operation.old_name:
-        yield Rename(old["Id"], operation.old_name)
-
-
-def arm(operation: Operation, old: Document) -> Plan[None]:
-    """Give the old container its restart policy back where it was taken away."""
-    wanted = operation.old_restart_policy
-    now = (old.get("HostConfig") or {}).get("RestartPolicy") or {}
-    if wanted and now.get("Name") != wanted.get("Name"):
-        yield SetRestartPolicy(old["Id"], wanted)
-
-
-def ensure_running(container: str, options: PlanOptions) -> Plan[None]:
+def _ensure_running(container: str, options: PlanOptions) -> Plan[None]:
     """Start the container if it does not run, and see that it stays up."""
     document: Document = yield Inspect(container)
     if document["State"].get("Running"):
@@ -218,12 +202,6 @@ def ensure_running(container: str, options: PlanOptions) -> Plan[None]:
     document = yield Inspect(container)
     if not document["State"].get("Running"):
         raise StepFailed(f"The old container does not run (exit code {document['State'].get('ExitCode')})")
-
-
-def _start_again(container: str) -> Plan[None]:
-    document = yield from look(container)
-    if document is not None and not document["State"].get("Running"):
-        yield Start(container)
 
 
 # ── an old container that no longer exists ──────────────────────────────────────────────────────────────────────────
@@ -237,13 +215,18 @@ def _stand_in(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """
     stuck = yield from look(operation.stuck_container_id or "")
     if stuck is not None and stuck["State"].get("Running"):
-        return (yield from _cured(operation, stuck))
+        # The daemon was started anew meanwhile, and the container with it: nothing has to stand in for it.
+        if (stand_in := (yield from find(f"{REBUILT_LABEL}={operation.id}"))) is not None:
+            yield Remove(stand_in, force=True)
+        operation = yield record(old_container_id=stuck["Id"], stuck_container_id=None)
+        return operation
     if stuck is not None and stuck["Name"].lstrip("/") == operation.old_name:
-        yield from _disarm(stuck)
+        if _policy_of(stuck) not in (None, "", "no"):
+            yield SetRestartPolicy(stuck["Id"], {"Name": "no"})
         yield Rename(stuck["Id"], operation.temp_name or "")
     operation, fresh = yield from _rebuild(operation)
     if operation.old_container_was_running:
-        yield from ensure_running(fresh["Id"], options)
+        yield from _ensure_running(fresh["Id"], options)
     if stuck is not None:
         with suppress(EngineNotFound):
             yield Remove(stuck["Id"])
@@ -251,30 +234,28 @@ def _stand_in(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     return operation
 
 
-def _cured(operation: Operation, stuck: Document) -> Plan[Operation]:
-    """The daemon was started anew meanwhile, and the container with it: nothing has to stand in for it."""
-    if (stand_in := (yield from find(f"{REBUILT_LABEL}={operation.id}"))) is not None:
-        yield Remove(stand_in, force=True)
-    operation = yield record(old_container_id=stuck["Id"], stuck_container_id=None)
-    return operation
-
-
-def _disarm(stuck: Document) -> Plan[None]:
-    if ((stuck.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") not in (None, "", "no"):
-        yield SetRestartPolicy(stuck["Id"], {"Name": "no"})
-
-
 def _rebuild(operation: Operation) -> Plan[tuple[Operation, Document]]:
     """Create the old container anew from its saved document (updates.md §5.4 step 3)."""
-    if operation.old_spec is None:
+    old = operation.old_spec
+    if old is None:
         raise RestoreFailed(f"Container {operation.container_name} is gone and nothing is known about it")
-    image = yield from _old_image(operation)
-    document, connects = _as_it_was(operation, image)
+    reference = old["Config"]["Image"]
+    image = yield from _old_image(operation, reference)
+    same = clone(
+        Subject(
+            inspect=old,
+            source=image["Config"],
+            target=image["Config"],
+            reference=reference,
+            operation=operation.id,
+        ),
+    )
     rebuilt = yield from find(f"{REBUILT_LABEL}={operation.id}")
     if rebuilt is None:
-        rebuilt = yield Create(operation.old_name or operation.container_name, document)
+        labels = {**(old["Config"].get("Labels") or {}), REBUILT_LABEL: operation.id}
+        rebuilt = yield Create(operation.old_name or operation.container_name, {**same.document, "Labels": labels})
     attached = ((yield Inspect(rebuilt)).get("NetworkSettings") or {}).get("Networks") or {}
-    for network, endpoint in connects.items():
+    for network, endpoint in same.connects.items():
         if network not in attached:
             yield Connect(network, rebuilt, endpoint)
     operation = yield record(old_container_id=rebuilt, recovery="rebuilt-from-spec")
@@ -282,24 +263,8 @@ def _rebuild(operation: Operation) -> Plan[tuple[Operation, Document]]:
     return operation, found
 
 
-def _as_it_was(operation: Operation, image: Document) -> tuple[Document, dict[str, Document]]:
-    old = operation.old_spec or {}
-    same = clone(
-        Subject(
-            inspect=old,
-            source=image["Config"],
-            target=image["Config"],
-            reference=old["Config"]["Image"],
-            operation=operation.id,
-        ),
-    )
-    labels = {**(old["Config"].get("Labels") or {}), REBUILT_LABEL: operation.id}
-    return {**same.document, "Labels": labels}, same.connects
-
-
-def _old_image(operation: Operation) -> Plan[Document]:
+def _old_image(operation: Operation, reference: str) -> Plan[Document]:
     """The old image, on the host under its original reference; pulled by digest, then by tag, where it is gone."""
-    reference = (operation.old_spec or {})["Config"]["Image"]
     image = yield from look_image(operation.old_image_id or reference)
     for source in [*operation.old_repo_digests, reference] if image is None else []:
         try:

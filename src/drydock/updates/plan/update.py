@@ -217,20 +217,15 @@ def _send_stop(container: str, patience: float) -> Plan[None]:
 
 def _start_new(operation: Operation, _: PlanOptions) -> Plan[None]:
     new = operation.new_container_id or ""
-    yield from join_missing_networks(operation, new)
+    if operation.recovered_at and operation.networks_to_connect:
+        # After an interruption between create and connect: no container starts half-networked.
+        document: Document = yield Inspect(new)
+        attached = (document.get("NetworkSettings") or {}).get("Networks") or {}
+        for network, endpoint in operation.networks_to_connect.items():
+            if network not in attached:
+                yield Connect(network, new, endpoint)
     yield Start(new)
     yield from reach("new-started", started_once=True)
-
-
-def join_missing_networks(operation: Operation, new: str) -> Plan[None]:
-    """After an interruption between create and connect: no container starts half-networked."""
-    if not operation.recovered_at or not operation.networks_to_connect:
-        return
-    document: Document = yield Inspect(new)
-    attached = (document.get("NetworkSettings") or {}).get("Networks") or {}
-    for network, endpoint in operation.networks_to_connect.items():
-        if network not in attached:
-            yield Connect(network, new, endpoint)
 
 
 def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
