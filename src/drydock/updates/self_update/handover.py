@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import Operation
@@ -57,24 +58,20 @@ def hand_over(operation: Operation, options: PlanOptions) -> Plan[Operation]:
         return (yield from replace(operation, options))
     failure: DrydockError | None = None
     try:
-        yield from _prepare_swap(operation, options)
+        yield from mark_renamed(operation, options)
+        if operation.auto_remove:
+            raise StepFailed(
+                "Docker removes this container as soon as it stops (--rm), so there would be no way back: "
+                "run it without --rm and with a restart policy"
+            )
+        yield from create(operation, options)
+        if operation.kind == "self-update":
+            yield Announce()
+        yield from stop_if_cancelled()
         yield from _launch((yield CurrentRow()))
     except DrydockError as error:
         failure = error
     return (yield from attend(options, failure))
-
-
-def _prepare_swap(operation: Operation, options: PlanOptions) -> Plan[None]:
-    yield from mark_renamed(operation, options)
-    if operation.auto_remove:
-        raise StepFailed(
-            "Docker removes this container as soon as it stops (--rm), so there would be no way back: "
-            "run it without --rm and with a restart policy"
-        )
-    yield from create(operation, options)
-    if operation.kind == "self-update":
-        yield Announce()
-    yield from stop_if_cancelled()
 
 
 def _launch(operation: Operation) -> Plan[None]:
@@ -97,63 +94,51 @@ def attend(options: PlanOptions, failure: DrydockError | None = None) -> Plan[Op
 
     `failure` is why no helper could be started.
     """
-    delay = POLL_S
+    backoff = Backoff(POLL_S, LONGEST_DELAY_S)
     while True:
         try:
             row = yield from _attend(options, failure)
         except DrydockError as error:
-            failure = failure or (error if _refused(error) else None)
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            # What the Engine refuses, or we ourselves, is not going to change; an Engine that is away comes back.
+            refused = isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
+            failure = failure or (error if refused else None)
+            yield Sleep(backoff.next_s())
             continue
         if row is not None:
             return row
         yield Sleep(POLL_S)
 
 
-def _reported(row: Operation, options: PlanOptions) -> Plan[Operation]:
-    """The helper has said how it ended."""
-    if row.status == "succeeded":
-        yield from write_files(row, msgspec.structs.replace(options, block_on_file=False))
-    return row
-
-
-def _refused(error: DrydockError) -> bool:
-    """The Engine, or Drydock itself, refused; that is not going to change."""
-    return isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
-
-
 def _attend(options: PlanOptions, failure: DrydockError | None) -> Plan[Operation | None]:
     """One look: the terminal row, or None while there is something to wait for."""
     row: Operation = yield Reread()
-    if not row.active:
-        return (yield from _reported(row, options))
-    helpers = yield from _helpers(row)
+    if not row.active:  # the helper has reported
+        if row.status == "succeeded":
+            yield from write_files(row, msgspec.structs.replace(options, block_on_file=False))
+        return row
+    helpers: list[Document] = []
+    for entry in (yield ListContainers(f"{SELF_UPDATE_OPERATION}={row.id}")):
+        if (document := (yield from look(entry["Id"]))) is not None:
+            helpers.append(document)
     scene = yield from observe(row)
     if scene.old is None and scene.new is not None:
         row = yield record(new_container_id=scene.new["Id"])
         return (yield from _succeed(row, options))
     if helpers and not (yield from _dismissed(row, helpers)):
-        yield from _note_arrival(row, scene)
+        arrived = scene.new is not None and (yield WhoAmI()) == scene.new["Id"]
+        if arrived and scene.new is not None and row.phase == "new-created":
+            yield from reach("new-started", started_once=True, new_container_id=scene.new["Id"])
         return None
     if helpers:
         return None  # look again: one of them may have been at work until now
     return (yield from _alone(row, scene, options, failure))
 
 
-def _helpers(operation: Operation) -> Plan[list[Document]]:
-    entries: list[Document] = yield ListContainers(f"{SELF_UPDATE_OPERATION}={operation.id}")
-    found = []
-    for entry in entries:
-        if (document := (yield from look(entry["Id"]))) is not None:
-            found.append(document)
-    return found
-
-
 def _dismissed(row: Operation, helpers: list[Document]) -> Plan[bool]:
     """Remove helpers that do nothing any more, and those that had their time. False while one is at work."""
     overdue = (yield from wall_time()) - row.updated_at > GRACE_MS
-    if not overdue and any(_at_work(helper) for helper in helpers):
+    at_work = any(helper["State"].get("Running") or helper["State"].get("Restarting") for helper in helpers)
+    if at_work and not overdue:
         return False
     for helper in helpers:
         try:
@@ -165,53 +150,36 @@ def _dismissed(row: Operation, helpers: list[Document]) -> Plan[bool]:
     return True
 
 
-def _at_work(helper: Document) -> bool:
-    state = helper["State"]
-    return bool(state.get("Running") or state.get("Restarting"))
-
-
-def _note_arrival(row: Operation, scene: Scene) -> Plan[None]:
-    if scene.new is not None and (yield WhoAmI()) == scene.new["Id"] and row.phase == "new-created":
-        yield from reach("new-started", started_once=True, new_container_id=scene.new["Id"])
-
-
 # ── no helper is left ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _alone(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockError | None) -> Plan[Operation | None]:
-    """No one else will touch these containers: go the way that needs no helper, or start another one."""
+    """No other process will touch these containers: go the way that needs no helper, or start another one."""
     if failure is None and decide(row, scene) is Decision.REQUEUE:
         return (yield from write(status="expired", phase="expired", last_error=INTERRUPTED))
     own: str | None = yield WhoAmI()
-    if scene.new is None or own == row.old_container_id or row.phase.startswith("rollback"):
-        return (yield from _back(row, scene, options, failure))
-    if failure is None and row.attempt < MOST_HELPERS:
+    going_back = row.phase.startswith("rollback")
+    must_go_back = scene.new is None or own == row.old_container_id or going_back
+    if not must_go_back and failure is None and row.attempt < MOST_HELPERS:
         yield from _launch(row)
         return None
-    if scene.new["State"].get("Running"):
-        return (yield from _keep_new(row, scene, scene.new, options))
-    return (yield from _back(row, scene, options, failure))
+    if not must_go_back and scene.new is not None and scene.new["State"].get("Running"):
+        # Inside of the new container, or connected through it: it stays, the old one goes.
+        if scene.old is not None:
+            yield from disarm(row, scene.old["Id"])
+            yield from stop_surely(scene.old["Id"], options)
+        now = yield from wall_time()
+        row = yield record(recovered_at=now, recovery="rolled-forward", new_container_id=scene.new["Id"])
+        return (yield from _succeed(row, options))
 
-
-def _back(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockError | None) -> Plan[Operation]:
-    """The old container under its name; the new one, where it still exists, goes."""
+    # Back: the old container under its name; the new one, where it still exists, goes.
     if failure is not None:
-        own = failure.rollback_code if isinstance(failure, StepFailed) else None
-        return (yield from roll_back(own or "create_new_failed", failure, options))
-    if scene.new is None and row.helper_id is not None and not row.phase.startswith("rollback"):
+        code = failure.rollback_code if isinstance(failure, StepFailed) else None
+        return (yield from roll_back(code or "create_new_failed", failure, options))
+    if scene.new is None and row.helper_id is not None and not going_back:
         return (yield from roll_back("start_new_failed", StepFailed(NOT_UP), options))
     yield record(recovered_at=(yield from wall_time()))
     return (yield from roll_back("interrupted", None, options))
-
-
-def _keep_new(row: Operation, scene: Scene, new: Document, options: PlanOptions) -> Plan[Operation]:
-    """Inside of the new container, or connected through it: it stays, the old one goes."""
-    if scene.old is not None:
-        yield from disarm(row, scene.old["Id"])
-        yield from stop_surely(scene.old["Id"], options)
-    now = yield from wall_time()
-    row = yield record(recovered_at=now, recovery="rolled-forward", new_container_id=new["Id"])
-    return (yield from _succeed(row, options))
 
 
 def _succeed(row: Operation, options: PlanOptions) -> Plan[Operation]:

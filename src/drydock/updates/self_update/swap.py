@@ -7,6 +7,7 @@ between, it revives the old one.
 
 from __future__ import annotations
 
+from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineError, EngineUnreachable
 from drydock.core.operation import Operation
 from drydock.updates.plan.effects import Document, Plan, PlanOptions, Sleep, Start, StepFailed, look, record, write
@@ -18,21 +19,31 @@ from drydock.updates.plan.update import commit, disarm, stop_surely
 
 def swap(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     """From whatever there is to exactly one container: the new one if it is well, else the old one."""
-    delay = 1.0
+    backoff = Backoff(1.0, LONGEST_DELAY_S)
     while True:
         try:
             return (yield from _swap(operation, options))
         except EngineUnreachable:
-            yield Sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            yield Sleep(backoff.next_s())
 
 
 def _swap(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     old = yield from look(operation.old_container_id or "")
     new = yield from look(operation.new_container_id or "")
-    if old is None:
-        return (yield from _only_new(operation, new))
-    if new is None or operation.phase.startswith("rollback"):
+    if old is None and new is None:
+        text = f"Both containers of {operation.container_name} are gone"
+        return (yield from write(status="failed", phase="failed", last_error=text))
+    if old is None and new is not None:
+        # The exchange was done before; a daemon that went down afterwards may have left the new container stopped.
+        if not new["State"].get("Running"):
+            try:
+                yield Start(new["Id"])
+            except EngineUnreachable:
+                raise
+            except EngineError as error:
+                yield record(warnings=[error.message])
+        return (yield from write(status="succeeded", phase="succeeded"))
+    if old is None or new is None or operation.phase.startswith("rollback"):
         return (yield from roll_back("start_new_failed", None, options))
     try:
         yield from _forward(operation, old, new, options)
@@ -43,21 +54,6 @@ def _swap(operation: Operation, options: PlanOptions) -> Plan[Operation]:
         reason = StepFailed(explain(error, operation))
         return (yield from roll_back(own or "start_new_failed", reason, options))
     return (yield from commit(operation, options))
-
-
-def _only_new(operation: Operation, new: Document | None) -> Plan[Operation]:
-    """The exchange was done before; a daemon that went down afterwards may have left the new container stopped."""
-    if new is None:
-        text = f"Both containers of {operation.container_name} are gone"
-        return (yield from write(status="failed", phase="failed", last_error=text))
-    if not new["State"].get("Running"):
-        try:
-            yield Start(new["Id"])
-        except EngineUnreachable:
-            raise
-        except EngineError as error:
-            yield record(warnings=[error.message])
-    return (yield from write(status="succeeded", phase="succeeded"))
 
 
 def _forward(operation: Operation, old: Document, new: Document, options: PlanOptions) -> Plan[None]:
