@@ -70,7 +70,7 @@ class Recovery:
         swept = self._clock.monotonic()
         while True:
             await self._clock.sleep(HOUSEKEEPING_S)
-            await self._know_ourselves()
+            await self._learn_own_container()
             self.expire()
             # Rows that ended `rollback-failed` less than a day ago: an operator's container is still not back.
             day_ago = self._clock.now_ms() - DAY_MS
@@ -82,14 +82,14 @@ class Recovery:
                 swept = self._clock.monotonic()
                 await self._sweeper.sweep()
 
-    async def _know_ourselves(self) -> None:
+    async def _learn_own_container(self) -> None:
         """Find out which container this process runs in, so that it is shown for what it is; asked once per host."""
         for host in {container.host for container in self._fleet.all()}:
             await self._own.learn(host)
 
     async def _recover(self, rows: Sequence[Operation]) -> None:
         """Running operations first, those of dependents after the ones they belong to, then the queue, then notes."""
-        await self._know_ourselves()
+        await self._learn_own_container()
         gate = asyncio.Semaphore(self._settings.recovery_concurrency)
         begun = [row for row in rows if row.status == "in-progress"]
         running = [row for row in begun if row.source != "dependent"]

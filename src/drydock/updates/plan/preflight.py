@@ -321,7 +321,7 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
 def _backup(operation: Operation, options: PlanOptions, old: Document, source: Document | None) -> Plan[str | None]:
     """Keep the old image alive by a tag, and write the backup record (updates.md §8.1).
 
-    A rollback makes one only of a container that is well: nobody wants to go back to a broken one.
+    A rollback makes one only of a container that is well: a broken one is not worth going back to.
     """
     worth_keeping = operation.source != "dependent"
     if operation.kind == "container-rollback":

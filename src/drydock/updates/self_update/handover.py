@@ -99,7 +99,7 @@ def attend(options: PlanOptions, failure: DrydockError | None = None) -> Plan[Op
         try:
             row = yield from _attend(options, failure)
         except DrydockError as error:
-            # What the Engine refuses, or we ourselves, is not going to change; an Engine that is away comes back.
+            # What the Engine or Drydock itself refuses is not going to change; an Engine that is away comes back.
             refused = isinstance(error, EngineError | StepFailed) and not isinstance(error, EngineUnreachable)
             failure = failure or (error if refused else None)
             yield Sleep(backoff.next_s())
