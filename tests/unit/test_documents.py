@@ -28,3 +28,27 @@ def test_the_specification_lists_every_document() -> None:
     text = (folder / "README.md").read_text()
     files = [path for pattern in ("*.md", "guides/*") for path in folder.glob(pattern) if path.name != "README.md"]
     assert [path.name for path in files if f"]({path.relative_to(folder)})" not in text] == []
+
+
+NAMED = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+(?:\.py|/))`")
+
+
+def test_the_architecture_names_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = {*NAMED.findall(text), *re.findall(r"`(tests/[a-z_/]+)`", text)}
+    assert len(named) > 60
+    assert [
+        name for name in sorted(named) if not any((place / name).exists() for place in (ROOT / "src/drydock", ROOT))
+    ] == []
+
+
+def test_what_the_architecture_finds_in_a_file_is_there() -> None:
+    pairs = re.findall(r"`([A-Za-z_.]+)`\s+\(`([a-z_/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert len(pairs) > 20
+    missing = [
+        (name, file)
+        for name, file in pairs
+        for part in name.split(".")[-1:]
+        if not re.search(rf"\b{part}\b", (ROOT / "src/drydock" / file).read_text())
+    ]
+    assert missing == []
