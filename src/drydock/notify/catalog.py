@@ -8,9 +8,33 @@ from typing import Any, Literal, Protocol
 
 from drydock.core.model import Container
 from drydock.core.policy.automation import UPDATE_TYPES, TriggerFacts, choose
+from drydock.core.secret import MASK
 from drydock.core.update import update_kind
 from drydock.notify.access import listed_threshold
 from drydock.notify.model import Category, Trigger
+
+TELLING = frozenset(
+    [
+        "host",
+        "hostname",
+        "url",
+        "urls",
+        "webhook",
+        "webhookurl",
+        "channel",
+        "channelid",
+        "roomid",
+        "apikey",
+        "token",
+        "password",
+        "username",
+        "user",
+        "botusername",
+        "cmd",
+        "topic",
+    ]
+)
+"""Options that tell where messages go and who sends them."""
 
 
 class UpdateAction(Protocol):
@@ -87,3 +111,16 @@ class Catalog:
 
 def _listed(one: Trigger | UpdateAction, category: Category) -> Listed:
     return Listed(id=one.id, type=one.type, name=one.name, category=category, configuration=one.configuration())
+
+
+def strict(node: Any) -> Any:
+    """A configuration for logs and the debug dump: also what only tells where and to whom is masked, at any depth."""
+    if isinstance(node, dict):
+        return {key: _hidden(value) if key.lower() in TELLING else strict(value) for key, value in node.items()}
+    return [strict(item) for item in node] if isinstance(node, list) else node
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, list):
+        return [MASK for _ in value]
+    return value if value in (None, "") else MASK

@@ -10,7 +10,7 @@ from drydock.app.settings import SCHEMA
 from drydock.config.kinds import without_credentials
 from drydock.config.load import Settings, load
 from drydock.core.secret import Secret
-from drydock.notify.masking import strict
+from drydock.notify.catalog import strict
 from drydock.notify.model import Tools, Trigger
 from drydock.notify.providers import PROVIDERS
 from drydock.updates.actions import Action

@@ -17,8 +17,7 @@ from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.component import Component
 from drydock.core.errors import BadRequest, NotFound
-from drydock.notify.catalog import Listed
-from drydock.notify.masking import strict
+from drydock.notify.catalog import Listed, strict
 from drydock.notify.room import Notifications
 
 JSON = "application/json"
