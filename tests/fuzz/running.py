@@ -15,7 +15,6 @@ import requests
 
 from contract.full_product import FullProduct, full_product
 from contract.product import PASSWORD, user
-from drydock.auth.sessions import SignIn
 from drydock.core.model import Container
 from fuzz.known import GOOD
 from kit.clock import ShiftedClock
@@ -95,9 +94,7 @@ class Running:
 
     async def _sign_in(self) -> tuple[Any, str]:
         auth = self.whole.server.services.auth
-        known = auth.passwords.users[0]
-        who = SignIn(user=known.user, provider="basic:someone", role=known.role, fingerprint=known.fingerprint)
-        found: tuple[Any, str] = await auth.sessions.establish(who, remember=False, replaces=None)
+        found: tuple[Any, str] = await auth.sessions.establish(auth.passwords.users[0], remember=False, replaces=None)
         return found
 
     # ── real values ─────────────────────────────────────────────────────────────────────────────────────────────────

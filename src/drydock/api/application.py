@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
@@ -20,12 +21,15 @@ from drydock.api.middleware import Edge, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
-from drydock.api.settings import PublicSettings
+from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.lean import without
 
 SCOPES = frozenset({"read", "watch", "update", "admin", "public"})
 
 Layer = Callable[[App], App]
+
+
+log = structlog.get_logger("api")
 
 
 def _nothing(app: App) -> App:
@@ -56,6 +60,8 @@ def build(services: Services, extension: Extension = NO_EXTENSION) -> App:
     )
     if undeclared:
         raise ValueError(f"Routes without a scope: {undeclared}")
+    if services.settings[ServerSettings].trust_proxy is True:
+        log.warning("auth.every_proxy_trusted", reason="clients can choose their address; name your proxies instead")
     return extension.around(Edge(extension.within(app), services))
 
 

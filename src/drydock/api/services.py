@@ -10,7 +10,7 @@ import msgspec
 from drydock.api.legacy import LegacyInputs
 from drydock.api.network import Proxies
 from drydock.audit.trail import AuditTrail
-from drydock.auth.authentication import Authentication
+from drydock.auth.room import Authentication
 from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.diagnostics.room import Diagnostics

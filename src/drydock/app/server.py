@@ -13,16 +13,16 @@ import structlog
 from drydock.api import application as api
 from drydock.api.asgi import App
 from drydock.api.legacy import LegacyInputs
-from drydock.api.network import Proxies
+from drydock.api.network import Proxies, bucket, client_address
 from drydock.api.routes import authentications, triggers, watchers
 from drydock.api.routes import registries as registry_routes
 from drydock.api.routes.self_update import finalize_url
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.app.health import CurlHealthcheck
-from drydock.app.sign_in import authentication
 from drydock.audit.trail import AuditTrail
-from drydock.auth.report import SignInReport
+from drydock.auth import room as auth_room
+from drydock.auth.room import Authentication
 from drydock.clock import Clock, SystemClock, zone_of
 from drydock.compat import application as compat
 from drydock.compat.dockhand import room as dockhand_room
@@ -119,8 +119,16 @@ async def run(
         dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
         live = Live.build(kernel, settings)
         preferences = Preferences.build(kernel, settings)
-        report = SignInReport(audit, bus)
-        auth = await stack.enter_async_context(authentication(settings, store, clock, report, supervisor))
+        proxies = Proxies(settings[ServerSettings].trust_proxy)
+        auth_needs = auth_room.Needs(
+            http=http,
+            public_url=settings[PublicSettings].public_url,
+            max_sessions=settings[ServerSettings].max_sessions,
+            address_of=partial(client_address, proxies=proxies),
+            bucket=bucket,
+        )
+        auth = await Authentication.build(kernel, settings, auth_needs)
+        stack.push_async_callback(auth.stop)
         icons = Icons.build(kernel, settings, icons_room.Needs(http, preferences.offline))
         stack.push_async_callback(icons.stop)
         security_needs = security_room.Needs(hosts, environ, registries.pull_auth, Artifacts(registries))
@@ -159,7 +167,7 @@ async def run(
                 registries=registries,
                 watchers=lambda: [one.watcher for one in watching.all()],
                 legacy_inputs=lambda: legacy.uses,
-                locked_out=auth.passwords.lockout.locked,
+                locked_out=auth.lockout.locked,
                 running_updates=updates.queue.running,
                 stream_clients=live.events.__len__,
                 usage=stats.fleet.joined,
@@ -205,13 +213,14 @@ async def run(
             diagnostics=diagnostics,
             curl_healthcheck=CurlHealthcheck(next(iter(own_signs().ids), None), hosts),
             legacy=legacy,
-            proxies=Proxies(settings[ServerSettings].trust_proxy),
+            proxies=proxies,
             started_at=clock.monotonic(),
         )
         served = api.build(services, compat.extension(settings[CompatSettings], dockhand))
         application = Application(served, services, watching, fleet, bus, supervisor)
         supervisor.start("events", bus.run)
         await audit.start()
+        await auth.start()
         await live.start()
         await notifications.start()
         await security.start()

@@ -11,19 +11,20 @@ import base64
 import hashlib
 import hmac
 import secrets
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 import msgspec
 import structlog
+from yarl import URL
 
 from drydock.auth.sessions import Pending
+from drydock.auth.settings import OidcSettings
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
-from drydock.core.secret import Secret
+from drydock.http.client import HttpClient, HttpRequest, TransportError
+from drydock.http.tls import TlsFiles
 
 log = structlog.get_logger("auth")
 
@@ -62,38 +63,20 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         return "Tokens(***)"
 
 
-class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """Drydock's client at the provider, and how the provider is reached."""
-
-    name: str
-    discovery: str
-    id: str
-    secret: Secret
-    redirect_uri: str
-    timeout_s: float = 5.0
-    tls: ssl.SSLContext | None = None
-
-
-def tls_context(cafile: str | None, insecure: bool) -> ssl.SSLContext | None:
-    """The TLS rules of one provider: the system's authorities plus `cafile`, or none at all with `insecure`."""
-    if not cafile and not insecure:
-        return None
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif cafile:
-        context.load_verify_locations(cafile)
-    return context
+def tls_files(settings: OidcSettings) -> TlsFiles:
+    """The TLS rules of one provider: the system's authorities plus its CA file, or none at all when insecure."""
+    return TlsFiles(settings.cafile or "", settings.insecure)
 
 
 class OpenId:
     """One provider. The discovery document is fetched when it is first needed, and again after a failure."""
 
-    def __init__(self, client: Client, http: aiohttp.ClientSession, clock: Clock) -> None:
+    def __init__(self, settings: OidcSettings, redirect_uri: str, http: HttpClient, clock: Clock) -> None:
         import drydock.auth.idtoken  # noqa: F401  # 10 MB with its libraries: loaded where a provider is configured
 
-        self.client = client
+        self._settings = settings
+        self._client_id = settings.client_id or ""
+        self._redirect_uri = redirect_uri
         self._http = http
         self._clock = clock
         self._metadata: tuple[Metadata, float] | None = None
@@ -113,7 +96,14 @@ class OpenId:
             if held is not None and self._clock.monotonic() - held[1] < METADATA_S:
                 return held[0]
             try:
-                found = await self._discover()
+                document = await self._call("GET", self._settings.discovery or "")
+                try:
+                    found = msgspec.convert(document, Metadata)
+                except msgspec.ValidationError as error:
+                    raise self._failure("discovery document is incomplete", error) from error
+                for url in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri):
+                    if urlsplit(url).scheme != "https":
+                        raise self._failure("discovery document names an address that is not https")
             except OidcFailure:
                 if held is None:
                     raise
@@ -121,28 +111,17 @@ class OpenId:
             self._metadata = (found, self._clock.monotonic())
             return found
 
-    async def _discover(self) -> Metadata:
-        document = await self._call("GET", self.client.discovery)
-        try:
-            found = msgspec.convert(document, Metadata)
-        except msgspec.ValidationError as error:
-            raise self._failure("discovery document is incomplete", error) from error
-        for url in (found.authorization_endpoint, found.token_endpoint, found.jwks_uri):
-            if urlsplit(url).scheme != "https":
-                raise self._failure("discovery document names an address that is not https")
-        return found
-
     async def authorization_url(self, check: Pending) -> str:
         """Where the browser goes to sign in: code flow, PKCE S256, state and nonce of `check`."""
         metadata = await self.metadata()
-        digest = hashlib.sha256(check.verifier.encode()).digest()
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(check.verifier.encode()).digest())
         query = {
-            "client_id": self.client.id,
-            "redirect_uri": self.client.redirect_uri,
+            "client_id": self._client_id,
+            "redirect_uri": self._redirect_uri,
             "response_type": "code",
             "scope": "openid email profile",
             "code_challenge_method": "S256",
-            "code_challenge": _base64url(digest),
+            "code_challenge": challenge.decode().rstrip("="),
             "state": check.state,
             "nonce": check.nonce,
         }
@@ -155,28 +134,25 @@ class OpenId:
         form = {
             "grant_type": "authorization_code",
             "code": code,
-            "redirect_uri": self.client.redirect_uri,
+            "redirect_uri": self._redirect_uri,
             "code_verifier": check.verifier,
-            "client_id": self.client.id,
-            "client_secret": self.client.secret.reveal(),
+            "client_id": self._client_id,
+            "client_secret": self._settings.client_secret.reveal() if self._settings.client_secret else "",
         }
         answer = await self._call("POST", metadata.token_endpoint, form=form)
         try:
             tokens = msgspec.convert(answer, Tokens)
         except msgspec.ValidationError as error:
             raise self._failure("token answer is incomplete", error) from error
-        return await self._claims(tokens.id_token, metadata, check.nonce), tokens.access_token
-
-    async def _claims(self, id_token: str, metadata: Metadata, nonce: str) -> dict[str, Any]:
-        claims = await self._decoded(id_token, metadata)
+        claims = await self._verified(tokens.id_token, metadata)
         audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-        if len(audience) > 1 and claims.get("azp") != self.client.id:
+        if len(audience) > 1 and claims.get("azp") != self._client_id:
             raise self._failure("ID token was issued for another client")
-        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), check.nonce.encode()):
             raise self._failure("ID token carries another nonce")
-        return claims
+        return claims, tokens.access_token
 
-    async def _decoded(self, token: str, metadata: Metadata) -> dict[str, Any]:
+    async def _verified(self, token: str, metadata: Metadata) -> dict[str, Any]:
         """Signature, issuer, audience and times; a key that rotated is fetched once more."""
         if token.count(".") == 4:
             raise self._failure("encrypted ID tokens are not supported")
@@ -189,7 +165,7 @@ class OpenId:
                 if not await self._renew_keys(metadata):
                     raise
                 claims = signed_claims(token, await self._key_set(metadata))
-            check_claims(claims, metadata.issuer, self.client.id, self._clock.now_ms() // 1000)
+            check_claims(claims, metadata.issuer, self._client_id, self._clock.now_ms() // 1000)
         except ValueError as error:
             raise self._failure("ID token is not valid", error) from error
         return claims
@@ -228,33 +204,35 @@ class OpenId:
     async def _call(
         self, method: str, url: str, *, form: Mapping[str, str] | None = None, bearer: str | None = None
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        """The JSON object that the provider answers. `OidcFailure` for anything else, redirects included."""
+        headers = {"Accept": "application/json"}
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        request = HttpRequest(
+            method,
+            URL(url, encoded=True),
+            headers,
+            urlencode(form).encode() if form is not None else None,
+            cap=LARGEST_BODY,
+            timeout_s=self._settings.timeout_s,
+            tls=tls_files(self._settings),
+        )
         try:
-            async with self._http.request(
-                method,
-                url,
-                data=form,
-                headers=headers,
-                allow_redirects=False,
-                ssl=self.client.tls if self.client.tls is not None else True,
-                timeout=aiohttp.ClientTimeout(total=self.client.timeout_s),
-            ) as answer:
-                body = await answer.content.read(LARGEST_BODY + 1)
-                return self._document(answer.status, body)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-            raise self._failure(f"{urlsplit(url).hostname} cannot be reached", error) from error
-
-    def _document(self, status: int, body: bytes) -> dict[str, Any]:
-        if status != 200 or len(body) > LARGEST_BODY:
-            raise self._failure(f"provider answered {status}" if status != 200 else "provider's answer is too large")
+            answer = await self._http.exchange(request)
+        except TransportError as error:
+            raise self._failure(f"{error.url.host}: {error.text}", error) from error
+        if answer.status != 200:
+            raise self._failure(f"provider answered {answer.status}")
         try:
-            return msgspec.json.decode(body, type=dict[str, Any])
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise self._failure("provider's answer is not a JSON object", error) from error
 
     def _failure(self, reason: str, cause: Exception | None = None) -> OidcFailure:
         """The error for the client, after the reason went to the log. Texts of the provider are never passed on."""
-        log.warning("auth.oidc_failed", provider=self.client.name, reason=reason, cause=type(cause).__name__)
+        log.warning("auth.oidc_failed", provider=self._settings.name, reason=reason, cause=type(cause).__name__)
         return OidcFailure()
 
 
@@ -262,7 +240,3 @@ def new_check(now_ms: int) -> Pending:
     """State, PKCE verifier and nonce of a new sign-in."""
     state, verifier, nonce = (secrets.token_urlsafe(size) for size in (24, 48, 24))
     return Pending(state=state, verifier=verifier, nonce=nonce, created_at=now_ms)
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")

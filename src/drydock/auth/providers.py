@@ -12,13 +12,17 @@ from typing import TypeVar
 import msgspec
 
 from drydock.auth.keys import ConfiguredKey, reach_of
+from drydock.auth.openid import tls_files
 from drydock.auth.passwords import fingerprint, parse_hash
-from drydock.auth.roles import Role, parse_role, parse_role_map, parse_scopes
+from drydock.auth.roles import parse_role_map, parse_scopes
 from drydock.auth.settings import AUTHENTICATIONS, ApiKeySettings, BasicSettings, OidcSettings
 from drydock.auth.strategies.basic import BasicUser
-from drydock.auth.strategies.oidc import OidcConfig
+from drydock.auth.strategies.oidc import OidcStrategy, origin_of
+from drydock.clock import Clock
 from drydock.config.load import Settings
 from drydock.core.errors import ConfigError
+from drydock.http.client import HttpClient
+from drydock.http.tls import TlsContexts
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -37,17 +41,12 @@ class Providers(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration gives; `errors` are what could not be registered."""
 
     basic: tuple[BasicUser, ...] = ()
-    oidc: tuple[OidcConfig, ...] = ()
+    oidc: tuple[OidcStrategy, ...] = ()
     keys: tuple[ConfiguredKey, ...] = ()
     errors: tuple[Fault, ...] = ()
 
-    @property
-    def any(self) -> bool:
-        """Whether people can sign in."""
-        return bool(self.basic or self.oidc)
 
-
-def read_providers(settings: Settings, public_url: str | None) -> Providers:
+def read_providers(settings: Settings, public_url: str | None, http: HttpClient, clock: Clock) -> Providers:
     """Every provider and key that can be used, and a fault for each of the others."""
     faults: dict[str, list[str]] = {}
     types = {member.type for member in AUTHENTICATIONS.members}
@@ -67,7 +66,7 @@ def read_providers(settings: Settings, public_url: str | None) -> Providers:
 
     return Providers(
         basic=made(BasicSettings, basic_user),
-        oidc=made(OidcSettings, lambda found: oidc_config(found, public_url)),
+        oidc=made(OidcSettings, lambda found: oidc_strategy(found, public_url, http, clock)),
         keys=made(ApiKeySettings, configured_key),
         errors=tuple(
             Fault(provider=provider, error="; ".join(said).replace('"', ""))
@@ -83,23 +82,32 @@ def basic_user(settings: BasicSettings) -> BasicUser:
     if settings.hash is None:
         raise ConfigError("hash is required")
     return BasicUser(
-        provider=settings.name,
+        provider=f"basic:{settings.name}",
         user=settings.user.strip(),
         hash=parse_hash(settings.hash.reveal()),
-        role=parse_role(settings.role),
+        role=settings.role,
         fingerprint=fingerprint({"user": settings.user, "hash": settings.hash.reveal()}),
     )
 
 
-def oidc_config(settings: OidcSettings, public_url: str | None) -> OidcConfig:
+def oidc_strategy(settings: OidcSettings, public_url: str | None, http: HttpClient, clock: Clock) -> OidcStrategy:
     """An OpenID Connect provider from its variables; `ConfigError` names what is missing or wrong."""
     if public_url is None:
         raise ConfigError("DD_PUBLIC_URL must be set when OIDC authentication is configured")
-    for name in ("discovery", "clientid", "clientsecret"):
-        if getattr(settings, name) is None:
+    required = {
+        "discovery": settings.discovery,
+        "clientid": settings.client_id,
+        "clientsecret": settings.client_secret,
+    }
+    for name, value in required.items():
+        if value is None:
             raise ConfigError(f"{name} is required")
-    roles: dict[str, Role] = parse_role_map(settings.rolemap) if settings.rolemap else {}
-    return OidcConfig.from_settings(settings, public_url, roles)
+    roles = parse_role_map(settings.role_map) if settings.role_map else {}
+    try:
+        TlsContexts().get(tls_files(settings))
+    except OSError as error:
+        raise ConfigError(f"cafile cannot be used ({error.strerror or type(error).__name__})") from error
+    return OidcStrategy(settings, origin_of(public_url), roles, http, clock)
 
 
 def configured_key(settings: ApiKeySettings) -> ConfiguredKey:

@@ -10,16 +10,22 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from drydock.auth.cookies import Signer
 from drydock.auth.roles import Role
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
+from drydock.core.secret import Secret
 from drydock.core.times import DAY_MS, HOUR_MS
+from drydock.store.documents import Documents
 
+log = structlog.get_logger("auth")
+
+STORED_SECRET = ("secrets", "session")
 REMEMBERED_MS = 30 * DAY_MS
 UNREMEMBERED_MS = 7 * DAY_MS
 BEFORE_LOGIN_MS = 600_000
@@ -77,15 +83,16 @@ class SessionFailure(DrydockError):
     default = "Unable to establish session"
 
 
-class SignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Who signed in, how, and from where."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signed in, and how: `provider` is `basic:<name>` or `oidc:<name>`.
+
+    `fingerprint` changes with what the configuration says of the user, so that older sessions end.
+    """
 
     user: str
     provider: str
     role: Role
     fingerprint: str = ""
-    address: str | None = None
-    agent: str | None = None
 
 
 class Sessions:
@@ -98,74 +105,81 @@ class Sessions:
         self._most = most_per_user
         self._cache: dict[str, tuple[Session, float]] = {}
         self._closed: dict[str, float] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def find(self, cookie: str | None) -> Session | None:
-        """The session of a cookie value; None when it is forged, unknown or expired."""
+        """The session of a cookie value; None when it is forged, unknown or expired. Its use keeps it alive."""
         id = self._signer.unsign(cookie) if cookie else None
         if id is None:
             return None
-        session = await self._load(key_of(id))
-        if session is None or session.expires_at <= self._clock.now_ms():
+        key, now = key_of(id), self._clock.now_ms()
+        session, read_at = self._cache.get(key, (None, 0.0))
+        if session is None or self._clock.monotonic() - read_at >= CACHE_S:
+            session = await self._records.get(key)
+            if session is None or key in self._closed:  # it may have been closed while it was read
+                self._cache.pop(key, None)
+                return None
+            self._cache[key] = (session, self._clock.monotonic())
+        if session.expires_at <= now:
             return None
-        return await self._renewed(session)
+        if session.user is not None and now - session.seen_at >= RENEW_AFTER_MS:
+            session.seen_at, session.expires_at = now, now + lifetime(session.remember)
+            await self.save(session)
+        return session
 
     async def begin(self, remember: bool) -> tuple[Session, str]:
         """A session before login, which carries the remember-me wish and pending OpenID Connect checks."""
-        now = self._clock.now_ms()
-        id = secrets.token_urlsafe(32)
-        session = Session(
-            key=key_of(id), created_at=now, seen_at=now, expires_at=now + BEFORE_LOGIN_MS, remember=remember
-        )
-        await self._records.insert(session)
-        self._cache[session.key] = (session, self._clock.monotonic())
-        return session, self._signer.sign(id)
+        return await self._open(BEFORE_LOGIN_MS, remember=remember)
 
-    async def establish(self, who: SignIn, *, remember: bool, replaces: Session | None) -> tuple[Session, str]:
+    async def establish(
+        self, who: Identity, *, remember: bool, replaces: Session | None, address: str = "", agent: str | None = None
+    ) -> tuple[Session, str]:
         """Sign a user in under a fresh id: the old session ends, the user's oldest sessions make room.
 
         Gives the session and its cookie value. `SessionFailure` when another sign-in of this user blocks for 10 s.
         """
-        turn = self._turns.setdefault(who.user, asyncio.Lock())  # users are few: only real logins come here
+        lock = self._locks.setdefault(who.user, asyncio.Lock())  # users are few: only real logins come here
         try:
-            await asyncio.wait_for(turn.acquire(), LOGIN_WAIT_S)
+            await asyncio.wait_for(lock.acquire(), LOGIN_WAIT_S)
         except TimeoutError as error:
             raise SessionFailure() from error
         try:
-            return await self._establish(who, remember, replaces)
+            if replaces is not None:
+                await self.close(replaces)
+            held = sorted(await self._records.of_user(who.user), key=lambda session: session.expires_at)
+            await self.close(*held[: max(0, len(held) - self._most + 1)])
+            return await self._open(
+                lifetime(remember),
+                remember=remember,
+                user=who.user,
+                provider=who.provider,
+                role=who.role,
+                fingerprint=who.fingerprint,
+                address=address,
+                agent=agent,
+            )
         finally:
-            turn.release()
+            lock.release()
 
-    async def _establish(self, who: SignIn, remember: bool, replaces: Session | None) -> tuple[Session, str]:
-        now = self._clock.now_ms()
-        id = secrets.token_urlsafe(32)
-        session = Session(
-            key=key_of(id),
-            created_at=now,
-            seen_at=now,
-            expires_at=now + lifetime(remember),
-            remember=remember,
-            **msgspec.structs.asdict(who),
-        )
-        if replaces is not None:
-            await self.close(replaces)
-        await self._make_room(who.user)
+    async def _open(self, lifetime_ms: int, **fields: Any) -> tuple[Session, str]:
+        now, id = self._clock.now_ms(), secrets.token_urlsafe(32)
+        session = Session(key=key_of(id), created_at=now, seen_at=now, expires_at=now + lifetime_ms, **fields)
         await self._records.insert(session)
         self._cache[session.key] = (session, self._clock.monotonic())
         return session, self._signer.sign(id)
-
-    async def _make_room(self, user: str) -> None:
-        held = sorted(await self._records.of_user(user), key=lambda session: session.expires_at)
-        surplus = held[: max(0, len(held) - self._most + 1)]
-        await self._forget([session.key for session in surplus])
 
     async def save(self, session: Session) -> None:
         """Store changes of a session."""
         await self._records.update(session)
 
-    async def close(self, session: Session) -> None:
-        """End one session."""
-        await self._forget([session.key])
+    async def close(self, *sessions: Session) -> None:
+        """End sessions."""
+        keys = [session.key for session in sessions]
+        for key in keys:
+            self._cache.pop(key, None)
+            self._closed[key] = self._clock.monotonic()
+        if keys:
+            await self._records.delete(keys)
 
     async def of_user(self, user: str) -> list[Session]:
         """Live sessions of a user, newest first."""
@@ -188,37 +202,19 @@ class Sessions:
         self._closed = {key: at for key, at in self._closed.items() if at > horizon}
         return await self._records.delete_expired(now)
 
-    async def _load(self, key: str) -> Session | None:
-        cached = self._cache.get(key)
-        if cached is not None and self._clock.monotonic() - cached[1] < CACHE_S:
-            return cached[0]
-        session = await self._records.get(key)
-        if session is None or key in self._closed:
-            self._cache.pop(key, None)
-            return None
-        self._cache[key] = (session, self._clock.monotonic())
-        return session
 
-    async def _renewed(self, session: Session) -> Session:
-        """Using a session keeps it alive; written once an hour."""
-        now = self._clock.now_ms()
-        if session.user is not None and now - session.seen_at >= RENEW_AFTER_MS:
-            session.seen_at = now
-            session.expires_at = now + lifetime(session.remember)
-            await self.save(session)
-        return session
-
-    async def _forget(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._cache.pop(key, None)
-            self._closed[key] = self._clock.monotonic()
-        if keys:
-            await self._records.delete(keys)
-
-
-def new_secret() -> str:
-    """A secret that signs sessions: 64 random bytes, hexadecimal."""
-    return secrets.token_hex(64)
+async def session_secrets(configured: Secret | None, documents: Documents) -> list[Secret]:
+    """The configured secrets, separated by commas; else the one kept in the store, made at the first start."""
+    given = [part.strip() for part in configured.reveal().split(",")] if configured is not None else []
+    if found := [Secret(part) for part in given if part]:
+        return found
+    kept = await documents.get(*STORED_SECRET, str)
+    if kept is None:
+        kept = secrets.token_hex(64)
+        await documents.put(*STORED_SECRET, kept)
+    else:
+        log.warning("auth.stored_session_secret", advice="set DD_SESSION_SECRET to keep it out of the store")
+    return [Secret(kept)]
 
 
 def lifetime(remember: bool) -> int:

@@ -1,6 +1,10 @@
-"""Who may come in: lockout, sessions, and the families of sign-in providers and keys (platform.md §2.2, §13)."""
+"""Sign-in: limits, sessions, and the families of providers and keys (platform.md §2.2, §13)."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
 
 from drydock.config import kinds
 from drydock.config.components import Family, Member
@@ -16,49 +20,49 @@ from drydock.core.secret import Secret
 class AuthSettings:
     """The tuning variables among `DD_AUTH_*`."""
 
-    account_lockout_max_attempts: int = option(
+    account_attempts: int = option(
         "ACCOUNT_LOCKOUT_MAX_ATTEMPTS",
         kinds.integer(1),
         default=5,
         help="Failed sign-ins after which an account is locked.",
         lenient=True,
     )
-    ip_lockout_max_attempts: int = option(
+    address_attempts: int = option(
         "IP_LOCKOUT_MAX_ATTEMPTS",
         kinds.integer(1),
         default=25,
         help="Failed sign-ins after which an address is locked.",
         lenient=True,
     )
-    lockout_window_ms: int = option(
+    window_s: float = option(
         "LOCKOUT_WINDOW_MS",
-        kinds.integer(1),
-        default=900_000,
+        kinds.milliseconds(1),
+        default=900.0,
         help="Failures are forgotten after this long without an attempt (ms).",
         lenient=True,
     )
-    lockout_duration_ms: int = option(
+    lock_s: float = option(
         "LOCKOUT_DURATION_MS",
-        kinds.integer(1),
-        default=900_000,
+        kinds.milliseconds(1),
+        default=900.0,
         help="How long a lock lasts (ms).",
         lenient=True,
     )
-    lockout_prune_interval_ms: int = option(
+    prune_interval_s: float = option(
         "LOCKOUT_PRUNE_INTERVAL_MS",
-        kinds.integer(1),
-        default=60_000,
+        kinds.milliseconds(1),
+        default=60.0,
         help="How often old failures are removed (ms).",
         lenient=True,
     )
-    lockout_max_tracked_identities: int = option(
+    tracked: int = option(
         "LOCKOUT_MAX_TRACKED_IDENTITIES",
         kinds.integer(1),
         default=5000,
         help="Accounts, and addresses, tracked at a time.",
         lenient=True,
     )
-    max_concurrent_login_attempts: int = option(
+    concurrent_attempts: int = option(
         "MAX_CONCURRENT_LOGIN_ATTEMPTS",
         kinds.integer(1),
         default=2,
@@ -71,7 +75,7 @@ class AuthSettings:
 class AnonymousSettings:
     """Whether no login is needed."""
 
-    anonymous_auth_confirm: bool = option(
+    confirmed: bool = option(
         "ANONYMOUS_AUTH_CONFIRM",
         kinds.boolean(),
         default=False,
@@ -106,9 +110,13 @@ class BasicSettings:
     name: str = ""
     user: str | None = option("USER", kinds.text(), default=None, help="User name. Required.")
     hash: Secret | None = option("HASH", kinds.secret(), default=None, help="argon2id hash of the password. Required.")
-    role: str = option(
+    role: Literal["viewer", "operator", "admin"] = option(
         "ROLE", kinds.choice("viewer", "operator", "admin"), default="admin", help="What the user may do."
     )
+
+
+_MILLISECONDS = kinds.milliseconds(501)
+_WHOLE_SECONDS = replace(_MILLISECONDS, read=lambda text: math.ceil(_MILLISECONDS.read(text)))
 
 
 @section(
@@ -125,8 +133,8 @@ class OidcSettings:
     discovery: str | None = option(
         "DISCOVERY", kinds.url("https"), default=None, help="Address of the discovery document. Required."
     )
-    clientid: str | None = option("CLIENTID", kinds.text(), default=None, help="Client id. Required.")
-    clientsecret: Secret | None = option("CLIENTSECRET", kinds.secret(), default=None, help="Client secret. Required.")
+    client_id: str | None = option("CLIENTID", kinds.text(), default=None, help="Client id. Required.")
+    client_secret: Secret | None = option("CLIENTSECRET", kinds.secret(), default=None, help="Client secret. Required.")
     cafile: str | None = option("CAFILE", kinds.path(), default=None, help="CA certificates (PEM) for this provider.")
     insecure: bool = option(
         "INSECURE", kinds.boolean(), default=False, help="Do not verify the provider's certificate. Only for testing."
@@ -134,25 +142,27 @@ class OidcSettings:
     redirect: bool = option(
         "REDIRECT", kinds.boolean(), default=False, help="Skip Drydock's login page and redirect there at once."
     )
-    logouturl: str | None = option(
+    logout_url: str | None = option(
         "LOGOUTURL", kinds.url("http", "https"), default=None, help="Where to go after signing out."
     )
-    timeout: int = option("TIMEOUT", kinds.integer(501), default=5000, help="Longest time of one call (ms).")
-    rolemap: str | None = option(
+    timeout_s: float = option(
+        "TIMEOUT", _WHOLE_SECONDS, default=5.0, help="Longest time of one call (ms), rounded up to seconds."
+    )
+    role_map: str | None = option(
         "ROLEMAP",
         kinds.text(),
         default=None,
         help="Roles of groups, `admins:admin,ops:operator,*:viewer`; a user without a listed group is rejected. "
         "Unset: everyone is an admin.",
     )
-    groupsclaim: str = option("GROUPSCLAIM", kinds.text(), default="groups", help="Claim that holds the groups.")
-    usernameclaim: str | None = option(
+    groups_claim: str = option("GROUPSCLAIM", kinds.text(), default="groups", help="Claim that holds the groups.")
+    username_claim: str | None = option(
         "USERNAMECLAIM", kinds.text(), default=None, help="Claim that holds the user name. Unset: `email`, else `sub`."
     )
-    allowedusers: tuple[str, ...] = option(
+    allowed_users: tuple[str, ...] = option(
         "ALLOWEDUSERS", kinds.csv(), default=(), help="User names that may sign in. Empty: everyone."
     )
-    allowedgroups: tuple[str, ...] = option(
+    allowed_groups: tuple[str, ...] = option(
         "ALLOWEDGROUPS", kinds.csv(), default=(), help="Groups whose members may sign in. Empty: everyone."
     )
 

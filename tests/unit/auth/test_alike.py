@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from drydock.auth.lockout import Lockout, LockoutSettings, normal
+from drydock.auth.lockout import Lockout, normal
 from drydock.auth.passwords import PasswordHash, make_hash, parse_hash, verify
 from drydock.auth.report import SignInReport
+from drydock.auth.settings import AuthSettings
 from drydock.auth.strategies.basic import BasicUser, Guess, Passwords
 from drydock.events import Bus
 from fakes.audit import RecordedAudit
@@ -31,7 +32,7 @@ def passwords(verifier: Counting, *names: str) -> Passwords:
     ]
     clock = ManualClock()
     return Passwords(
-        users, Lockout(clock, LockoutSettings()), clock, SignInReport(RecordedAudit(clock), Bus()), verifier=verifier
+        users, Lockout(clock, AuthSettings()), clock, SignInReport(RecordedAudit(clock), Bus()), verifier=verifier
     )
 
 

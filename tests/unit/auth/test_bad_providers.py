@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import trustme
 from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from drydock.auth.openid import Client, OidcFailure, OpenId, new_check
+from drydock.auth.openid import OidcFailure, OpenId, new_check
+from drydock.auth.settings import OidcSettings
 from drydock.core.secret import Secret
+from drydock.http.client import HttpClient
 
 from .conftest import SkippingClock
 
@@ -103,12 +104,10 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
     clock = SkippingClock(int(time.time() * 1000))
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient(roots=lambda: trusted) as http:
         discovery = f"{provider.issuer}/.well-known/openid-configuration"
-        client = Client(
-            name="corp", discovery=discovery, id="drydock", secret=Secret("s"), redirect_uri="https://x/cb", tls=trusted
-        )
-        yield Scene(provider, OpenId(client, http, clock), clock)
+        settings = OidcSettings(name="corp", discovery=discovery, client_id="drydock", client_secret=Secret("s"))
+        yield Scene(provider, OpenId(settings, "https://x/cb", http, clock), clock)
     await runner.cleanup()
 
 

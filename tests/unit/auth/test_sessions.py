@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drydock.auth.cookies import Signer, read_cookie, set_cookie
-from drydock.auth.sessions import PENDING_MOST, Pending, Session, Sessions, SignIn, add_pending, key_of, take_pending
+from drydock.auth.sessions import PENDING_MOST, Identity, Pending, Session, Sessions, add_pending, key_of, take_pending
 from drydock.core.secret import Secret
 from drydock.store.sessions import SessionRecords
 from drydock.store.store import Store
@@ -20,8 +20,8 @@ def sessions(clock: SkippingClock, store: Store) -> Sessions:
     return Sessions(clock, SessionRecords(store.database, Session), SIGNER, most_per_user=3)
 
 
-def who(user: str = "ann") -> SignIn:
-    return SignIn(user=user, provider="basic:ann", role="admin", fingerprint="f")
+def who(user: str = "ann") -> Identity:
+    return Identity(user=user, provider="basic:ann", role="admin", fingerprint="f")
 
 
 def test_only_our_signature_counts() -> None:

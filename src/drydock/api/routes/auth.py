@@ -1,6 +1,6 @@
 """Signing in and out: `/auth/*` and the public status (platform-api.md §3).
 
-What is decided, is decided in `auth.authentication`; here are cookies, status codes and redirects.
+What is decided, is decided in `auth.room`; here are cookies, status codes and redirects.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from drydock.api.network import check_same_origin, header, origin_of, own_origin
 from drydock.api.openapi import FLAG, TEXT, document, fields, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.settings import PublicSettings, ServerSettings
-from drydock.auth.authentication import ANONYMOUS_NAME, Provider, SignedIn, Visit
 from drydock.auth.caller import Connection
 from drydock.auth.cookies import read_cookie, set_cookie
 from drydock.auth.openid import OidcFailure
 from drydock.auth.providers import Fault
+from drydock.auth.room import ANONYMOUS_NAME, Provider, SignedIn, Visit
 from drydock.auth.sessions import REMEMBERED_MS
 from drydock.auth.strategies.oidc import Redirect
 from drydock.core.errors import DrydockError, Forbidden, Unauthorized

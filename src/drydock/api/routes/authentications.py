@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drydock.api import components
-from drydock.auth.authentication import Authentication
+from drydock.auth.room import Authentication
 from drydock.core.component import Component
 from drydock.core.secret import MASK
 
@@ -11,11 +11,11 @@ from drydock.core.secret import MASK
 def listed(auth: Authentication) -> list[Component]:
     """Every registered provider, secrets masked."""
     found = [
-        _item("basic", user.provider, {"user": user.user, "hash": MASK, "role": user.role})
+        _item("basic", user.provider.removeprefix("basic:"), {"user": user.user, "hash": MASK, "role": user.role})
         for user in auth.passwords.users
     ]
     for name, strategy in auth.oidc.items():
-        config = strategy.config
+        config = strategy.settings
         found.append(
             _item(
                 "oidc",

@@ -12,15 +12,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from drydock.auth.lockout import Locked, Lockout, normal
 from drydock.auth.passwords import PasswordHash, verify
+from drydock.auth.recent import Recent
 from drydock.auth.report import SignInReport
-from drydock.auth.roles import Role
+from drydock.auth.sessions import Identity
 from drydock.clock import Clock
 from drydock.core.errors import TooManyRequests
 from drydock.events import LoginAttempted, LoginOutcome
+from drydock.single_flight import SingleFlight
 
 REMEMBER_S = 60.0
 REMEMBER_MOST = 256
@@ -28,14 +28,10 @@ QUIET_S = 60.0
 QUIET_MOST = 1000
 
 
-class BasicUser(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured user. `fingerprint` changes with the hash, so sessions of the old one end."""
+class BasicUser(Identity, frozen=True, kw_only=True):
+    """One configured user."""
 
-    provider: str
-    user: str
     hash: PasswordHash
-    role: Role
-    fingerprint: str
 
 
 class TooManyLogins(TooManyRequests):
@@ -78,9 +74,9 @@ class Passwords:
         self._bucket = bucket
         self._running = 0
         self._key = secrets.token_bytes(32)
-        self._good: dict[bytes, tuple[BasicUser, float]] = {}
-        self._flights: dict[bytes, asyncio.Task[BasicUser | None]] = {}
-        self._told: dict[str, float] = {}
+        self._good: Recent[BasicUser] = Recent(clock, REMEMBER_MOST, REMEMBER_S)
+        self._reported: Recent[bool] = Recent(clock, QUIET_MOST, QUIET_S)
+        self._checks: SingleFlight[BasicUser | None] = SingleFlight()
 
     async def login(self, guess: Guess) -> BasicUser | None:
         """Check a guess at the login route: every attempt is verified, counted and told.
@@ -94,24 +90,16 @@ class Passwords:
 
         The same guess in several requests at once is verified once.
         """
-        mark = self._mark(guess)
-        good = self._good.get(mark)
-        if good is not None and self._clock.monotonic() - good[1] < REMEMBER_S:
-            return good[0]
-        flight = self._flights.get(mark)
-        if flight is None:
-            flight = self._flights[mark] = asyncio.create_task(self._attempt(guess, header=True))
-            flight.add_done_callback(lambda task: self._landed(mark, task))
-        return await asyncio.shield(flight)
+        text = f"{len(guess.user)}:{guess.user}{guess.password}".encode("utf-8", "surrogatepass")
+        mark = hmac.new(self._key, text, hashlib.sha256).digest()  # useless outside this process
 
-    def _landed(self, mark: bytes, task: asyncio.Task[BasicUser | None]) -> None:
-        self._flights.pop(mark, None)
-        found = None if task.cancelled() or task.exception() else task.result()
-        if found is not None:
-            while len(self._good) >= REMEMBER_MOST:
-                del self._good[next(iter(self._good))]
-            self._good.pop(mark, None)
-            self._good[mark] = (found, self._clock.monotonic())
+        async def attempt() -> BasicUser | None:
+            found = await self._attempt(guess, header=True)
+            if found is not None:
+                self._good.put(mark, found)
+            return found
+
+        return self._good.get(mark) or await self._checks.run(mark, attempt)
 
     async def _attempt(self, guess: Guess, header: bool) -> BasicUser | None:
         key, began = self._bucket(guess.address), self._clock.monotonic()
@@ -134,20 +122,18 @@ class Passwords:
 
         try:
             self.lockout.check(guess.user, key)
-            if self._running >= self._at_once:
-                raise TooManyLogins(headers={"Retry-After": "1"})
-            unknown_user = not known
             found = await self._verified(guess.password, known or self._stand_in(guess.user))
+            unknown_user = not known
             found = None if unknown_user else found
             if found is None:
                 self.lockout.failed(guess.user, key)
             else:
                 self.lockout.succeeded(guess.user, key)
         except Locked:
-            await report("locked", "Account or address locked", quiet=header and self._recent(guess))
+            await report("locked", "Account or address locked", quiet=header and self._repeated(guess))
             raise
         except TooManyLogins:
-            await report("error", TooManyLogins.default, quiet=header and self._recent(guess))
+            await report("error", TooManyLogins.default, quiet=header and self._repeated(guess))
             raise
         if found is None:
             await report("invalid", "Invalid credentials", quiet=False)
@@ -156,7 +142,9 @@ class Passwords:
         return found
 
     async def _verified(self, password: str, users: Sequence[BasicUser]) -> BasicUser | None:
-        """The first of `users` with this password; argon2 runs in a thread."""
+        """The first of `users` with this password. argon2 takes its time, in a thread; `TooManyLogins` over the cap."""
+        if self._running >= self._at_once:
+            raise TooManyLogins(headers={"Retry-After": "1"})
         self._running += 1
         try:
             for user in users:
@@ -176,22 +164,13 @@ class Passwords:
         number = hmac.new(self._key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         return (self.users[int.from_bytes(number[:8], "big") % len(self.users)],)
 
-    def _recent(self, guess: Guess) -> bool:
-        """Whether a refusal of this guesser was told within the last minute: a flood must not fill the audit log."""
-        now = self._clock.monotonic()
+    def _repeated(self, guess: Guess) -> bool:
+        """Whether a refusal of this client was reported within the last minute: a flood must not fill the audit log."""
         key = f"{guess.address}\n{normal(guess.user)}"
-        told = self._told.get(key)
-        if told is not None and now - told < QUIET_S:
-            return True
-        if len(self._told) >= QUIET_MOST:
-            self._told = {name: at for name, at in self._told.items() if now - at < QUIET_S}
-        self._told[key] = now
-        return False
-
-    def _mark(self, guess: Guess) -> bytes:
-        """Under which a good guess is remembered: useless outside this process."""
-        text = f"{len(guess.user)}:{guess.user}{guess.password}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, text, hashlib.sha256).digest()
+        repeated = self._reported.get(key) is not None
+        if not repeated:
+            self._reported.put(key, True)
+        return repeated
 
 
 def _same(stored: str, given: str) -> bool:

@@ -1,6 +1,6 @@
 """Sign-in at an OpenID Connect provider: redirect, callback, bearer tokens, and who is let in (platform.md §4.4).
 
-Protocol and token checks are `auth.openid`; sessions are handed in.
+Protocol and token checks are `auth.openid`; sessions are passed in.
 """
 
 from __future__ import annotations
@@ -9,105 +9,31 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import structlog
 
-from drydock.auth.openid import Client, OidcFailure, OpenId, new_check, tls_context
+from drydock.auth.openid import OidcFailure, OpenId, new_check
 from drydock.auth.passwords import fingerprint
+from drydock.auth.recent import Recent
 from drydock.auth.roles import Role, role_of_groups
-from drydock.auth.sessions import Pending, Session, add_pending, take_pending
+from drydock.auth.sessions import Identity, Pending, Session, add_pending, take_pending
 from drydock.auth.settings import OidcSettings
 from drydock.clock import Clock
-from drydock.core.errors import ConfigError, Unauthorized
-from drydock.core.secret import Secret
+from drydock.core.errors import Unauthorized
+from drydock.http.client import HttpClient
 
 log = structlog.get_logger("auth")
 
 STATE = re.compile(r"[A-Za-z0-9._~-]{8,256}")
 BEARER = re.compile(r"[A-Za-z0-9._~+/=-]{16,8192}")
 BEARER_S = 60.0
+"""A token that the provider takes back is good for this long at most."""
 BEARER_MOST = 512
 
-
-class OidcConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured provider."""
-
-    name: str
-    discovery: str
-    client_id: str
-    client_secret: Secret
-    public_origin: str
-    cafile: str | None = None
-    insecure: bool = False
-    redirect: bool = False
-    logout_url: str | None = None
-    timeout_s: float = 5.0
-    roles: Mapping[str, Role] = {}
-    groups_claim: str = "groups"
-    username_claim: str | None = None
-    allowed_users: tuple[str, ...] = ()
-    allowed_groups: tuple[str, ...] = ()
-
-    @classmethod
-    def from_settings(cls, settings: OidcSettings, public_url: str, roles: Mapping[str, Role]) -> OidcConfig:
-        """From the variables; `ConfigError` when the CA file cannot be used."""
-        try:
-            tls_context(settings.cafile, settings.insecure)
-        except OSError as error:
-            raise ConfigError(f"cafile cannot be used ({error.strerror or type(error).__name__})") from error
-        parts = urlsplit(public_url)
-        return cls(
-            name=settings.name,
-            discovery=settings.discovery or "",
-            client_id=settings.clientid or "",
-            client_secret=settings.clientsecret or Secret(""),
-            public_origin=f"{parts.scheme}://{parts.netloc}",
-            cafile=settings.cafile,
-            insecure=settings.insecure,
-            redirect=settings.redirect,
-            logout_url=settings.logouturl,
-            timeout_s=-(-settings.timeout // 1000),
-            roles=roles,
-            groups_claim=settings.groupsclaim,
-            username_claim=settings.usernameclaim,
-            allowed_users=settings.allowedusers,
-            allowed_groups=settings.allowedgroups,
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the meaning of this provider's sign-ins does; sessions of an older one end."""
-        return fingerprint(
-            {
-                "discovery": self.discovery,
-                "client": self.client_id,
-                "roles": str(sorted(self.roles.items())),
-                "users": str(self.allowed_users),
-                "groups": str(self.allowed_groups),
-            }
-        )
-
-    def client(self) -> Client:
-        """How the protocol client is set up."""
-        return Client(
-            name=self.name,
-            discovery=self.discovery,
-            id=self.client_id,
-            secret=self.client_secret,
-            redirect_uri=f"{self.public_origin}/auth/oidc/{self.name}/cb",
-            timeout_s=self.timeout_s,
-            tls=tls_context(self.cafile, self.insecure),
-        )
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the provider says it is, and the role that follows."""
-
-    user: str
-    role: Role
+Refused = Literal["refused"]
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -119,32 +45,41 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class OidcStrategy:
-    """One provider as a way to sign in."""
+    """One provider as a way to sign in. `origin` is ours, `roles` what groups may do."""
 
-    def __init__(self, config: OidcConfig, openid: OpenId, clock: Clock) -> None:
-        self.config = config
-        self._openid = openid
+    def __init__(
+        self, settings: OidcSettings, origin: str, roles: Mapping[str, Role], http: HttpClient, clock: Clock
+    ) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.fingerprint = fingerprint(
+            {
+                "discovery": settings.discovery or "",
+                "client": settings.client_id or "",
+                "roles": str(sorted(roles.items())),
+                "users": str(settings.allowed_users),
+                "groups": str(settings.allowed_groups),
+            }
+        )
+        """Changes when the meaning of this provider's sign-ins does; sessions of an older one end."""
+        self._origin = origin
+        self._roles = roles
+        self._openid = OpenId(settings, f"{origin}/auth/oidc/{settings.name}/cb", http, clock)
         self._clock = clock
-        self._bearers: dict[bytes, tuple[Identity | None, float]] = {}
-
-    @property
-    def name(self) -> str:
-        return self.config.name
+        self._bearers: Recent[Identity | Refused] = Recent(clock, BEARER_MOST, BEARER_S)
 
     def logout_url(self) -> str | None:
         """Where to go after signing out: the provider's own address, else the configured one."""
         metadata = self._openid.known
         if metadata is None or metadata.end_session_endpoint is None:
-            return self.config.logout_url
-        query = urlencode(
-            {"client_id": self.config.client_id, "post_logout_redirect_uri": f"{self.config.public_origin}/"}
-        )
+            return self.settings.logout_url
+        query = urlencode({"client_id": self.settings.client_id, "post_logout_redirect_uri": f"{self._origin}/"})
         joint = "&" if urlsplit(metadata.end_session_endpoint).query else "?"
         return f"{metadata.end_session_endpoint}{joint}{query}"
 
     async def warm_up(self) -> None:
         """Read the discovery document; a failure is only a warning, it is tried again when it is needed."""
-        if self.config.insecure:
+        if self.settings.insecure:
             log.warning("auth.oidc_insecure", provider=self.name, advice="certificates are not verified")
         try:
             await self._openid.metadata()
@@ -160,10 +95,9 @@ class OidcStrategy:
         if _bare(url) != endpoint:
             raise OidcFailure()
         add_pending(session, self.name, check, self._clock.now_ms())
-        origins = (self.config.discovery, metadata.authorization_endpoint, metadata.issuer)
-        return Redirect(
-            redirect=url, strict_endpoints=[endpoint], allowed_origins=list(dict.fromkeys(map(_origin, origins)))
-        )
+        addresses = (self.settings.discovery or "", metadata.authorization_endpoint, metadata.issuer)
+        origins = dict.fromkeys(origin_of(address) for address in addresses)
+        return Redirect(redirect=url, strict_endpoints=[endpoint], allowed_origins=list(origins))
 
     def check_of(self, session: Session | None, state: str | None) -> Pending:
         """The pending check that a callback answers; it is used up, the caller saves the session. `Unauthorized`."""
@@ -190,36 +124,32 @@ class OidcStrategy:
 
     def remembers(self, token: str) -> bool:
         """Whether this token was good within the last minute."""
-        held = self._bearers.get(_mark(token))
-        return held is not None and held[0] is not None and self._clock.monotonic() - held[1] < BEARER_S
+        return isinstance(self._bearers.get(_mark(token)), Identity)
 
     async def bearer(self, token: str) -> Identity | None:
         """Who presents this access token, asked of the provider at most once a minute; None when refused."""
-        if not BEARER.fullmatch(token) or not _meant_for(token, self.config.client_id):
+        if not BEARER.fullmatch(token) or not _meant_for(token, self.settings.client_id or ""):
             return None
         mark = _mark(token)
         held = self._bearers.get(mark)
-        if held is not None and self._clock.monotonic() - held[1] < BEARER_S:
-            return held[0]
-        try:
-            found: Identity | None = self._admitted(await self._openid.userinfo(token))
-        except OidcFailure:
-            found = None
-        while len(self._bearers) >= BEARER_MOST:
-            del self._bearers[next(iter(self._bearers))]
-        self._bearers[mark] = (found, self._clock.monotonic())
-        return found
+        if held is None:
+            try:
+                held = self._admitted(await self._openid.userinfo(token))
+            except OidcFailure:
+                held = "refused"
+            self._bearers.put(mark, held)
+        return held if isinstance(held, Identity) else None
 
     def _admitted(self, claims: Mapping[str, Any]) -> Identity:
         """Name and role of a verified user; `OidcFailure` when the configuration lets only others in."""
-        user = _user_name(claims, self.config.username_claim)
-        groups = _texts(claims.get(self.config.groups_claim))
-        role = role_of_groups(groups, self.config.roles)
-        users, allowed = self.config.allowed_users, self.config.allowed_groups
+        user = _user_name(claims, self.settings.username_claim)
+        groups = _texts(claims.get(self.settings.groups_claim))
+        role = role_of_groups(groups, self._roles)
+        users, allowed = self.settings.allowed_users, self.settings.allowed_groups
         if role is None or (users and user not in users) or (allowed and not set(groups) & set(allowed)):
             log.warning("auth.oidc_refused", provider=self.name, user=user, reason="no allowed user, group or role")
             raise OidcFailure()
-        return Identity(user=user, role=role)
+        return Identity(user=user, provider=f"oidc:{self.name}", role=role, fingerprint=self.fingerprint)
 
 
 def _mark(token: str) -> bytes:
@@ -262,6 +192,7 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
-def _origin(url: str) -> str:
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
