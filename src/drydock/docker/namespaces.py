@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from drydock.core.errors import EngineNotFound
 from drydock.core.operation import Dependent
-from drydock.docker.api import EngineReader
-
-Document = dict[str, Any]
+from drydock.docker.api import Document, EngineReader
 
 CONTAINER_MODE = re.compile(r"^container:(?P<ref>.+)$")
 """A mode of `HostConfig` that names the container whose namespace is joined."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import structlog
 
@@ -14,7 +13,7 @@ from drydock.core.model import HostKey
 from drydock.core.operation import OPERATION_LABEL
 from drydock.core.temporary import temporary_base
 from drydock.core.times import DAY_MS, from_iso
-from drydock.docker.api import Engine
+from drydock.docker.api import Document, Engine
 from drydock.hosts.host import Hosts
 from drydock.hosts.local import full_engine
 from drydock.updates.execution.journal import Journal
@@ -22,7 +21,6 @@ from drydock.updates.execution.locks import Locks, container_key
 
 log = structlog.get_logger("updates.sweep")
 
-Document = dict[str, Any]
 GIVEN_UP_S = 600.0
 _REVIVING = ("always", "unless-stopped")
 

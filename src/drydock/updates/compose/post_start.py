@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from drydock.core.operation import Operation, PostStart
+from drydock.docker.api import Document
 from drydock.updates.compose.problems import ComposeProblem
-from drydock.updates.plan.effects import Document, Plan, Run, StepFailed
+from drydock.updates.plan.effects import Plan, Run, StepFailed
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

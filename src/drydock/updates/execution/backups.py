@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import structlog
 
@@ -13,7 +12,7 @@ from drydock.core.model import Container
 from drydock.core.operation import BACKUP_REPOSITORY, Backup, ImageWanted, Operation, backup_reference
 from drydock.core.reference import DEFAULT_TAG, pull_name, split
 from drydock.core.times import to_iso
-from drydock.docker.api import Engine
+from drydock.docker.api import Document, Engine
 from drydock.hosts.host import Hosts
 from drydock.hosts.local import full_engine
 from drydock.store.backups import BackupRecords
@@ -22,7 +21,6 @@ from drydock.updates.target import new_operation
 
 log = structlog.get_logger("updates")
 
-Document = dict[str, Any]
 DEFAULT_COUNT = 3
 
 

@@ -17,7 +17,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import PHASES, FileEdit, Operation
-from drydock.docker.api import PullAuth
+from drydock.docker.api import Document, PullAuth
 from drydock.hosts.host import Host
 from drydock.hosts.local import full_engine
 from drydock.updates.compose.files import write_edit
@@ -29,7 +29,6 @@ from drydock.updates.self_update.helper import NO_IMAGE, Helper
 log = structlog.get_logger("updates")
 
 T = TypeVar("T")
-Document = dict[str, Any]
 
 GRACEFUL_STOP_S = 10.0
 """How long a call to the Engine may still take when the process is asked to stop (updates.md §9.5, row 19)."""

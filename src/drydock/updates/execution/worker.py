@@ -14,6 +14,7 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import Dependent, ImageWanted, Operation
+from drydock.docker.api import Document
 from drydock.hosts.host import Hosts
 from drydock.hosts.local import full_engine
 from drydock.updates.execution.executor import Executor, Surroundings
@@ -33,8 +34,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     operations that were carried out for the sake of this one."""
 
     row: Operation
-    container: fx.Document | None = None
-    image: fx.Document | None = None
+    container: Document | None = None
+    image: Document | None = None
     children: list[Outcome] = []
 
     def all(self) -> Iterator[Outcome]:
@@ -162,7 +163,7 @@ class Worker:
                 await self._clock.sleep(pause)
         raise EngineError(f"{dependent.name} could not be recreated: {outcome.row.last_error}")
 
-    def _child(self, parent: Operation, dependent: Dependent, document: fx.Document) -> Operation:
+    def _child(self, parent: Operation, dependent: Dependent, document: Document) -> Operation:
         now, reference = self._clock.now_ms(), document["Config"]["Image"]
         return Operation(
             id=str(uuid.uuid4()),

@@ -15,9 +15,8 @@ import msgspec
 
 from drydock.core import compose_labels
 from drydock.core.operation import OPERATION_LABEL
+from drydock.docker.api import Document
 from drydock.docker.namespaces import CONTAINER_MODE
-
-Document = dict[str, Any]
 
 ENTRYPOINT_ORIGIN = "dd.runtime.entrypoint.origin"
 CMD_ORIGIN = "dd.runtime.cmd.origin"

@@ -13,8 +13,7 @@ import msgspec
 
 from drydock.core.errors import DrydockError, EngineNotFound
 from drydock.core.operation import PHASES, FileEdit, Operation
-
-Document = dict[str, Any]
+from drydock.docker.api import Document
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=False):

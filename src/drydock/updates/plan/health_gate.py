@@ -9,10 +9,10 @@ import msgspec
 
 from drydock.core.errors import EngineError, EngineNotFound
 from drydock.core.operation import Operation
+from drydock.docker.api import Document
 from drydock.docker.host import EngineFacts
 from drydock.updates.plan.effects import (
     CurrentRow,
-    Document,
     Identify,
     Inspect,
     Instant,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-Document = dict[str, Any]
+from drydock.docker.api import Document
 
 OWN_NETWORK = "podman"
 _OWN_VARIABLES = ("container=podman", "TERM=xterm")

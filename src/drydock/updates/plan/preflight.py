@@ -13,6 +13,7 @@ from drydock.core.errors import DrydockError, EngineError, EngineNotFound
 from drydock.core.operation import OPERATION_LABEL, Dependent, Operation, backup_reference
 from drydock.core.temporary import is_temporary, temporary_base, temporary_name
 from drydock.core.times import from_iso
+from drydock.docker.api import Document
 from drydock.docker.host import EngineFacts
 from drydock.docker.namespaces import container_references, joins
 from drydock.updates.compose.project import FilesPlan
@@ -22,7 +23,6 @@ from drydock.updates.plan.effects import (
     Checkpoint,
     CurrentRow,
     Dependents,
-    Document,
     Identify,
     InspectImage,
     InspectNetwork,

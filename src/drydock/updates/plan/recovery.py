@@ -12,9 +12,9 @@ import msgspec
 from drydock.backoff import Backoff
 from drydock.core.errors import EngineError
 from drydock.core.operation import PHASES, Operation
+from drydock.docker.api import Document
 from drydock.updates.plan.effects import (
     CurrentRow,
-    Document,
     JournalError,
     Notice,
     Plan,

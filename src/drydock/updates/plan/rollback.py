@@ -15,12 +15,12 @@ from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.operation import OPERATION_LABEL, REBUILT_LABEL, Operation
 from drydock.core.reference import DEFAULT_TAG, split
+from drydock.docker.api import Document
 from drydock.updates.plan.clone import Subject, clone
 from drydock.updates.plan.effects import (
     Connect,
     Create,
     CurrentRow,
-    Document,
     Inspect,
     Instant,
     Notice,

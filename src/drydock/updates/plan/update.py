@@ -14,12 +14,12 @@ from typing import Any
 from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.operation import Operation
+from drydock.docker.api import Document
 from drydock.updates.compose.post_start import after_start
 from drydock.updates.plan.effects import (
     Connect,
     Create,
     CurrentRow,
-    Document,
     Duplicate,
     Inspect,
     Notice,

@@ -14,12 +14,12 @@ from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_OPERATION
 from drydock.core.operation import Operation
+from drydock.docker.api import Document
 from drydock.updates.plan.effects import (
     Announce,
     Connect,
     Create,
     CurrentRow,
-    Document,
     HelperFor,
     Inspect,
     ListContainers,

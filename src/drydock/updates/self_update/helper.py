@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from drydock.core.errors import ConfigError
 from drydock.core.labels import SELF_UPDATE_HELPER, SELF_UPDATE_OPERATION, WATCH
 from drydock.core.operation import Operation
+from drydock.docker.api import Document
 from drydock.docker.settings import DEFAULT_SOCKET
-
-Document = dict[str, Any]
 
 PREFIX = "DD_SELF_UPDATE_"
 COMMAND = "self-update-helper"

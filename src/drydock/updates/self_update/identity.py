@@ -13,7 +13,6 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -23,7 +22,7 @@ from drydock.core.labels import UPDATE_MODE
 from drydock.core.model import Container, HostKey
 from drydock.core.operation import Operation
 from drydock.core.temporary import temporary_base
-from drydock.docker.api import EngineReader
+from drydock.docker.api import Document, EngineReader
 from drydock.docker.connect import DEFAULT_PORT
 from drydock.docker.namespaces import joins, shared_with
 from drydock.hosts.host import Endpoint, Host, Hosts
@@ -33,7 +32,6 @@ from drydock.updates.self_update.helper import NO_IMAGE, Access, Helper, documen
 
 log = structlog.get_logger("self-update")
 
-Document = dict[str, Any]
 
 _IDENTITY_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 _IN_MOUNTS = re.compile(r"containers/([0-9a-f]{64})/")
