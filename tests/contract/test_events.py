@@ -25,6 +25,7 @@ from drydock.events import (
     UpdateFailed,
 )
 from kit.containers import container, container_id
+from kit.wait import until
 
 PATH = "/api/v1/events/ui"
 LIMIT_S = 10.0
@@ -162,9 +163,8 @@ async def test_every_event_has_its_name_and_payload(server: Product) -> None:
 
 
 async def clients(server: Product, number: int) -> None:
-    """Wait until so many clients are connected; the caller sets the deadline."""
-    while len(server.services.live.events) != number:  # noqa: ASYNC110  the server tells nobody who leaves
-        await asyncio.sleep(0.01)
+    """Wait until so many clients are connected."""
+    await until(lambda: len(server.services.live.events) == number, f"{number} clients")
 
 
 async def seen(server: Product) -> str:

@@ -76,10 +76,7 @@ async def play_helper(host: Host) -> None:
 
 async def pass_time(host: Host, done: Any) -> None:
     """Let time pass until `done`."""
-    async with asyncio.timeout(20):
-        while not done():
-            host.clock.advance(1)
-            await asyncio.sleep(0.002)
+    await until(lambda: host.clock.advance(1) or done(), "the end")
 
 
 async def status_of(host: Host, operation: str) -> dict[str, Any]:
@@ -280,11 +277,9 @@ async def test_the_new_server_ends_the_operation_of_the_old_one(tmp_path: Path) 
 async def let_pass(engine: FakeEngine, work: Any) -> None:
     """Carry `work` out while time passes, and no server runs."""
     task = asyncio.ensure_future(work)
-    async with asyncio.timeout(20):
-        while not task.done():
-            assert isinstance(engine.clock, SkippingClock)
-            engine.clock.advance(1)
-            await asyncio.sleep(0.002)
+    clock = engine.clock
+    assert isinstance(clock, SkippingClock)
+    await until(lambda: clock.advance(1) or task.done(), "the end")
     await task
 
 

@@ -799,9 +799,7 @@ async def test_where_nobody_runs_health_checks_the_monitor_has_them_run(tmp_path
         assert found["status"] == "succeeded", found
         if sick:
             host.engine.images[fresh]["_behaviour"] = "unhealthy"
-        for _ in range(11):
-            host.clock.advance(40)
-            await asyncio.sleep(0.05)
+        await host.monitored(found["id"], 40)
         await until(lambda: (host.engine.by_name("web") or {}).get("Image") == (old_image if sick else fresh))
         assert host.engine.calls.count("health_check") >= 3
         await until(lambda: host.updates.queue.idle())
@@ -817,12 +815,8 @@ async def test_health_that_was_never_decided_is_not_called_stable(tmp_path: Path
         found = await host.update(container)
         host.engine.checks_hang = True
         host.engine.containers[host.id_of()]["State"]["Health"] = {"Status": "starting"}
-        shown: dict[str, Any] = {}
-        async with asyncio.timeout(10):
-            while not shown.get("warnings"):
-                host.clock.advance(50)
-                await asyncio.sleep(0.05)
-                shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
+        await host.monitored(found["id"], 50)
+        shown = (await host.api.get(f"/update-operations/{found['id']}")).json()
         assert "not known to be healthy" in shown["warnings"][0]
 
 

@@ -105,6 +105,7 @@ class Host:
     gate: Gate
     metrics: Counters
     services: Services
+    supervisor: Supervisor
     facts: dict[str, Any] = field(default_factory=dict)
 
     async def container(
@@ -141,6 +142,18 @@ class Host:
         found: dict[str, Any] = answer.json()
         assert found["status"] not in ("queued", "in-progress"), found
         return found
+
+    async def monitored(self, operation_id: str, interval_s: float) -> None:
+        """Let time pass, an interval at a time, until the monitor of an update has its verdict."""
+
+        def looks() -> bool:
+            return f"monitor:{operation_id}" in self.supervisor.names()
+
+        slept = 0
+        while looks():
+            await until(lambda seen=slept: self.clock.slept.count(interval_s) > seen or not looks(), "the monitor")
+            slept = self.clock.slept.count(interval_s)
+            self.clock.advance(interval_s)
 
     def phases(self, operation_id: str) -> list[str]:
         """Phases of an operation as they were told, repeats left out."""
@@ -232,7 +245,7 @@ async def serve(
         )
         url = await stack.enter_async_context(http_server(build_http(made), live.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
-            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, made)
+            yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, made, supervisor)
 
 
 def member(action: Action) -> Member:
