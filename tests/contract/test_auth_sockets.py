@@ -65,7 +65,7 @@ async def test_pages_of_other_sites_cannot_listen(server: Product, path: str) ->
 async def test_each_login_has_a_budget_of_its_own(server: Product, path: str) -> None:
     ann, bob = await server.signed_in("ann"), await server.signed_in("bob")
     assert await upgrade(server, path, Cookie=cookie(ann)) == 101
-    limiter = server.application.http.app.state.limiters["websocket-upgrades"]  # type: ignore[attr-defined]  # Edge
+    limiter = server.application.http.app.state.limiters["websocket-upgrades"]  # type: ignore[attr-defined]  # Middleware
     (key,) = [name for name in limiter._windows if name.startswith("session:")]
     for _ in range(BUDGET - 1):
         limiter.hit(key)

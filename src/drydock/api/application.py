@@ -17,7 +17,7 @@ from drydock.api import envelope, openapi
 from drydock.api.access import admit
 from drydock.api.asgi import App
 from drydock.api.body import API_LIMIT
-from drydock.api.middleware import Edge, remember
+from drydock.api.middleware import Middleware, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
@@ -62,7 +62,7 @@ def build(services: Services, extension: Extension = NO_EXTENSION) -> App:
         raise ValueError(f"Routes without a scope: {undeclared}")
     if services.settings[ServerSettings].trust_proxy is True:
         log.warning("auth.every_proxy_trusted", reason="clients can choose their address; name your proxies instead")
-    return extension.around(Edge(extension.within(app), services))
+    return extension.around(Middleware(extension.within(app), services))
 
 
 def litestar_app(services: Services, extension: Extension = NO_EXTENSION) -> Litestar:
@@ -77,9 +77,8 @@ def schema(version: str, more: tuple[ControllerRouterHandler, ...] = ()) -> dict
 
 
 def _framework(version: str, state: dict[str, Any], more: tuple[ControllerRouterHandler, ...]) -> Litestar:
-    with without(
-        "pydantic"
-    ):  # an optional plugin of the framework takes it: 11 MB, 0.2 s, for models that are not used
+    # an optional plugin of the framework imports pydantic: 11 MB, 0.2 s, for models that are not used
+    with without("pydantic"):
         return Litestar(
             route_handlers=[*ROUTES, *more],
             guards=[admit],

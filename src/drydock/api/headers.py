@@ -1,10 +1,11 @@
-"""Headers that every answer carries: security (platform.md §6.4) and no-store for JSON (platform-api.md §1.6)."""
+"""Headers that every answer carries: security (platform.md §6.4), no-store for JSON (platform-api.md §1.6), and CORS."""
 
 from __future__ import annotations
 
+from drydock.api.asgi import App, Header, Message, Receive, Scope, Send
+from drydock.api.envelope import JSON_TYPE
+from drydock.api.network import header
 from drydock.api.settings import ServerSettings
-
-Header = tuple[bytes, bytes]
 
 NO_STORE: tuple[Header, ...] = (
     (b"cache-control", b"no-store, no-cache, must-revalidate, proxy-revalidate"),
@@ -42,25 +43,6 @@ _FIXED = {
 }
 
 
-def offers_gzip(accept_encoding: str | None) -> bool:
-    """Whether `Accept-Encoding` names gzip (or `*`) with a weight above zero; gzip by name wins over `*`."""
-    weights: dict[str, float] = {}
-    for part in (accept_encoding or "").lower().split(","):
-        name, _, parameters = part.partition(";")
-        weights[name.strip()] = _weight(parameters)
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
-
-
-def _weight(parameters: str) -> float:
-    key, _, value = parameters.strip().partition("=")
-    if key.strip() != "q":
-        return 1.0
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
-
-
 def security(settings: ServerSettings) -> list[Header]:
     """The security headers of this server, encoded once. The resource policy is added per answer (CORS)."""
     policy = [*_POLICY, "upgrade-insecure-requests"] if settings.tls else list(_POLICY)
@@ -68,3 +50,47 @@ def security(settings: ServerSettings) -> list[Header]:
     if settings.tls:
         found["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     return [(name.lower().encode(), value.encode()) for name, value in found.items()]
+
+
+class Headers:
+    """Completes every answer, refusals included, and answers CORS preflights before anything else looks at them."""
+
+    def __init__(self, app: App, settings: ServerSettings) -> None:
+        self._app = app
+        self._security = security(settings)
+        self._allowed = settings.allowed_origin
+        self._methods = settings.cors_methods.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = self._complete(scope, path, list(message["headers"]))
+            await send(message)
+
+        if self._allowed and scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
+            wanted = (header(scope, b"access-control-request-headers") or "").encode("latin-1")
+            granted = [(b"access-control-allow-methods", self._methods), (b"access-control-allow-headers", wanted)]
+            start = {"status": 204, "headers": [*granted, (b"content-length", b"0")]}
+            await sent({"type": "http.response.start", **start})
+            await sent({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._app(scope, receive, sent)
+
+    def _complete(self, scope: Scope, path: str, found: list[Header]) -> list[Header]:
+        given = {name.lower(): value for name, value in found}
+        if given.get(b"content-type") == b"application/json":
+            found = [pair for pair in found if pair[0].lower() != b"content-type"]
+            found.append((b"content-type", JSON_TYPE.encode()))
+        if b"cache-control" not in given and path.startswith(("/api/", "/auth/")):
+            found += NO_STORE
+        found += [pair for pair in self._security if pair[0] not in given]
+        if not self._allowed or header(scope, b"origin") is None:
+            found.append((b"cross-origin-resource-policy", b"same-origin"))
+            return found
+        found.append((b"cross-origin-resource-policy", b"cross-origin"))
+        found.append((b"access-control-allow-origin", self._allowed.encode()))
+        if self._allowed != "*":
+            found.append((b"vary", b"Origin"))
+        return found

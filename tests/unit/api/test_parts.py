@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
 
 from drydock.api.limits import LARGEST_TABLE, FixedWindow
 from drydock.api.network import Proxies, bucket, origin_of, own_origin
@@ -107,3 +112,13 @@ def test_origins() -> None:
     }
     assert own_origin(scope, Proxies(False)) == ("http", "in", 3000)
     assert own_origin(scope, Proxies(1)) == ("https", "out", 443)
+
+
+def test_the_fast_path_relies_on_what_the_framework_still_does() -> None:
+    """`fast_path` replaces two methods that Litestar calls once per request and does not document."""
+    own = inspect.getsource(HTTPRouteHandler.authorize_connection)
+    assert "for guard in self.resolve_guards():" in own, "guards are found in another way: see fast_path.Direct"
+    assert "await guard(connection, copy(self))" in own, "guards are called in another way: see fast_path.Direct"
+    assert ".authorize_connection(connection=request)" in inspect.getsource(HTTPRoute), "not called any more"
+    parameters = inspect.signature(Response.to_asgi_response).parameters
+    assert "request" in parameters, "answers become ASGI applications in another way: see fast_path.Encoded"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 from typing import Any
 
 from litestar import Response, Router, get, websocket
@@ -12,7 +10,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from drydock.api.access import READ, services_of
-from drydock.api.headers import offers_gzip
+from drydock.api.compression import compressed, offers_gzip
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.query import Query
 from drydock.api.request import ApiRequest
@@ -73,14 +71,8 @@ async def download(request: ApiRequest, container_id: FromPath[str]) -> Response
     }
     if offers_gzip(request.headers.get("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
-        text = await _gzip(text)
+        text = await compressed(text, 6, off_loop=OFF_LOOP_BYTES)
     return Response(text, media_type=TEXT, headers=headers)
-
-
-async def _gzip(text: bytes) -> bytes:
-    if len(text) < OFF_LOOP_BYTES:
-        return gzip.compress(text, 6, mtime=0)
-    return await asyncio.to_thread(gzip.compress, text, 6, mtime=0)
 
 
 @get("/logs/stream", opt=READ, responses=problems(426))
