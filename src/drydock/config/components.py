@@ -238,8 +238,7 @@ class _FamilyReader:
         for option, entry in given.items():
             if option not in known:
                 said = f'"{option.lower().replace("_", ".")}" is not allowed'
-                hint = meant(prefix + option, [prefix + name for name in known])
-                problems.append(Problem(entry.name, said, True, hint))
+                problems.append(Problem(entry.name, said, True, meant(option, known, prefix)))
         if own.settings is not None:
             problems += _told(prefix, member.check(own.settings), fatal=True)
             problems += _told(prefix, member.advise(own.settings), fatal=False)

@@ -97,10 +97,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def meant(name: str, known: Iterable[str]) -> str | None:
-    """The question whether another name was meant, if one is near."""
+def meant(name: str, known: Iterable[str], prefix: str = "") -> str | None:
+    """The question whether another name was meant, if one is near. Both are without `prefix`, or all would look alike."""
     guess = nearest(name, known)
-    return f"did you mean {guess}?" if guess else None
+    return f"did you mean {prefix}{guess}?" if guess else None
 
 
 def unknown(variable: str, known: Iterable[str], *, fatal: bool = False) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from drydock.config import kinds
 from drydock.config.components import FamilyReading, component_names
-from drydock.config.reader import Reading, read, read_section, unknown
+from drydock.config.reader import Reading, meant, read, read_section
 from drydock.config.schema import option, section, section_of, spellings
 from drydock.config.source import ComponentId, Problem, Source
 from drydock.core.imgset import ImageSet
@@ -222,7 +222,7 @@ def _unknown(variable: str, prefix: str) -> Problem:
         return Problem(variable, "signing in to a Docker API by OIDC is not available", True, hint)
     if any(variable.endswith("_" + suffix) for suffix in known):
         return Problem(variable, "unknown variable", True, "a watcher name is one word without underscore")
-    return unknown(variable, [prefix + suffix for suffix in known], fatal=True)
+    return Problem(variable, "unknown variable", True, meant(variable.removeprefix(prefix), known, prefix))
 
 
 WATCHERS = WatcherFamily()
