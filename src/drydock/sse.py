@@ -1,7 +1,7 @@
 """Live answers without the framework: frames of server-sent events, and the queue of each client.
 
 Frames are encoded once and handed to every client as the same bytes. Each client has its own bounded queue: a
-stalled one loses events and is told so, and never delays another. At shutdown `Streams.close` ends all of them first,
+stalled one loses events and is notified, and never delays another. At shutdown `Streams.close` ends all of them first,
 so that the server can stop (platform-api.md §11.4, §12; container-api.md §9.3, §10.4).
 """
 

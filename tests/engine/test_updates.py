@@ -194,7 +194,7 @@ async def test_fixed_addresses_aliases_and_macs_on_two_networks(under_test: Engi
     if under_test.kind == "docker":
         assert networks[front]["MacAddress"] == "02:42:0a:4d:01:09"
     else:
-        assert "does not tell whether 10.77.1.9 in network upd-front was chosen by hand" in "".join(row.warnings)
+        assert "does not say whether 10.77.1.9 in network upd-front was assigned manually" in "".join(row.warnings)
 
 
 async def test_dependents_of_a_shared_network_run_again(under_test: EngineUnderTest) -> None:

@@ -45,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head:
             self._raw = (self._raw if began else 0) + len(data)
-            if self._raw > HEAD_BYTES:  # one endless header, of which the parser has told nothing yet
+            if self._raw > HEAD_BYTES:  # one endless header, which the parser has not reported yet
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if self._deadline is None and self._waiting():
             self._arm()

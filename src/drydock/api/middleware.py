@@ -131,7 +131,7 @@ class RateLimit:
         try:
             return limit_key(connection, await caller_now(connection))
         except DrydockError:
-            return limit_key(connection)  # the guard tells it, in its turn
+            return limit_key(connection)  # the guard determines it, in its turn
 
 
 class Input:
@@ -191,7 +191,7 @@ class Strangers:
 class Upgrades:
     """A refusal before `accept` becomes an HTTP answer with the API's error envelope.
 
-    After `accept` an uncaught error closes with a code that tells: 4401, 4403, 4404, 4429, else 1011.
+    After `accept` an uncaught error closes with a code that says why: 4401, 4403, 4404, 4429, else 1011.
     """
 
     def __init__(self, app: App) -> None:

@@ -55,7 +55,7 @@ class Proxies:
         return last
 
     def notice(self, scope: Mapping[str, Any]) -> None:
-        """The commonest fault of a set-up, told once: an HTTPS proxy that is not trusted (platform.md §6.3)."""
+        """The most common configuration error, logged once: an HTTPS proxy that is not trusted (platform.md §6.3)."""
         if not self.untrusted_seen and proxy_advice(scope, self):
             self.untrusted_seen = True
             log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)

@@ -29,7 +29,7 @@ class CurlHealthcheck:
         self._known: CurlOverride | None = None if own_id else NOT_DETECTED
 
     async def __call__(self) -> CurlOverride:
-        """What is known; `detected` is false as well when no Engine can tell."""
+        """What is known; `detected` is false as well when no Engine knows."""
         if self._known is None:
             self._known = await self._look()
         return self._known or NOT_DETECTED

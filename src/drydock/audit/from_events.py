@@ -55,7 +55,7 @@ class EventAudit:
     async def handle(self, events: Sequence[Event]) -> None:
         """Write what follows from events, in one transaction: a first scan brings a thousand at once.
 
-        An event that cannot be told does not take the others with it; raises ExceptionGroup after they are written.
+        An event that cannot be rendered does not affect the others; raises ExceptionGroup after they are written.
         """
         entries: list[AuditEntry] = []
         failed: list[Exception] = []
@@ -120,7 +120,7 @@ class EventAudit:
             )
 
     def _repeated(self, *key: str) -> bool:
-        """Whether this was told within the last five minutes."""
+        """Whether this was written within the last five minutes."""
         now = self._clock.now_ms()
         told = self._recent.get(key)
         if told is not None and now - told < REPEAT_MS:

@@ -22,7 +22,7 @@ class FirstLogin(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sentence(self) -> str:
-        """What to tell the person at the terminal."""
+        """What to show the person at the terminal."""
         return f"Sign in as {self.user} with the password {self.password} (for this run only; docs/authentication.md)."
 
 

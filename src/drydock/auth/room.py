@@ -314,7 +314,7 @@ class Authentication(Room):
     async def remember(self, wish: bool, visit: Visit) -> tuple[str | None, bool]:
         """Keep the remember-me wish: in the session, or in a new one before the login, whose cookie is given.
 
-        The second value tells whether a user is signed in.
+        The second value says whether a user is signed in.
         """
         session = await self.sessions.find(visit.cookie)
         if session is None:

@@ -1,7 +1,7 @@
 """The two commands of a self-update, run by Drydock in containers and never by people (updates.md §13.3).
 
 `self-update-helper` exchanges the old container for the new one; `self-update-finalize` runs in the one that stays and
-tells its server how it ended.
+reports to its server how it ended.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def nothing(settings: Any) -> Sequence[Wrong]:
 class Member:
     """One type of a family. `common` is a section that several members share, `only` the options that this type knows.
 
-    `check` tells what keeps a component from being used, `advise` what does not. Both get the value of `options`, where
+    `check` says what keeps a component from being used, `advise` what does not. Both get the value of `options`, where
     the plain fields `type` and `name` are filled in if there are any.
     """
 

@@ -101,7 +101,7 @@ def parse(text: str) -> Reference:
         raise _invalid(text, "the digest after '@' must look like sha256:<64 hex digits>")
     domain, rest = None, name
     first, slash, after = name.partition("/")
-    # A host is told from a path by a dot, a port, upper case, or its name.
+    # A host is recognised by a dot, a port, upper case, or its name.
     if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         domain, rest = first.lower(), after
     path, colon, tag = rest.partition(":")

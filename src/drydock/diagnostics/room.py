@@ -26,7 +26,7 @@ Components = Callable[[], Sequence[Component]]
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What the other rooms tell of themselves."""
+    """What the other rooms report about themselves."""
 
     version: str
     components: Mapping[str, Components]

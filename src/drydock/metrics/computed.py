@@ -58,7 +58,7 @@ def of_registries(service: Registries) -> tuple[Computed, ...]:
     numbers = service.metrics
     requests = ("type", "name", "kind", "status")
     hits, misses = "Digests answered from memory", "Digests asked of a registry"
-    remaining = "Pulls left of the quota, as the host told"
+    remaining = "Pulls left of the quota, as reported by the host"
     paused = "Seconds until a host that asked for a pause is queried again"
     return (
         number("drydock_digest_cache_hits_total", hits, lambda: numbers.digest_hits, "counter"),

@@ -20,7 +20,7 @@ class MetricsSettings:
     )
 
 
-@section("DD_METRICS_", "Metrics of containers", "What else `/metrics` tells.")
+@section("DD_METRICS_", "Metrics of containers", "What else `/metrics` contains.")
 class ContainerMetricsSettings:
     """`DD_METRICS_*`."""
 

@@ -34,7 +34,7 @@ TELLING = frozenset(
         "topic",
     ]
 )
-"""Options that tell where messages go and who sends them."""
+"""Options that reveal where messages go and who sends them."""
 
 
 class UpdateAction(Protocol):
@@ -114,7 +114,7 @@ def _listed(one: Trigger | UpdateAction, category: Category) -> Listed:
 
 
 def strict(node: Any) -> Any:
-    """A configuration for logs and the debug dump: also what only tells where and to whom is masked, at any depth."""
+    """A configuration for logs and the debug dump: also what only reveals where and to whom is masked, at any depth."""
     if isinstance(node, dict):
         return {key: _hidden(value) if key.lower() in TELLING else strict(value) for key, value in node.items()}
     return [strict(item) for item in node] if isinstance(node, list) else node

@@ -1,6 +1,6 @@
-"""Tells a result only once: what every trigger told about every container, across restarts (notifications.md §7.5).
+"""Sends a result only once: what every trigger has sent about every container, across restarts (notifications.md §7.5).
 
-Keyed by `agent::watcher::name`, so that recreating a container with the same outdated image tells nothing again.
+Keyed by `agent::watcher::name`, so that recreating a container with the same outdated image sends nothing again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class History:
         self._told = {(row.trigger, row.container, row.kind): row.result for row in await self._records.all()}
 
     def told(self, trigger: str, container: Container, kind: Kind) -> bool:
-        """Whether this trigger told exactly this result."""
+        """Whether this trigger has sent exactly this result."""
         known = self._told.get((trigger, audit_key(container), kind))
         return known == result_hash(container, update_kind(container))
 
@@ -64,13 +64,13 @@ class History:
         await self._put(rows)
 
     async def forget(self, container: str) -> None:
-        """An update was applied to the container with this key: whatever comes is told again."""
+        """An update was applied to the container with this key: whatever comes next is sent again."""
         for key in [key for key in self._told if key[1] == container and key[2] in UPDATE_KINDS]:
             del self._told[key]
         await self._records.forget(container, UPDATE_KINDS)
 
     async def seed(self, trigger: str, pending: Iterable[Container]) -> None:
-        """A trigger that is new does not tell the backlog; one that was here before is left as it is."""
+        """A new trigger does not send the backlog; an existing one is left as it is."""
         if (trigger, "", SEEDED) in self._told:
             return
         unknown = [one for one in pending if (trigger, audit_key(one), "update-available") not in self._told]

@@ -40,7 +40,7 @@ class RequestUpdate(Protocol):
 class Needs:
     """What notifications want of others.
 
-    `server_name`: as configured, or as told by an Engine; None before one answered (platform.md §2.1).
+    `server_name`: as configured, or as reported by an Engine; None before one answered (platform.md §2.1).
     """
 
     http: HttpClient
@@ -88,7 +88,7 @@ class Notifications(Room):
                 self._supervisor.start(f"notify:{worker.trigger.id}:digest", worker.summary.run)
 
     async def _applied(self, event: UpdateApplied) -> None:
-        """What was told about the old version counts no more, and reports that still claim it are stale."""
+        """What was sent about the old version no longer counts, and reports that still claim it are stale."""
         container = event.container
         if container is not None and event.operation.get("phase") != "dryrun":
             self._delivery.applied.add(audit_key(container))

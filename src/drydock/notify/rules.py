@@ -1,4 +1,4 @@
-"""Notification rules: which kinds of events are told at all, and by which triggers (notifications.md §6)."""
+"""Notification rules: which kinds of events are sent at all, and by which triggers (notifications.md §6)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Rules:
         return list(self._rules.values())
 
     def decide(self, rule: Rule, trigger_id: str, category: Category) -> Decision:
-        """Whether this trigger may tell of such an event, and why. Actions cannot be listed, so no list excludes them."""
+        """Whether this trigger may send such an event, and why. Actions cannot be listed, so no list excludes them."""
         found = self._rules.get(rule)
         if found is None:
             return "default-when-rule-missing"

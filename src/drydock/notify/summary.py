@@ -46,7 +46,7 @@ class Summary:
         self._buffer = await self._documents.get(COLLECTION, self._trigger.id, dict[str, int]) or {}
 
     async def add(self, key: str) -> None:
-        """This container has an update to tell."""
+        """This container has an update to send."""
         if key in self._buffer:
             return
         self._buffer[key] = self._clock.now_ms()

@@ -25,9 +25,9 @@ class Place:
     """Where this process is, for the prefix and suffix of §8.3."""
 
     server: str
-    """This server's name while no Engine told one."""
+    """This server's name until an Engine reports one."""
     agents: bool = False
-    """Whether agents are configured, so that local containers are told apart from theirs."""
+    """Whether agents are configured, so that local containers are distinguished from theirs."""
 
     ask: Callable[[], str | None] = lambda: None
     """The name in force: configured, or reported by the Engine; None while unknown (platform.md §2.1)."""

@@ -39,7 +39,7 @@ QUIET_S = 0.25
 
 
 class Found(NamedTuple):
-    """A container that the trigger will tell about."""
+    """A container that the trigger will send a message about."""
 
     container: Container
     document: Document
@@ -105,7 +105,7 @@ class TriggerWorker:
                 await self._tell("container-unhealthy", event.container, {"previousHealth": event.previous})
 
     def _due(self, reported: Container, channel: Kind) -> Found | None:
-        """The container as it is now, when this trigger has something new to tell about its update."""
+        """The container as it is now, when this trigger has something new to send about its update."""
         container = self._fleet.get(reported.id) or reported
         view, key, options = self._fleet.view_of(container), audit_key(container), self.trigger.options
         if not view.update_available:
@@ -127,7 +127,7 @@ class TriggerWorker:
         return None
 
     def _still_due(self, key: str) -> Found | None:
-        """For the summary: the container of that key, when its update is still worth telling."""
+        """For the summary: the container of that key, when its update is still worth sending."""
         due = (self._due(one, "update-available-digest") for one in self._fleet.by_audit_key(key))
         return next((one for one in due if one is not None), None)
 
@@ -169,7 +169,7 @@ class TriggerWorker:
         return decision if decision in DENIED else None
 
     async def _send(self, rule: Rule, found: Sequence[Found]) -> None:
-        """Send one message, and remember what was told by it."""
+        """Send one message, and remember what it reported."""
         containers, documents = [one.container for one in found], [one.document for one in found]
         if self._batches:
             message = texts.batch(rule, documents, self.trigger.options, self._delivery.place)

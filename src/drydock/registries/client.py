@@ -72,7 +72,7 @@ class Client:
         """
         facts = self.facts(request.route.needed, authority(request.url))
         if facts.login is None:
-            # the first request to a host goes alone: its challenge tells how all the others sign in
+            # the first request to a host goes alone: its challenge says how all the others sign in
             async with facts.contact:
                 if facts.login is None:
                     answer = await self._follow(request, None)

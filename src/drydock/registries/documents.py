@@ -32,7 +32,7 @@ NO_HEAD = frozenset({400, 405, 501})
 class Resolved:
     """Where a digest leads for one platform. `platform_digest`: the manifest; `config_digest`: the image id.
 
-    `schema1`: an old document that only tells `created` and cannot be compared.
+    `schema1`: an old document that only contains `created` and cannot be compared.
     """
 
     platform_digest: str

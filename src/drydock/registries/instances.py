@@ -62,7 +62,7 @@ class Instance:
         self.credentials = provider.credentials(options)
         # a login alone does not count
         self.credentialed = any(getattr(options, field) for field in CREDENTIALS)
-        # separates what is cached for different rights; tells nothing about the secret
+        # separates what is cached for different rights; reveals nothing about the secret
         anonymous = self.id if self.credentialed else ANONYMOUS
         self.credential_id = self.credentials.id if self.credentials else anonymous
         self.tls = TlsFiles(

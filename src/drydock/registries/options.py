@@ -194,7 +194,7 @@ class Credentials:
 
     @property
     def id(self) -> str:
-        """Names these credentials in cache keys without telling them."""
+        """Names these credentials in cache keys without revealing them."""
         text = f"{self.username}\0{self.password.reveal()}".encode()
         return hashlib.sha256(text).hexdigest()[:16]
 

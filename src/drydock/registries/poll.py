@@ -149,7 +149,7 @@ class Poll:
         return listed
 
     async def head_digest(self, route: Route, tag: str) -> str:
-        """Digest of the top-level document of a tag; from the tag list where the registry tells digests there."""
+        """Digest of the top-level document of a tag; from the tag list where the registry lists digests."""
         documents, account = self._engine.documents, self._account
         listed = await self.tags(route) if route.needed.provider.lists_digests else self._listed(route)
         if listed is not None and listed.digests and tag in listed.digests:

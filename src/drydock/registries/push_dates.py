@@ -1,4 +1,4 @@
-"""When a tag was pushed, asked of the vendors that tell it: Docker Hub and GitHub Packages (registries.md §7.3).
+"""When a tag was pushed, queried from the vendors that publish it: Docker Hub and GitHub Packages (registries.md §7.3).
 
 `SOURCES` is the explicit list; where a provider has none, the image's own build date counts.
 """

@@ -101,7 +101,7 @@ class Registries:
         return cls(instances, own, http, clock, problems=problems, cache_path=cache_path, github_pages=pages)
 
     async def start(self) -> None:
-        """Open the cache, and tell which registries there are."""
+        """Open the cache, and log the registries."""
         if self.problems:
             message = f"Some registries failed to register ({'; '.join(self.problems)})"
             log.warning("registries.problems", message=message)

@@ -66,7 +66,7 @@ ECR_PUBLIC = Login("bearer", URL("https://public.ecr.aws/token/"), shared=True)
 
 
 def known_login(instance: Instance, host: str) -> Login | None:
-    """What the type says about signing in; None when only a challenge can tell."""
+    """What the type says about signing in; None when only a challenge can say."""
     row = instance.provider
     if instance.type == "ecr":
         return ECR_PUBLIC if host == PUBLIC_ECR else (ECR if instance.credentialed else None)

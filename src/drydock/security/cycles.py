@@ -32,7 +32,7 @@ Scope = Literal["scheduled", "on-demand-single", "on-demand-bulk", "agent-forwar
 
 @dataclass
 class Cycle:
-    """One cycle, running or finished: whom it scans, how many at a time, for how long, and whom it tells.
+    """One cycle, running or finished: whom it scans, how many at a time, for how long, and whom it notifies.
 
     `timeout_s` 0: as long as it takes. `keep_good`: a failed scan leaves a good result of the last seven days in place.
     """
@@ -132,7 +132,7 @@ class Runner:
                 workers.create_task(work())
 
     async def _group(self, cycle: Cycle, members: list[Container]) -> None:
-        """Scan one image and tell each container that runs it."""
+        """Scan one image and report to each container that runs it."""
         for member in members:
             self._tell(cycle, ScanStarted(container_id=member.id))
         status = dict.fromkeys((member.id for member in members), "error")

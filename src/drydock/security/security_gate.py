@@ -108,7 +108,7 @@ class Gate:
     ) -> GateVerdict:
         """After the pull: scan, relative gate, SBOM, verdict.
 
-        `digest` is the pulled image's; where it is unknown, `engine` is asked about `image_id`. `on_phase` is told what
+        `digest` is the pulled image's; where it is unknown, `engine` is asked about `image_id`. `on_phase` gets what
         happens. A refused image is removed from `engine` if so configured and nothing uses it.
         """
         tools, settings = self._security.tools, self._settings

@@ -37,7 +37,7 @@ from drydock.store.sboms import SbomFiles
 log = structlog.get_logger("security")
 
 CYCLES_REMEMBERED = 32
-"""So that a client may stop a bulk scan, or be told that it has ended."""
+"""So that a client may stop a bulk scan, or learn that it has ended."""
 
 
 class ScanCrashed(DrydockError):

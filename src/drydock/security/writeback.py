@@ -69,7 +69,7 @@ def keeps_good(current: Container, slots: Slots, now_ms: int) -> bool:
 
 
 def _candidate(container: Container) -> object:
-    """What tells one candidate from the next: its digest, else its tag."""
+    """What distinguishes one candidate from the next: its digest, else its tag."""
     if container.result is None or not has_raw_update(container):
         return None
     return container.result.digest or candidate_identity(container)

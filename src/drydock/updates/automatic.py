@@ -45,7 +45,7 @@ class Automatic:
         self._actions = actions
         self._audit = audit
         self._told: dict[str, str] = {}
-        """By container, the last reason that was told: each is told once."""
+        """By container, the last reason that was logged: each is logged once."""
         self._turn = asyncio.Lock()
 
     async def on_checks(self, event: ChecksFinished) -> None:

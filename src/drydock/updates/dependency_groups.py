@@ -233,7 +233,7 @@ _DONE_ALREADY: dict[str, Any] = {
 
 
 def _summary(ended: Sequence[Operation], duration_ms: int) -> dict[str, Any]:
-    """What is told when every operation of a batch is terminal."""
+    """What is published when every operation of a batch is terminal."""
     items = [
         {
             "operationId": row.id,

@@ -187,7 +187,7 @@ class Queue:
         return row
 
     async def cancel(self, operation_id: str) -> Operation:
-        """Cancel (updates.md §3.6); the caller tells 200 from 202 by the row's status. `NotFound`, or 409."""
+        """Cancel (updates.md §3.6); the caller distinguishes 200 from 202 by the row's status. `NotFound`, or 409."""
         outcome = await self.journal.cancel(operation_id)
         if outcome is None:
             raise NotFound("Operation not found")

@@ -43,7 +43,7 @@ __all__ = ["Needs", "Updates"]
 
 
 class Updates(Room):
-    """Accepts updates, carries them out, and tells of them. `start` it after the fleet was loaded."""
+    """Accepts updates, carries them out, and reports on them. `start` it after the fleet was loaded."""
 
     def __init__(self, kernel: Kernel, settings: Settings, needs: Needs, own: OwnContainer) -> None:
         behaviour, hosts = settings[UpdatesSettings], needs.hosts

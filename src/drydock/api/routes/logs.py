@@ -83,7 +83,7 @@ async def not_a_socket() -> None:
 
 @websocket("/logs/stream", opt=READ)
 async def stream(socket: WebSocket[Any, Any, Any], container_id: FromPath[str]) -> None:
-    """One text frame per line: `{"type", "ts", "line"}`; the end is told by the close code."""
+    """One text frame per line: `{"type", "ts", "line"}`; the close code says how it ended."""
     services, query = services_of(socket), Query(socket.scope["query_string"])
     logs = services.logs
     await socket.accept()

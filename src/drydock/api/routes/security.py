@@ -140,7 +140,7 @@ async def scan(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
 async def scan_all(request: ApiRequest) -> Response[Any]:
     """Scan all containers, or those of `containerIds`, in the background.
 
-    With `Accept: text/event-stream` the answer stays open and tells the progress; closing it stops the scan.
+    With `Accept: text/event-stream` the answer stays open and reports progress; closing it stops the scan.
     """
     service = request.services.security.service
     ids, level = _bulk_body(await _object(request)) if service.enabled else (None, "all")

@@ -157,7 +157,7 @@ class Passwords:
     def _stand_in(self, name: str) -> Sequence[BasicUser]:
         """Whose hash an unknown name is checked against, so that it costs as much time as a known one.
 
-        Always the same one for the same name, so that repeating tells nothing.
+        Always the same one for the same name, so that repetition reveals nothing.
         """
         if not self.users:
             return ()

@@ -89,7 +89,7 @@ class Round:
         self._grown.add(grown)
 
     def unwatch(self, grown: asyncio.Event) -> None:
-        """Stop telling `grown`."""
+        """Stop notifying `grown`."""
         self._grown.discard(grown)
 
     async def run(self) -> None:

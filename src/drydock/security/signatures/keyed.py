@@ -98,7 +98,7 @@ class KeyedVerifier:
         """How many signatures are good, and why the last bad one is not."""
         named = split(subject.reference)
         digest = subject.digest or (named.digest if named.name else None)  # without a name it is an id of this host
-        if digest is None and named.name:  # the registry check did not tell what the tag points at
+        if digest is None and named.name:  # the registry check did not say what the tag points at
             tag = named.tag or DEFAULT_TAG
             digest = await self._source.digest(subject.registry, subject.repository, tag)
         if digest is None:

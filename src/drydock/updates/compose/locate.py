@@ -26,7 +26,7 @@ _GENERIC_FOLDERS = frozenset({"app", "apps", "compose", "docker", "service", "se
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a container's project, in order, and what should be told about the search."""
+    """The files of a container's project, in order, and what should be reported about the search."""
 
     files: list[Path] = []
     warnings: list[str] = []
@@ -92,7 +92,7 @@ def fitting(actions: Iterable[Action], labels: Mapping[str, str]) -> tuple[Trigg
 
 
 def _alike(path: Path, other: Path) -> bool:
-    """The same ending: folder and name for generic names, the name alone for a telling one."""
+    """The same ending: folder and name for generic names, the name alone for a distinctive one."""
     if path.parts == other.parts:
         return True
     common = 0

@@ -35,7 +35,7 @@ GRACEFUL_STOP_S = 10.0
 
 FINAL_WRITE_RETRIES_S = (0.2, 1.0, 5.0)
 PULL_REPORT_S = 2.0
-"""The log tells of a pull no more often than this."""
+"""A pull is logged no more often than this."""
 
 GOOD_NOTICES = frozenset({"compose-updated"})
 

@@ -50,7 +50,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 class Clone(msgspec.Struct, frozen=True, kw_only=True):
     """`document` creates the container on its primary network; `connects` are the others, in order; `notes` say what
-    was taken over on purpose or could not be told apart."""
+    was taken over on purpose or could not be distinguished."""
 
     document: Document
     connects: dict[str, Document]

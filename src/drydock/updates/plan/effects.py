@@ -55,7 +55,7 @@ class Identify(Effect, frozen=True):
 
 
 class PodmanSays(Effect, frozen=True):
-    """What only Podman's own documents tell of a container and its image → `(health check, command line)`."""
+    """What only Podman's own documents contain about a container and its image → `(health check, command line)`."""
 
     container: str
     image: str

@@ -1,8 +1,8 @@
-"""Podman's way to describe a container, told in Docker's words (updates.md §6; measured on Podman 4.3).
+"""Podman's description of a container, in Docker's terms (updates.md §6; measured on Podman 4.3).
 
 Podman resolves what the image left open into the container's own document, so that the comparison with the image would
 take it for the operator's choice: `Entrypoint: []`, `WorkingDir: "/"`, signals as numbers, its own variables, the
-image's health check with its defaults filled in. And it does not tell which addresses were chosen.
+image's health check with its defaults filled in. And it does not say which addresses were assigned manually.
 """
 
 from __future__ import annotations
@@ -88,5 +88,5 @@ def _keep_addresses(found: Document, command: Sequence[str]) -> list[str]:
             continue
         facts["IPAMConfig"] = {"IPv4Address": address}
         if by_service:
-            notes.append(f"Podman does not tell whether {address} in network {name} was chosen by hand: it was kept")
+            notes.append(f"Podman does not say whether {address} in network {name} was assigned manually: it was kept")
     return notes

@@ -72,7 +72,7 @@ def recover(operation: Operation, options: PlanOptions, *, expire: str | None = 
 
 
 def retry_restore(operation: Operation, options: PlanOptions) -> Plan[Operation]:
-    """Another attempt for a row that ended `rollback-failed`: the status stays, `recovery` tells the outcome."""
+    """Another attempt for a row that ended `rollback-failed`: the status stays, `recovery` says the outcome."""
     try:
         operation = yield from restore_patiently(operation, options)
     except RestoreFailed:
@@ -153,7 +153,7 @@ def _stopped_from_outside(new: Document) -> bool:
 
 
 def _give_way(operation: Operation, stranger: Document, options: PlanOptions) -> Plan[Operation]:
-    """Keep the old container, stopped and unarmed, and tell the operator who has its name."""
+    """Keep the old container, stopped and unarmed, and tell the operator which container has its name."""
     yield from dispose_of_new(operation, options)
     old = yield from find_old(operation)
     if old is not None:

@@ -1,4 +1,4 @@
-"""The helper container: what it is told (`DD_SELF_UPDATE_*`), and the document that creates it (updates.md §13.3).
+"""The helper container: what it is given (`DD_SELF_UPDATE_*`), and the document that creates it (updates.md §13.3).
 
 Pure. How the helper reaches the Engine is an `Access`; who finds that out is `identity`.
 """

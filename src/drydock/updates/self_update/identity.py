@@ -134,7 +134,7 @@ class OwnContainer:
         return own
 
     async def _tell_apart(self, engine: EngineReader, found: Document) -> Document | None:
-        """A container that shares another's network shows that one's id in its mounts: tell the two apart."""
+        """A container that shares another's network shows that one's id in its mounts: distinguish the two."""
         candidates = [found]
         for entry in await engine.list_containers():
             if (entry.get("HostConfig") or {}).get("NetworkMode", "container:").startswith("container:"):

@@ -98,7 +98,7 @@ def options_of(order: Order) -> PlanOptions:
 
 
 async def _report(order: Order, row: Operation, engine: Engine, clock: Clock) -> None:
-    """Let the container that runs now tell its Drydock how it ended. Filtering socket proxies may forbid that."""
+    """Let the container that runs now report to its Drydock how it ended. Filtering socket proxies may forbid that."""
     if not order.finalize_url:
         return
     there = order.new_container_id if row.status == "succeeded" else order.old_container_id

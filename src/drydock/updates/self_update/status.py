@@ -1,4 +1,4 @@
-"""What the API tells of a self-update, and what it takes from the helper (platform-api.md §12.6, §12.7)."""
+"""What the API reports about a self-update, and what it accepts from the helper (platform-api.md §12.6, §12.7)."""
 
 from __future__ import annotations
 
