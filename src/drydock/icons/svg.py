@@ -81,7 +81,8 @@ def sanitized(content: bytes) -> bytes:
 def _clean(node: Element, depth: int) -> Element | None:
     """A copy with what is allowed; None when the node itself must go."""
     name = _local(node) or ""
-    if depth > DEEPEST or (name not in _WORDS and _has_text(node)):
+    texts = (node.text, *(child.tail for child in node))
+    if depth > DEEPEST or (name not in _WORDS and any(text and text.strip() for text in texts)):
         return None
     made = Element(name, {key: value for key, value in node.attrib.items() if allowed(key, value)})
     if name in _WORDS:
@@ -97,10 +98,6 @@ def _local(node: Element) -> str | None:
     """The name of an SVG element; None for one of another vocabulary."""
     space, brace, name = node.tag.rpartition("}")
     return name if not brace or space == "{" + NAMESPACE else None
-
-
-def _has_text(node: Element) -> bool:
-    return any(text and text.strip() for text in (node.text, *(child.tail for child in node)))
 
 
 def allowed(name: str, value: str) -> bool:
