@@ -8,7 +8,7 @@ the documents.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,8 +19,7 @@ from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.times import DAY_MS, from_iso
 from drydock.store.database import Database
 from drydock.store.documents import documents
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 RETENTION_MS = 30 * DAY_MS
 COLLECTION = "audit-chain"
@@ -68,10 +67,12 @@ class AuditRecords:
             return
         async with self._database.write(durable=True) as connection:
             before, self._head = await self._newest(connection), None
-            rows = _chained(before, entries)
+            rows, chain = [_row(entry) for entry in entries], before
+            for row in rows:
+                chain = row["chain"] = link(chain, str(row["document"]))
             await connection.execute(sa.insert(audit), rows)
-            await self._set(connection, "head", str(rows[-1]["chain"]))
-        self._head = str(rows[-1]["chain"])
+            await self._set(connection, "head", chain)
+        self._head = chain
 
     async def _newest(self, connection: AsyncConnection) -> str:
         """The chain value to go on from. A file has one writer, who remembers it; a server may have several."""
@@ -199,13 +200,6 @@ async def _rows(connection: AsyncConnection) -> AsyncIterator[Mapping[str, Any]]
         if len(rows) < PAGE:
             return
         last = rows[-1]["seq"]
-
-
-def _chained(head: str, entries: Sequence[AuditEntry]) -> list[dict[str, str | int]]:
-    rows = [_row(entry) for entry in entries]
-    for row in rows:
-        head = row["chain"] = link(head, str(row["document"]))
-    return rows
 
 
 def _row(entry: AuditEntry) -> dict[str, str | int]:

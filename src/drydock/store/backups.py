@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from drydock.core.operation import Backup
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 backups = sa.Table(
     "backups",

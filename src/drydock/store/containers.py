@@ -7,13 +7,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from drydock.core.model import Container
 from drydock.core.trace import Trace
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 log = structlog.get_logger("store")
 
@@ -54,7 +52,13 @@ class ContainerRecords:
                 containers, traces
             )
             rows = (await connection.execute(query)).all()
-        return [record for row in rows if (record := _record(*row)) is not None]
+        found: list[Record] = []
+        for id, document, trace in rows:
+            try:
+                found.append((_decode_container(document), _decode_trace(trace) if trace else None))
+            except msgspec.DecodeError as error:
+                log.error("store.record_unreadable", container=id, reason=str(error))
+        return found
 
     async def put(self, records: Sequence[Record]) -> None:
         """Insert or replace records, all or none. A record without trace keeps the stored one."""
@@ -62,13 +66,11 @@ class ContainerRecords:
             return
         async with self._database.write() as connection:
             for start in range(0, len(records), PART):
-                await self._put(connection, records[start : start + PART])
-
-    async def _put(self, connection: AsyncConnection, records: Sequence[Record]) -> None:
-        await connection.execute(upsert(containers, self._database.dialect), [_row(c) for c, _ in records])
-        found = [_trace_row(c, t) for c, t in records if t is not None]
-        if found:
-            await connection.execute(upsert(traces, self._database.dialect), found)
+                part = records[start : start + PART]
+                await connection.execute(upsert(containers, self._database.dialect), [_row(one) for one, _ in part])
+                told = [{"id": one.id, "document": _encode(trace).decode()} for one, trace in part if trace is not None]
+                if told:
+                    await connection.execute(upsert(traces, self._database.dialect), told)
 
     async def remove(self, ids: Iterable[str]) -> None:
         """Forget these records and their traces."""
@@ -88,15 +90,3 @@ def _row(container: Container) -> dict[str, str]:
         "name": container.name,
         "document": _encode(container).decode(),
     }
-
-
-def _trace_row(container: Container, trace: Trace) -> dict[str, str]:
-    return {"id": container.id, "document": _encode(trace).decode()}
-
-
-def _record(id: str, document: str, trace: str | None) -> Record | None:
-    try:
-        return _decode_container(document), _decode_trace(trace) if trace else None
-    except msgspec.DecodeError as error:
-        log.error("store.record_unreadable", container=id, reason=str(error))
-        return None

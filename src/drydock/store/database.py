@@ -128,18 +128,14 @@ def _check_and_copy(location: Location) -> None:
     with sqlite3.connect(location.file) as connection:
         revision = migrations.revision_of(connection)
         if revision is not None and revision < migrations.HEAD:
-            _copy(connection, location, revision)
+            target = location.directory / f"{location.file.name}.before-{revision}-to-{migrations.HEAD}"
+            with sqlite3.connect(target) as copy:
+                connection.backup(copy)
+            copy.close()
+            target.chmod(0o600)
+            location.prune_copies()
+            log.info("store.copied_before_migration", file=target.name)
     connection.close()
-
-
-def _copy(source: sqlite3.Connection, location: Location, revision: str) -> None:
-    target = location.directory / f"{location.file.name}.before-{revision}-to-{migrations.HEAD}"
-    with sqlite3.connect(target) as copy:
-        source.backup(copy)
-    copy.close()
-    target.chmod(0o600)
-    location.prune_copies()
-    log.info("store.copied_before_migration", file=target.name)
 
 
 def _sqlite(location: Location, synchronous: str, begin: str) -> AsyncEngine:

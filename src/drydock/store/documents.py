@@ -8,8 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 documents = sa.Table(
     "documents",

@@ -8,8 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 api_keys = sa.Table(
     "api_keys",
@@ -34,7 +33,12 @@ class KeyRecords(Generic[T]):
         """Every key, revoked ones included."""
         async with self._database.read() as connection:
             rows = (await connection.execute(sa.select(api_keys))).all()
-        return [self._decoded(row) for row in rows]
+        found: list[T] = []
+        for row in rows:
+            key: Any = msgspec.json.decode(row.document, type=self._kind)
+            key.last_used_at, key.last_used_ip = row.used_at, row.used_ip
+            found.append(key)
+        return found
 
     async def put(self, key: T) -> None:
         """Insert or replace a key, durably."""
@@ -53,9 +57,3 @@ class KeyRecords(Generic[T]):
         change = sa.update(api_keys).where(api_keys.c.id == id).values(used_at=used_at, used_ip=address)
         async with self._database.write() as connection:
             await connection.execute(change)
-
-    def _decoded(self, row: Any) -> T:
-        key: Any = msgspec.json.decode(row.document, type=self._kind)
-        key.last_used_at, key.last_used_ip = row.used_at, row.used_ip
-        made: T = key
-        return made

@@ -36,7 +36,10 @@ class Location:
         if "\0" in settings.path or "\0" in settings.file:
             raise ConfigError("DD_STORE_PATH and DD_STORE_FILE must not contain null bytes")
         self.directory = Path(settings.path)
-        self.file = _inside(self.directory, settings.file)
+        self.file = Path(os.path.normpath(self.directory / settings.file))
+        base = Path(os.path.normpath(self.directory))
+        if Path(settings.file).is_absolute() or self.file == base or base not in self.file.parents:
+            raise ConfigError(f"DD_STORE_FILE={settings.file!r} must be a relative file name inside DD_STORE_PATH")
         self._lock: IO[str] | None = None
 
     def prepare(self) -> None:
@@ -61,7 +64,7 @@ class Location:
 
     def lock(self) -> None:
         """Take the lock; `StoreLocked` when another process holds it."""
-        handle = open(f"{self.file}.lock", "a", opener=_private)  # noqa: SIM115  # held until `unlock`
+        handle = open(f"{self.file}.lock", "a", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115  # held until `unlock`
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -103,20 +106,8 @@ class Location:
             old.unlink()
 
 
-def _inside(directory: Path, file: str) -> Path:
-    target = Path(os.path.normpath(directory / file))
-    base = Path(os.path.normpath(directory))
-    if Path(file).is_absolute() or target == base or base not in target.parents:
-        raise ConfigError(f"DD_STORE_FILE={file!r} must be a relative file name inside DD_STORE_PATH")
-    return target
-
-
 def _is_json(file: Path) -> bool:
     if not file.is_file():
         return False
     with file.open("rb") as handle:
         return handle.read(64).lstrip()[:1] == b"{"
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -14,8 +14,7 @@ import structlog
 
 from drydock.core.operation import ACTIVE, Operation
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 log = structlog.get_logger("store")
 
@@ -107,7 +106,13 @@ class OperationRecords:
         query = query.order_by(operations.c.updated_at.desc(), operations.c.id).limit(limit)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
-        return [row for id, document in rows if (row := _read(id, document)) is not None]
+        found: list[Operation] = []
+        for id, document in rows:
+            try:
+                found.append(_decode(document))
+            except msgspec.DecodeError as error:
+                log.error("store.operation_unreadable", operation=id, reason=str(error))
+        return found
 
 
 def work_due(operation: Operation) -> bool:
@@ -130,11 +135,3 @@ def _row(operation: Operation) -> dict[str, Any]:
         "updated_at": operation.updated_at,
         "document": _encode(operation).decode(),
     }
-
-
-def _read(id: str, document: str) -> Operation | None:
-    try:
-        return _decode(document)
-    except msgspec.DecodeError as error:
-        log.error("store.operation_unreadable", operation=id, reason=str(error))
-        return None

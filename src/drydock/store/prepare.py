@@ -23,7 +23,12 @@ def prepare(settings: StoreSettings) -> None:
         return
     child = os.fork()
     if child == 0:
-        _work_and_exit(settings)
+        status = 1
+        try:
+            asyncio.run(_open_and_close(settings))
+            status = 0
+        finally:
+            os._exit(status)  # past every `finally` and `atexit` of the parent
     os.waitpid(child, 0)
 
 
@@ -36,15 +41,6 @@ def _is_current(settings: StoreSettings) -> bool:
             return revision_of(connection) == HEAD
     except (ConfigError, sqlite3.Error):
         return True  # `open_database` says what is wrong
-
-
-def _work_and_exit(settings: StoreSettings) -> None:
-    status = 1
-    try:
-        asyncio.run(_open_and_close(settings))
-        status = 0
-    finally:
-        os._exit(status)  # past every `finally` and `atexit` of the parent
 
 
 async def _open_and_close(settings: StoreSettings) -> None:

@@ -7,8 +7,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 retention = sa.Table(
     "retention",

@@ -140,16 +140,9 @@ def _read(path: pathlib.Path) -> bytes:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > LARGEST:
             raise DocumentUnusable()
-        return _whole(descriptor)
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
     finally:
         os.close(descriptor)
-
-
-def _whole(descriptor: int) -> bytes:
-    parts: list[bytes] = []
-    while part := os.read(descriptor, 1 << 20):
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _delete(path: pathlib.Path) -> None:

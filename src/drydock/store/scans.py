@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from drydock.store.database import Database
-from drydock.store.tables import metadata
-from drydock.store.upsert import upsert
+from drydock.store.tables import metadata, upsert
 
 scans = sa.Table(
     "scans",

@@ -26,7 +26,8 @@ ACTIVE = ("queued", "in-progress")
 
 def step_back(location: Location) -> None:
     """Put the copy of before the migration in the place of a store that a failed self-update has migrated."""
-    revision = _revision(location.file)
+    with closing(sqlite3.connect(location.file)) as connection:
+        revision = revision_of(connection)  # closing the connection also folds the write-ahead log into the file
     if revision is None or revision <= HEAD:
         return
     copy = location.directory / f"{location.file.name}.before-{HEAD}-to-{revision}"
@@ -43,12 +44,6 @@ def step_back(location: Location) -> None:
     log.warning("store.stepped_back", revision=HEAD, copy=copy.name, kept=aside.name)
 
 
-def _revision(file: Path) -> str | None:
-    """Closing the connection also folds the write-ahead log into the file."""
-    with closing(sqlite3.connect(file)) as connection:
-        return revision_of(connection)
-
-
 def _self_updates(file: Path) -> set[str]:
     """Ids of the unfinished self-updates; none where the file cannot be read."""
     try:
@@ -56,8 +51,5 @@ def _self_updates(file: Path) -> set[str]:
             rows = connection.execute("SELECT id, document FROM operations").fetchall()
     except sqlite3.Error:
         return set()
-    return {row_id for row_id, text in rows if _is_unfinished(json.loads(text))}
-
-
-def _is_unfinished(row: dict[str, object]) -> bool:
-    return row.get("kind") == "self-update" and row.get("status") in ACTIVE
+    documents = {id: json.loads(text) for id, text in rows}
+    return {id for id, row in documents.items() if row.get("kind") == "self-update" and row.get("status") in ACTIVE}
