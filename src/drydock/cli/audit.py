@@ -33,7 +33,16 @@ def verify(*, as_json: bool) -> int:
     except ConfigError as error:
         print(f"error: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         return 2
-    _show(verdict, as_json=as_json)
+    if as_json:
+        print(msgspec.json.encode(verdict).decode())
+        return 0 if verdict.intact else 1
+    if verdict.intact:
+        print(f"intact: {verdict.entries} entries, head {verdict.head or 'none'}")
+        print("Note the head elsewhere: it proves later that nothing before it was changed.")
+    else:
+        print(f"BROKEN at entry {verdict.broken}: {verdict.reason}")
+    if verdict.unchained:
+        print(f"{verdict.unchained} older entries were written before the chain began.")
     return 0 if verdict.intact else 1
 
 
@@ -43,16 +52,3 @@ async def _verdict(settings: StoreSettings) -> Verdict:
         return await store.audit.verify()
     finally:
         await store.close()
-
-
-def _show(verdict: Verdict, *, as_json: bool) -> None:
-    if as_json:
-        print(msgspec.json.encode(verdict).decode())
-        return
-    if verdict.intact:
-        print(f"intact: {verdict.entries} entries, head {verdict.head or 'none'}")
-        print("Note the head elsewhere: it proves later that nothing before it was changed.")
-    else:
-        print(f"BROKEN at entry {verdict.broken}: {verdict.reason}")
-    if verdict.unchained:
-        print(f"{verdict.unchained} older entries were written before the chain began.")

@@ -102,9 +102,14 @@ def run(options: CheckOptions) -> int:
     except ConfigError as error:
         print(f"error: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         return UNCHECKED
-    views = _views(progress, loaded.settings)
+    now_ms = time.time_ns() // 1_000_000
+    context = ViewContext(maturity_threshold_days=loaded.settings[FleetSettings].maturity_threshold_days)
+    views = [view(container, now_ms, context) for container, _ in progress.done.values()]
+    views.sort(key=lambda v: (RANK.get(kind_of(v), 8), v.name.lower(), v.id))
     _print(options, views, progress, int((time.monotonic() - began) * 1000))
-    return _status(options, views, progress)
+    if any(v.error is not None for v in views) or len(progress.done) < progress.total:
+        return UNCHECKED
+    return UPDATES if any(_counts(v, options.fail_on) for v in views) else OK
 
 
 async def _check(settings: Settings, options: CheckOptions, progress: Progress) -> None:
@@ -132,13 +137,6 @@ def chosen(found: Look, options: CheckOptions) -> list[Container]:
     return [c for c in containers if wanted & {c.name, c.id, c.id[:12]}]
 
 
-def _views(progress: Progress, settings: Settings) -> list[ContainerView]:
-    now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=settings[FleetSettings].maturity_threshold_days)
-    views = [view(container, now_ms, context) for container, _ in progress.done.values()]
-    return sorted(views, key=lambda v: (RANK.get(kind_of(v), 8), v.name.lower(), v.id))
-
-
 def kind_of(container: ContainerView) -> str:
     """The word of the `kind` column."""
     if container.error is not None:
@@ -147,12 +145,6 @@ def kind_of(container: ContainerView) -> str:
         diff = container.update_kind.semver_diff
         return diff if diff != "unknown" else ("digest" if container.update_kind.kind == "digest" else "tag")
     return "insight" if container.result is not None and container.result.update_insight is not None else ""
-
-
-def _status(options: CheckOptions, views: list[ContainerView], progress: Progress) -> int:
-    if any(v.error is not None for v in views) or len(progress.done) < progress.total:
-        return UNCHECKED
-    return UPDATES if any(_counts(v, options.fail_on) for v in views) else OK
 
 
 def _counts(container: ContainerView, fail_on: str) -> bool:
@@ -180,19 +172,15 @@ def _print(options: CheckOptions, views: list[ContainerView], progress: Progress
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     shown = [v for v in views if kind_of(v) or options.everything]
     if shown:
-        console.print(_table(shown))
+        table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        for column in ("name", "current", "newer", "kind", "published", "note"):
+            table.add_column(column, no_wrap=column != "note")
+        for container in shown:
+            table.add_row(*_row(container), style=STYLES.get(kind_of(container), ""))
+        console.print(table)
     if hidden := len(views) - len(shown):
         console.print(f"{hidden} up to date (--all lists them)", style="dim")
     console.print(_last_line(views, progress, took_ms))
-
-
-def _table(views: list[ContainerView]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for column in ("name", "current", "newer", "kind", "published", "note"):
-        table.add_column(column, no_wrap=column != "note")
-    for container in views:
-        table.add_row(*_row(container), style=STYLES.get(kind_of(container), ""))
-    return table
 
 
 def _row(container: ContainerView) -> tuple[str, ...]:
@@ -203,40 +191,29 @@ def _row(container: ContainerView) -> tuple[str, ...]:
         newer = _short(container.update_kind.remote_value or (result.tag if result else None) or "–")
     elif insight is not None and kind == "insight":
         newer = insight.tag
+    published, since = "", from_iso(result.published_at) if result else None
+    if since is not None and container.update_available:
+        days = (time.time_ns() // 1_000_000 - since) // 86_400_000
+        published = f"{days} d ago" if days > 0 else "today"
+    # first words of the reason: failed check, suppressed, local image, downgrade
+    if container.error is not None:
+        note = container.error.message
+    elif not container.update_available and container.update_kind.kind != "unknown":
+        note = "held back by policy"
+    else:
+        note = (result.no_update_reason if result else None) or ""
     return (
         container.name,
         _short(container.image.tag.value),
         newer,
         kind or "–",
-        _published(container),
-        _note(container),
+        published,
+        note if len(note) <= NOTE_LENGTH else note[: NOTE_LENGTH - 1] + "…",
     )
 
 
 def _short(text: str) -> str:
     return text[:19] if text.startswith("sha256:") else text
-
-
-def _published(container: ContainerView) -> str:
-    published = from_iso(container.result.published_at) if container.result else None
-    if published is None or not container.update_available:
-        return ""
-    days = (time.time_ns() // 1_000_000 - published) // 86_400_000
-    return f"{days} d ago" if days > 0 else "today"
-
-
-def _note(container: ContainerView) -> str:
-    """First words of the reason: failed check, suppressed, local image, downgrade."""
-    if container.error is not None:
-        return _cut(container.error.message)
-    if not container.update_available and container.update_kind.kind != "unknown":
-        return "held back by policy"
-    reason = container.result.no_update_reason if container.result else None
-    return _cut(reason) if reason else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= NOTE_LENGTH else text[: NOTE_LENGTH - 1] + "…"
 
 
 def _summary(views: list[ContainerView], progress: Progress) -> dict[str, Any]:
@@ -254,18 +231,14 @@ def _summary(views: list[ContainerView], progress: Progress) -> dict[str, Any]:
 def _last_line(views: list[ContainerView], progress: Progress, took_ms: int) -> str:
     s, hosts = _summary(views, progress), progress.requests()
     asked = sum(host.requests for host in hosts)
+    pulls = progress.poll.counted_pulls() if progress.poll else 0  # manifests of Docker Hub, which has a pull quota
     return (
         f"{_count(s['containers'], 'container')}, {_count(s['updates'], 'update')} ({s['major']} major), "
         f"{s['newerBeyondPinned']} newer beyond a pinned tag, {s['unchecked']} could not be checked · "
         f"{_count(asked, 'request')} to {_count(len(hosts), 'registry', 'registries')}, "
-        f"{_pulls(progress)} counted pulls · {took_ms / 1000:.1f} s"
+        f"{pulls} counted pulls · {took_ms / 1000:.1f} s"
     )
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _pulls(progress: Progress) -> int:
-    """Manifest requests at Docker Hub, the only ones that count against a pull quota."""
-    return progress.poll.counted_pulls() if progress.poll else 0

@@ -46,7 +46,11 @@ class Client:
 
     def _send(self, method: str, path: str, query: dict[str, str] | None, data: bytes | None) -> bytes:
         try:
-            headers = self._headers(data is not None)
+            headers = {"Accept": "application/json"}
+            if data is not None:
+                headers["Content-Type"] = "application/json"
+            if self.token:
+                headers["Authorization"] = f"Bearer {self.token}"
             request = urllib.request.Request(self.url(path, query), data, headers, method=method)
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 found: bytes = answer.read()
@@ -59,14 +63,6 @@ class Client:
     def unreachable(self, reason: object) -> ClientError:
         """No server answers, with what to do about it."""
         return ClientError(f"No Drydock answers at {self.server} ({reason}). Is it running? See --server.")
-
-    def _headers(self, has_body: bool) -> dict[str, str]:
-        headers = {"Accept": "application/json"}
-        if has_body:
-            headers["Content-Type"] = "application/json"
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        return headers
 
 
 def client(server: str, token: str | None, token_file: str | None) -> Client:

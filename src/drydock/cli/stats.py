@@ -34,7 +34,7 @@ class StatsOptions(msgspec.Struct, frozen=True):
 def run(options: StatsOptions) -> int:
     """0 after one sample (or Ctrl-C of the live table), 1 with the reason on standard error."""
     try:
-        _show(client(options.server, options.token, options.token_file), options, Console())
+        show(client(options.server, options.token, options.token_file), options, Console())
     except ClientError as error:
         print(error, file=sys.stderr)
         return 1
@@ -43,39 +43,39 @@ def run(options: StatsOptions) -> int:
     return 0
 
 
-def _show(server: Client, options: StatsOptions, console: Console) -> None:
+def show(server: Client, options: StatsOptions, console: Console) -> None:
+    """Print one sample, or on a terminal a table that is renewed until interrupted. Raises ClientError."""
     rows = sample(server, options.names)
     if options.as_json:
         print(json.dumps({"containers": rows}))
-    elif not console.is_terminal:
-        _print_plain(rows)
+    elif console.is_terminal:
+        with Live(table(rows), console=console, auto_refresh=False) as live:
+            while True:
+                live.update(table(rows), refresh=True)
+                time.sleep(PAUSE_S)
+                rows = sample(server, options.names)
     else:
-        _live(server, options, console, rows)
+        lines = [list(HEADINGS), *(_cells(row) for row in rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+        for line in lines:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def sample(server: Client, names: Sequence[str]) -> list[Row]:
     """One round over all environments, busiest container first; with `names` only these. ClientError for an unknown one."""
     environments = server.get("/api/environments")
+
+    def of(environment: Row) -> list[Row]:
+        found = server.get("/api/containers/stats", env=str(environment["id"]))
+        return [{"environment": environment["name"], **row} for row in found]
+
     with ThreadPoolExecutor(max_workers=max(len(environments), 1)) as pool:
-        rows = [row for found in pool.map(lambda each: _round(server, each), environments) for row in found]
+        rows = [row for found in pool.map(of, environments) for row in found]
     missing = sorted(set(names) - {row["name"] for row in rows} - {row["id"] for row in rows})
     if missing:
         raise ClientError(f"Not running, or unknown: {', '.join(missing)}")
     wanted = [row for row in rows if not names or row["name"] in names or row["id"] in names]
     return sorted(wanted, key=lambda row: (-row["cpuPercent"], row["name"]))
-
-
-def _round(server: Client, environment: Row) -> list[Row]:
-    found = server.get("/api/containers/stats", env=str(environment["id"]))
-    return [{"environment": environment["name"], **row} for row in found]
-
-
-def _live(server: Client, options: StatsOptions, console: Console, rows: list[Row]) -> None:
-    with Live(table(rows), console=console, auto_refresh=False) as live:
-        while True:
-            live.update(table(rows), refresh=True)
-            time.sleep(PAUSE_S)
-            rows = sample(server, options.names)
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -102,13 +102,6 @@ def _cells(row: Row) -> list[str]:
         f"{row['memoryPercent']:.2f}",
         *sizes,
     ]
-
-
-def _print_plain(rows: Sequence[Row]) -> None:
-    lines = [list(HEADINGS), *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def size(count: int) -> str:

@@ -97,10 +97,10 @@ def test_a_sample_is_sorted_and_filtered() -> None:
 
 
 def test_stats_plain_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    stats._show(sampled(), stats.StatsOptions((), "http://s"), Console(force_terminal=False))
+    stats.show(sampled(), stats.StatsOptions((), "http://s"), Console(force_terminal=False))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["db", "local", "9.50", "5MiB", "–", "1.50", "1000B", "1B", "0B", "3GiB"]
-    stats._show(sampled(), stats.StatsOptions((), "http://s", as_json=True), Console())
+    stats.show(sampled(), stats.StatsOptions((), "http://s", as_json=True), Console())
     assert [each["name"] for each in json.loads(capsys.readouterr().out)["containers"]] == ["db", "web"]
     assert stats.table(stats.sample(sampled(), ())).row_count == 2
 
