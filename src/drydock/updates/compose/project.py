@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -25,9 +25,6 @@ from drydock.updates.compose.files import read_text, sha256
 from drydock.updates.compose.locate import absolute, as_it_is, serving_files
 from drydock.updates.compose.post_start import post_start
 from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
-
-if TYPE_CHECKING:
-    from drydock.updates.compose.edit import Edited
 
 
 class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,111 +81,84 @@ def _plan(
         found = serving_files(labels, action, translate)
         if not found.files:
             return FilesPlan(warnings=found.warnings)
-        env_path = _environment_file(labels, found.files[0], translate)
-        plan = _edits(operation, action, env_path, current, found.files, labels)
+        plan = _read_and_edit(operation, action, labels, current, translate, found.files)
     except (ComposeProblem, OSError) as error:
-        return _problem(operation, action, labels, error)
+        # A Compose action goes no further without its file, or with `block` without its edit; a plain one only says so.
+        text = error.message if isinstance(error, ComposeProblem) else _unreadable(error)
+        if action.type == "dockercompose" and not isinstance(error, Interpolated):
+            name = operation.container_name
+            raise ComposeProblem(f"No compose updates were applied for container {name}: {text}") from error
+        if action.type == "dockercompose" and action.reconciliation_mode == "block":
+            raise ComposeProblem(text) from error
+        return FilesPlan(service=labels.get(SERVICE), warnings=[text])
     return msgspec.structs.replace(plan, warnings=[*found.warnings, *plan.warnings])
 
 
-def _problem(operation: Operation, action: Action, labels: Mapping[str, str], error: Exception) -> FilesPlan:
-    """A Compose action goes no further without its file, or with `block` without its edit; a plain one only says so."""
-    text = error.message if isinstance(error, ComposeProblem) else _unreadable(error)
-    if action.type == "dockercompose" and not isinstance(error, Interpolated):
-        raise ComposeProblem(
-            f"No compose updates were applied for container {operation.container_name}: {text}"
-        ) from error
-    if action.type == "dockercompose" and action.reconciliation_mode == "block":
-        raise ComposeProblem(text) from error
-    return FilesPlan(service=labels.get(SERVICE), warnings=[text])
-
-
-def _unreadable(error: Exception) -> str:
+def _unreadable(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{error.filename} does not exist"
     if isinstance(error, PermissionError):
         return f"{error.filename}: permission denied (give Drydock's user the file's group, with group_add)"
-    return f"{getattr(error, 'filename', '')}: {getattr(error, 'strerror', error)}"
+    return f"{error.filename or ''}: {error.strerror or error}"
 
 
-def _edits(
+def _read_and_edit(
     operation: Operation,
     action: Action,
-    env_path: Path | None,
-    current: str,
-    files: list[Path],
     labels: Mapping[str, str],
+    current: str,
+    translate: Translate,
+    files: list[Path],
 ) -> FilesPlan:
+    from drydock.updates.compose.edit import services_of  # the YAML library comes into memory with the first file
+
     texts = {path: read_text(path) for path in files}
-    service = labels.get(SERVICE) or _guess(texts.values(), labels, action, current)
+    parsed = {path: services_of(text) for path, text in texts.items()}
+    service = labels.get(SERVICE) or _guess(parsed.values(), labels, action, current)
     if service is None:
         return NOTHING
-    merged = _merged(texts.values(), service)
-    if merged is None:
+
+    # The service over the whole chain: later files win key by key.
+    parts = [part for services in parsed.values() if isinstance(part := services.get(service), dict)]
+    if not parts:
         raise ComposeProblem(f"Service {service} is not defined in {', '.join(map(str, files))}")
+    merged: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
     plan = FilesPlan(post_start=post_start(merged), service=service, warnings=_drift(action, service, merged, current))
     if "image" not in merged:
         note = f"Service {service} has no image in {', '.join(map(str, files))}: the files stay as they are"
         return msgspec.structs.replace(plan, warnings=[*plan.warnings, note])
-    reference = _target(operation, action)
-    if reference is None:
+
+    # The same tag again changes no file, unless digests are pinned.
+    wanted, reference = operation.wanted, operation.wanted.reference
+    if action.type == "dockercompose" and action.digest_pinning and wanted.digest:
+        digest = wanted.digest if ":" in wanted.digest else f"sha256:{wanted.digest}"
+        reference = f"{split(reference).name}@{digest}"
+    elif operation.from_version == operation.to_version or (operation.to_version or "").startswith("sha256:"):
         return plan
-    return msgspec.structs.replace(plan, edits=_edits_of(texts, service, reference, env_path, action))
+
+    # The last file of the chain where the service's image literally stands is the one that is changed.
+    holding = [path for path, services in parsed.items() if "image" in (services.get(service) or {})]
+    if not holding:
+        raise ComposeProblem(f"No file of the project holds the image of service {service}")
+    env_path = _environment_file(labels, files[0], translate)
+    edits = _edits(holding[-1], texts[holding[-1]], service, reference, env_path, backup=action.backup)
+    return msgspec.structs.replace(plan, edits=edits)
 
 
-def _edits_of(
-    texts: Mapping[Path, str], service: str, reference: str, env_path: Path | None, action: Action
-) -> list[FileEdit]:
-    from drydock.updates.compose.edit import edit_image
-
-    path = _file_to_edit(texts, service)
-    env_text = read_text(env_path) if env_path else None
-    try:
-        edited = edit_image(texts[path], service, reference, env_text)
-    except Invalid as error:
-        raise ComposeProblem(f"Error when validating compose configuration for {path} ({error.message})") from error
-    found = [_edit(path, texts[path], edited.compose, action), _env(env_path, env_text, edited)]
-    edits = [edit for edit in found if edit is not None]
-    for edit in edits:
-        if not os.access(edit.path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), edit.path)
-    return edits
-
-
-def _services(text: str) -> Mapping[str, Any]:
-    from drydock.updates.compose.edit import services_of  # the YAML library comes into memory with the first file
-
-    return services_of(text)
-
-
-def _guess(texts: Iterable[str], labels: Mapping[str, str], action: Action, current: str) -> str | None:
+def _guess(parsed: Iterable[Mapping[str, Any]], labels: Mapping[str, str], action: Action, current: str) -> str | None:
     """A container without Compose labels, served through FILE: the first service of its image, exactly or in part."""
     if PROJECT in labels or action.file is None:
         return None
     images = {
         name: str(part["image"])
-        for text in texts
-        for name, part in _services(text).items()
+        for services in parsed
+        for name, part in services.items()
         if isinstance(part, dict) and part.get("image")
     }
     for same in (str.__eq__, _same_with_tag, str.__contains__):
         if found := next((name for name, image in images.items() if same(image, current)), None):
             return found
     return None
-
-
-def _same_with_tag(declared: str, current: str) -> bool:
-    return _with_tag(declared) == _with_tag(current)
-
-
-def _merged(texts: Iterable[str], service: str) -> dict[str, Any] | None:
-    """The service over the whole chain, later files win key by key."""
-    found: dict[str, Any] | None = None
-    for text in texts:
-        part = _services(text).get(service)
-        if isinstance(part, dict):
-            found = {**(found or {}), **part}
-    return found
 
 
 def _drift(action: Action, service: str, merged: Mapping[str, Any], current: str) -> list[str]:
@@ -204,28 +174,14 @@ def _drift(action: Action, service: str, merged: Mapping[str, Any], current: str
     return [text]
 
 
-def _with_tag(reference: str) -> str:
-    bare = reference.removeprefix("docker.io/").removeprefix("library/")
-    _, tag, digest = split(bare)
-    return bare if tag or digest else f"{bare}:{DEFAULT_TAG}"
-
-
-def _target(operation: Operation, action: Action) -> str | None:
-    """The reference to write; None when the file stays: the same tag again, unless digests are pinned."""
-    wanted = operation.wanted
-    if action.type == "dockercompose" and action.digest_pinning and wanted.digest:
-        digest = wanted.digest if ":" in wanted.digest else f"sha256:{wanted.digest}"
-        return f"{split(wanted.reference).name}@{digest}"
-    same_tag = operation.from_version == operation.to_version or (operation.to_version or "").startswith("sha256:")
-    return None if same_tag else wanted.reference
-
-
-def _file_to_edit(texts: Mapping[Path, str], service: str) -> Path:
-    """The last file of the chain where the service's image literally stands."""
-    holding = [path for path, text in texts.items() if "image" in (_services(text).get(service) or {})]
-    if not holding:
-        raise ComposeProblem(f"No file of the project holds the image of service {service}")
-    return holding[-1]
+def _same_with_tag(declared: str, current: str) -> bool:
+    """Whether two references mean the same tag, however short they are written."""
+    found = []
+    for reference in (declared, current):
+        bare = reference.removeprefix("docker.io/").removeprefix("library/")
+        _, tag, digest = split(bare)
+        found.append(bare if tag or digest else f"{bare}:{DEFAULT_TAG}")
+    return found[0] == found[1]
 
 
 def _environment_file(labels: Mapping[str, str], compose: Path, translate: Translate) -> Path | None:
@@ -238,22 +194,31 @@ def _environment_file(labels: Mapping[str, str], compose: Path, translate: Trans
     return path if path.is_file() else None
 
 
-def _edit(path: Path, before: str, after: str | None, action: Action) -> FileEdit | None:
-    if after is None or after == before:
-        return None
-    return FileEdit(
-        path=str(path),
-        before=before,
-        after=after,
-        sha_before=sha256(before),
-        sha_after=sha256(after),
-        backup=action.backup,
-    )
+def _edits(
+    path: Path, text: str, service: str, reference: str, env_path: Path | None, *, backup: bool
+) -> list[FileEdit]:
+    """What becomes of the Compose file, or of the `.env` file behind a variable in it."""
+    from drydock.updates.compose.edit import edit_image
 
-
-def _env(path: Path | None, before: str | None, edited: Edited) -> FileEdit | None:
-    if path is None or before is None or edited.env is None or edited.env == before:
-        return None
-    return FileEdit(
-        path=str(path), before=before, after=edited.env, sha_before=sha256(before), sha_after=sha256(edited.env)
-    )
+    env_text = read_text(env_path) if env_path else None
+    try:
+        edited = edit_image(text, service, reference, env_text)
+    except Invalid as error:
+        raise ComposeProblem(f"Error when validating compose configuration for {path} ({error.message})") from error
+    edits: list[FileEdit] = []
+    for file, before, after, keep in ((path, text, edited.compose, backup), (env_path, env_text, edited.env, False)):
+        if file is None or before is None or after is None or after == before:
+            continue
+        if not os.access(file, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        edits.append(
+            FileEdit(
+                path=str(file),
+                before=before,
+                after=after,
+                sha_before=sha256(before),
+                sha_after=sha256(after),
+                backup=keep,
+            )
+        )
+    return edits
