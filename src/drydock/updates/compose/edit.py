@@ -65,22 +65,26 @@ def edit_image(text: str, service: str, reference: str, env_text: str | None = N
     place = find_service(body, service)
     if place is None:
         raise ComposeProblem(f"Service {service} is not defined in this compose file")
-    if place.image is not None and place.image.value and _DOLLAR.search(place.image.value):
-        return _through_variable(body, bom, place.image, service, reference, env_text)
-    edited = bom + _spliced(body, place, service, reference)
-    _validate(edited, service, reference)
-    return Edited(compose=edited)
-
-
-def _spliced(body: str, place: Place, service: str, reference: str) -> str:
     span = place.image
+    if span is not None and span.value and _DOLLAR.search(span.value):
+        return _through_variable(body, bom, span, service, reference, env_text)
     if span is not None:
-        return body[: span.start] + _quoted(reference, span.style) + body[span.end :]
-    if place.flow or place.first_key is None:
+        edited = bom + body[: span.start] + _quoted(reference, span.style) + body[span.end :]
+    elif place.flow or place.first_key is None:
         raise ComposeProblem(f"Unable to insert compose image for flow-style service {service} without image key")
-    line = body.rfind("\n", 0, place.first_key) + 1
-    ending = "\r\n" if "\r\n" in body else "\n"
-    return body[:line] + body[line : place.first_key] + f"image: {reference}{ending}" + body[line:]
+    else:
+        line = body.rfind("\n", 0, place.first_key) + 1
+        ending = "\r\n" if "\r\n" in body else "\n"
+        edited = bom + body[:line] + body[line : place.first_key] + f"image: {reference}{ending}" + body[line:]
+
+    # What was spliced in must be what a YAML parser reads there.
+    try:
+        found = YAML(typ="safe", pure=True).load(edited)["services"][service]["image"]
+    except (YAMLError, KeyError, TypeError) as error:
+        raise Invalid(str(error)) from error
+    if found != reference:
+        raise Invalid(f"service {service} would run {found}")
+    return Edited(compose=edited)
 
 
 def _quoted(text: str, style: str | None) -> str:
@@ -89,16 +93,6 @@ def _quoted(text: str, style: str | None) -> str:
     if style == '"':
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return text
-
-
-def _validate(text: str, service: str, reference: str) -> None:
-    try:
-        document = YAML(typ="safe", pure=True).load(text)
-        found = document["services"][service]["image"]
-    except (YAMLError, KeyError, TypeError) as error:
-        raise Invalid(str(error)) from error
-    if found != reference:
-        raise Invalid(f"service {service} would run {found}")
 
 
 # ── positions ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,9 +104,31 @@ def find_service(text: str, service: str) -> Place | None:
         events = iter(_checked(text))
     except YAMLError as error:
         raise ComposeProblem(f"The compose file is not valid YAML ({error})") from error
-    for event in events:
-        if isinstance(event, MappingStartEvent):
-            return _in_root(events, service)
+    if next((event for event in events if isinstance(event, MappingStartEvent)), None) is None:
+        return None
+    services = _value_of(events, "services")
+    if not isinstance(services, MappingStartEvent):
+        return None
+    start = _value_of(events, service)
+    if start is None:
+        return None
+    if not isinstance(start, MappingStartEvent):
+        return Place(None, None, flow=True)
+    first: int | None = None
+    for key, value in _pairs(events):
+        first = key.start_mark.index if first is None else first
+        if key.value == "image":
+            return Place(_span(value), first, flow=bool(start.flow_style))
+        _skip(events, value)
+    return Place(None, first, flow=bool(start.flow_style))
+
+
+def _value_of(events: Iterator[Any], name: str) -> Any:
+    """The first event of the value that the mapping just opened has under `name`; None without one."""
+    for key, value in _pairs(events):
+        if key.value == name:
+            return value
+        _skip(events, value)
     return None
 
 
@@ -124,34 +140,6 @@ def _checked(text: str) -> list[Any]:
     if sum(isinstance(event, AliasEvent) for event in events) > MOST_ALIASES:
         raise ComposeProblem(f"The compose file has more than {MOST_ALIASES} aliases")
     return events
-
-
-def _in_root(events: Iterator[Any], service: str) -> Place | None:
-    for key, value in _pairs(events):
-        if key.value == "services" and isinstance(value, MappingStartEvent):
-            return _in_services(events, service)
-        _skip(events, value)
-    return None
-
-
-def _in_services(events: Iterator[Any], service: str) -> Place | None:
-    for key, value in _pairs(events):
-        if key.value == service:
-            return _in_service(events, value)
-        _skip(events, value)
-    return None
-
-
-def _in_service(events: Iterator[Any], start: Any) -> Place:
-    if not isinstance(start, MappingStartEvent):
-        return Place(None, None, flow=True)
-    first: int | None = None
-    for key, value in _pairs(events):
-        first = key.start_mark.index if first is None else first
-        if key.value == "image":
-            return Place(_span(value), first, flow=bool(start.flow_style))
-        _skip(events, value)
-    return Place(None, first, flow=bool(start.flow_style))
 
 
 def _pairs(events: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
