@@ -100,7 +100,13 @@ def _locked(path: Path, patience_s: float) -> Iterator[bool]:
     lock = Path(f"{path}.drydock.lock")
     deadline = time.monotonic() + patience_s
     abandoned = False
-    while not _take(lock):
+    while True:
+        try:
+            with lock.open("x") as handle:
+                handle.write(f"{os.getpid()}:{time.time_ns() // 1_000_000}")
+            break
+        except FileExistsError:
+            pass
         if _is_abandoned(lock):
             abandoned = True
             lock.unlink(missing_ok=True)
@@ -118,15 +124,6 @@ def _locked(path: Path, patience_s: float) -> Iterator[bool]:
 
 _HELD: set[Path] = set()
 """Lock files of this very process: another one with the same number may have left one behind."""
-
-
-def _take(lock: Path) -> bool:
-    try:
-        with lock.open("x") as handle:
-            handle.write(f"{os.getpid()}:{time.time_ns() // 1_000_000}")
-    except FileExistsError:
-        return False
-    return True
 
 
 def _is_abandoned(lock: Path) -> bool:
@@ -155,10 +152,18 @@ def _replace(path: Path, data: bytes) -> None:
         with contextlib.suppress(PermissionError):
             os.chown(fresh, facts.st_uid, facts.st_gid)
         if not _renamed(fresh, path):
-            _in_place(path, data)
+            with path.open("r+b") as handle:
+                handle.write(data)
+                handle.truncate()
+                handle.flush()
+                os.fsync(handle.fileno())
     finally:
         fresh.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _renamed(fresh: Path, path: Path) -> bool:
@@ -173,19 +178,3 @@ def _renamed(fresh: Path, path: Path) -> bool:
         else:
             return True
     return False
-
-
-def _in_place(path: Path, data: bytes) -> None:
-    with path.open("r+b") as handle:
-        handle.write(data)
-        handle.truncate()
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

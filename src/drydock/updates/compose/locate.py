@@ -60,7 +60,7 @@ def serving_files(labels: Mapping[str, str], action: Action, translate: Translat
     if action.type != "dockercompose" or action.file is None or not found.files:
         return found
     own = _candidates(action.file)
-    if any(_same(path, one) for path in found.files for one in own):
+    if any(posixpath.normpath(path) == posixpath.normpath(one) for path in found.files for one in own):
         return found
     for number, path in enumerate(found.files):
         for one in own:
@@ -121,10 +121,6 @@ def probe(path: Path) -> list[Path]:
 def _candidates(file: str) -> tuple[Path, ...]:
     """FILE itself, or the usual names in it; it is looked at once."""
     return tuple(Path(file) / name for name in NAMES) if Path(file).is_dir() else (Path(file),)
-
-
-def _same(path: Path, other: Path) -> bool:
-    return posixpath.normpath(path) == posixpath.normpath(other)
 
 
 def _inside(text: str, folder: str) -> Path | None:
