@@ -13,7 +13,7 @@ import aiohttp
 from drydock.api.application import NO_EXTENSION, Extension, build
 from drydock.api.legacy import LegacyInputs
 from drydock.api.network import Proxies
-from drydock.api.services import CurlOverride, Services
+from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import ANONYMOUS, Caller, Connection
 from drydock.clock import Clock, SystemClock
@@ -21,6 +21,7 @@ from drydock.config.load import Settings
 from drydock.core.errors import Unavailable
 from drydock.live.room import Live
 from drydock.live.settings import StreamSettings
+from drydock.updates.self_update.curl_healthcheck import CurlOverride
 from kit.configured import configured
 
 from .http_server import http_server

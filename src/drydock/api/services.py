@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from drydock.api.legacy import LegacyInputs
 from drydock.api.network import Proxies
 from drydock.audit.trail import AuditTrail
@@ -27,15 +25,8 @@ from drydock.release_notes.room import ReleaseNotesService
 from drydock.security.room import Security
 from drydock.stats.room import Stats
 from drydock.updates.room import Updates
+from drydock.updates.self_update.curl_healthcheck import CurlOverride
 from drydock.watch.service import WatchService
-
-
-class CurlOverride(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A health check of Drydock's own container that calls curl, as Compose files of 1.x have it (platform-api.md §4.2)."""
-
-    detected: bool
-    command_preview: str | None = None
-    container_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

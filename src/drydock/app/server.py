@@ -19,7 +19,6 @@ from drydock.api.routes import registries as registry_routes
 from drydock.api.routes.self_update import finalize_url
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
-from drydock.app.health import CurlHealthcheck
 from drydock.audit.trail import AuditTrail
 from drydock.auth import room as auth_room
 from drydock.auth.room import Authentication
@@ -61,7 +60,6 @@ from drydock.store.store import open_store
 from drydock.supervisor import Supervisor
 from drydock.updates import room as updates_room
 from drydock.updates.room import Updates
-from drydock.updates.self_update.identity import own_signs
 from drydock.watch import diagnosis
 from drydock.watch.room import Needs as WatchNeeds
 from drydock.watch.room import Watching
@@ -211,7 +209,7 @@ async def run(
             live=live,
             metrics=metrics,
             diagnostics=diagnostics,
-            curl_healthcheck=CurlHealthcheck(next(iter(own_signs().ids), None), hosts),
+            curl_healthcheck=updates.own.curl_healthcheck,
             legacy=legacy,
             proxies=proxies,
             started_at=clock.monotonic(),

@@ -87,6 +87,7 @@ class Updates(Room):
         self.groups = DependencyGroups(kernel, self.admission, self.queue, actions)
         self.self_updates = SelfUpdates(self.queue)
         self.automatic = Automatic(kernel, needs, self.admission, journal, actions, audit)
+        self.own = own
         self._fleet = kernel.fleet
 
     @classmethod

@@ -28,6 +28,7 @@ from drydock.docker.namespaces import joins, shared_with
 from drydock.hosts.host import Endpoint, Host, Hosts
 from drydock.updates.plan.clone import networks_of
 from drydock.updates.plan.effects import StepFailed
+from drydock.updates.self_update.curl_healthcheck import NOT_DETECTED, CurlOverride, curl_override
 from drydock.updates.self_update.helper import NO_IMAGE, Access, Helper, document, order_for, user_for
 
 log = structlog.get_logger("self-update")
@@ -151,6 +152,22 @@ class OwnContainer:
             return bool(upper == self._signs.upper)
         places = {mount["Destination"] for mount in container.get("Mounts") or []}
         return bool(places) and places <= self._signs.mount_points
+
+    async def curl_healthcheck(self) -> CurlOverride:
+        """Whether the own container's health check calls curl; not detected as well when no Engine can tell.
+
+        Local sockets only: no other Engine knows the container that Drydock runs in.
+        """
+        for host in self._hosts.all():
+            if host.endpoint.socket is None:
+                continue
+            try:
+                own = await self._look(host)
+            except EngineError:
+                return NOT_DETECTED
+            if own is not None:
+                return curl_override(own)
+        return NOT_DETECTED
 
     # ── whether, and how ────────────────────────────────────────────────────────────────────────────────────────────
 

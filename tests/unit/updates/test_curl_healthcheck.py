@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drydock.app.health import curl_override
+from drydock.updates.self_update.curl_healthcheck import curl_override
 
 
 @pytest.mark.parametrize(
