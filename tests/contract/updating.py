@@ -208,19 +208,13 @@ async def serve(
         watcher = Watcher(host, Discovery(host, context, clock), None, ledger, Debounce(clock))  # type: ignore[arg-type]  # checks nothing
         kernel = Kernel(clock, bus, supervisor, store, fleet, AuditTrail(store.audit, bus, clock, supervisor))
         live = Live(kernel, StreamSettings())
-        needs = Needs(
-            hosts=hosts,
-            watching=OneWatcher(watcher),
-            logins=_nothing,
-            digest_of=_nothing,
-            mode=partial(_nothing, answer=mode),
-            announce=partial(live.acknowledgements.announce, requires_ack=True),
+        needs = update_needs(
+            hosts,
+            OneWatcher(watcher),
+            mode=mode,
             gate=gate,
-            gate_enabled=False,
-            block_severities=None,
+            announce=partial(live.acknowledgements.announce, requires_ack=True),
             actions_enabled=actions_enabled,
-            environ={},
-            finalize_url=FINALIZE_URL,
         )
         behaviour = UpdatesSettings(**settings)
         components = [Component(member(action), action.name, action) for action in actions]
@@ -246,6 +240,22 @@ async def serve(
         url = await stack.enter_async_context(http_server(build_http(made), live.streams))
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as api:
             yield Host(engine, clock, store, fleet, updates, watcher, events, api, gate, metrics, made, supervisor)
+
+
+def update_needs(hosts: Hosts, watching: Any, *, mode: str = "manual", **changes: Any) -> Needs:
+    """What the room of updates wants of others, where no registry, no gate and no helper takes part."""
+    plain: dict[str, Any] = {
+        "logins": _nothing,
+        "digest_of": _nothing,
+        "announce": _nothing,
+        "gate": Gate(),
+        "gate_enabled": False,
+        "block_severities": None,
+        "actions_enabled": True,
+        "environ": {},
+        "finalize_url": FINALIZE_URL,
+    }
+    return Needs(hosts=hosts, watching=watching, mode=partial(_nothing, answer=mode), **{**plain, **changes})
 
 
 def member(action: Action) -> Member:

@@ -5,19 +5,25 @@ One is this process's own, one is behind an agent; both Engines are in memory (a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
+from contract.updating import LOCAL, member, update_needs
+from drydock.config.components import Component
 from drydock.config.load import Settings
 from drydock.core import dependencies
 from drydock.core.audit import AuditFilter
-from drydock.core.errors import EngineError, HostUnavailable
-from drydock.core.model import Container, HostKey, audit_key, identity_key
+from drydock.core.errors import Conflict, EngineError, HostUnavailable, NotFound
+from drydock.core.model import Container, HostKey, Result, audit_key, identity_key
 from drydock.hosts.host import Hosts
+from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
 from drydock.kernel import Kernel
 from drydock.logs.room import Logs
@@ -26,18 +32,24 @@ from drydock.logs.selection import Selection
 from drydock.registries.room import Registries
 from drydock.stats.room import Needs as StatsNeeds
 from drydock.stats.room import Stats
+from drydock.updates.preview import PreviewFailed
+from drydock.updates.room import Updates
+from drydock.updates.settings import UpdatesSettings
+from drydock.updates.target import new_operation
 from drydock.watch.room import Needs as WatchNeeds
 from drydock.watch.room import Watching
 from fakes.engine import FakeEngine
-from fakes.hosts import FakeHost
+from fakes.hosts import FakeHost, local_host
 from fakes.printing import PrintedLog
 from fakes.scripted_engine import ScriptedEngine, stats_document
-from kit.clock import ManualClock
+from kit.clock import SkippingClock
+from kit.configured import configured
 from kit.containers import container, container_id
 from kit.kernel import open_kernel, settings
 
 HERE, EDGE = HostKey(None, "local"), HostKey("edge-a", "local")
 NAMES = ("db", "web")
+SEEN_AT_ONCE = WatcherSettings(name="local", discovery_settle_ms=0)
 
 
 def compose(service: str, *needs: str) -> dict[str, str]:
@@ -52,7 +64,7 @@ class Two:
 
     kernel: Kernel
     settings: Settings
-    fake: dict[HostKey, FakeHost]
+    fake: dict[HostKey, Any]
     hosts: Hosts
     watching: Watching
 
@@ -72,14 +84,15 @@ class Two:
 
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
-    clock = ManualClock()
-    fake = {key: FakeHost(key, FakeEngine(clock)) for key in (HERE, EDGE)}
+    clock = SkippingClock(longest_s=50)
+    here, edge = local_host(FakeEngine(clock), clock, SEEN_AT_ONCE), FakeHost(EDGE, FakeEngine(clock))
+    fake: dict[HostKey, Any] = {HERE: here, EDGE: edge}
     for host in fake.values():
         host.engine.add_image("app:1")
         host.engine.add_container("db", {"Image": "app:1", "Labels": compose("db")})
         host.engine.add_container("web", {"Image": "app:1", "Labels": compose("web", "db")})
     async with open_kernel(tmp_path, clock) as kernel:
-        known, hosts = settings(), Hosts(host.host for host in fake.values())
+        known, hosts = settings(), Hosts([here, edge.host])
         async with Registries.build(known, HttpClient(), clock, None) as registries:
             needs = WatchNeeds(hosts, registries, ZoneInfo("UTC"), lambda _: None)
             watching = await Watching.build(kernel, known, needs)
@@ -160,6 +173,72 @@ async def test_audit_entries_tell_their_host(two: Two) -> None:
     entries, _ = await two.kernel.store.audit.query(AuditFilter(), 10, 0)
     assert [entry.container_identity_key for entry in entries] == [audit_key(there)]
     assert audit_key(here) != audit_key(there)
+
+
+# updates
+
+
+@pytest.fixture
+async def updates(two: Two) -> Updates:
+    """The room of updates; an update waits for every container."""
+    for host in (HERE, EDGE):
+        two.engine(host).add_image("app:2", local=False)
+        for one in two.of(host):
+            await two.kernel.fleet.change(one.id, lambda one: msgspec.structs.replace(one, result=Result(tag="2")))
+    docker = Component(member(LOCAL), LOCAL.name, LOCAL)
+    known = configured(UpdatesSettings(liveness_grace_s=0), components=[docker])
+    return Updates.build(two.kernel, known, update_needs(two.hosts, two.watching.service))
+
+
+async def test_an_update_changes_its_own_host_only(two: Two, updates: Updates) -> None:
+    (_, here), (_, there) = two.of(HERE), two.of(EDGE)
+    two.engine(EDGE).calls.clear()
+    row = await updates.admission.accept(here)
+    assert (row.host, row.key) == (HERE, audit_key(here))
+    assert (updates.queue.active(here), updates.queue.active(there)) == (row, None)
+    updates.queue.check_idle(there)
+    with pytest.raises(Conflict):
+        updates.queue.check_idle(here)
+    ended = await updates.queue.execute(row)
+    assert (ended.status, ended.last_error) == ("succeeded", None)
+    assert two.engine(EDGE).calls == []
+    assert two.engine(HERE).by_name("web")["Config"]["Image"] == "app:2"  # type: ignore[index]  # it is there
+    assert [one.id for one in two.of(EDGE)][1] == there.id
+    assert await updates.history(there.id) == []
+
+
+async def test_an_operation_behind_an_agent_is_not_carried_out_here(two: Two, updates: Updates) -> None:
+    """The actions of this process do not serve its containers, and a row of it changes neither Engine."""
+    there = two.of(EDGE)[1]
+    before = [two.engine(host).names() for host in (HERE, EDGE)]
+    with pytest.raises(NotFound, match="No docker trigger"):
+        await updates.admission.accept(there)
+    ended = await updates.queue.run(new_operation(there, two.kernel.clock.now_ms()))
+    assert (ended.status, ended.host) == ("failed", EDGE)
+    assert "edge-a" in (ended.last_error or "")
+    assert [two.engine(host).names() for host in (HERE, EDGE)] == before
+
+
+async def test_locks_are_those_of_the_host(two: Two, updates: Updates) -> None:
+    """While the namesake is being updated elsewhere, nothing waits for it."""
+    here = await updates.admission.accept(two.of(HERE)[1])
+    async with updates.queue.locks.hold([EDGE.container("web"), EDGE.container("db")]), asyncio.timeout(20):
+        assert (await updates.queue.execute(here)).status == "succeeded"
+
+
+async def test_a_preview_asks_its_own_host_only(two: Two, updates: Updates) -> None:
+    two.engine(EDGE).calls.clear()
+    found = await updates.previews.of(two.of(HERE)[1].id)
+    assert (found.container_name, found.new_image, found.dependents) == ("web", "app:2", [])
+    with pytest.raises(PreviewFailed, match="No docker trigger"):
+        await updates.previews.of(two.of(EDGE)[1].id)
+    assert two.engine(EDGE).calls == []
+
+
+def test_groups_stay_on_their_host(two: Two, updates: Updates) -> None:
+    for host in (HERE, EDGE):
+        members = updates.groups.members(two.of(host)[0].id)
+        assert {member.container.id for member in members} == {one.id for one in two.of(host)}
 
 
 # logs and stats
