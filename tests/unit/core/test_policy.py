@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from drydock.core.errors import BadRequest
 from drydock.core.model import Container, DeclarativePolicy, Result, UpdateKind, UpdatePolicy
 from drydock.core.policy import maturity
-from drydock.core.policy.actions import ACTIONS, apply
 from drydock.core.policy.layers import effective
 from drydock.core.policy.suppression import is_available, suppressed_by
 from drydock.core.policy.thresholds import THRESHOLDS, match_reference, parse_references, reaches
 from drydock.core.times import DAY_MS, to_iso
+from drydock.fleet.policy_actions import ACTIONS, apply
 from drydock.fleet.update_clocks import stamp
 from unit.core.build import NOW, container, updatable
 

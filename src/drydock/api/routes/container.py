@@ -27,8 +27,8 @@ from drydock.api.settings import ServerSettings
 from drydock.core.errors import DrydockError, Forbidden
 from drydock.core.explain import Explanation
 from drydock.core.model import Container, ContainerView, EnvEntry
-from drydock.core.policy import actions
 from drydock.core.policy.layers import effective
+from drydock.fleet import policy_actions
 
 POLICY_FIELDS = ("skip_tags", "skip_digests", "snooze_until", "maturity_mode", "maturity_min_age_days")
 _SETTING = frozenset({"skip-current", "snooze", "set-maturity-policy"})
@@ -114,7 +114,7 @@ async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Enc
     before = services.fleet.need(container_id)
     body = await request.document()
     now_ms = services.clock.now_ms()
-    after = await services.fleet.change_policy(container_id, lambda known: actions.apply(body, known, now_ms))
+    after = await services.fleet.change_policy(container_id, lambda known: policy_actions.apply(body, known, now_ms))
     if after.update_policy_overrides != before.update_policy_overrides:
         action = "set" if body.get("action") in _SETTING else "cleared"
         details = _policy_details(str(body["action"]), after)

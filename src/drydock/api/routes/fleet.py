@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,17 +12,14 @@ from drydock.api.access import READ, WATCH
 from drydock.api.fast_path import Encoded, get
 from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
-from drydock.core import compose_labels, labels
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import BadRequest, NotFound
-from drydock.core.former_names import former_label
-from drydock.core.model import ContainerView
 from drydock.fleet.counters import Summary
+from drydock.fleet.groups import Group, grouped
 
 RECENT_ENTRIES = 100
 LARGEST_WATCH = 200
 _STATUS_OF = {"update-applied": "updated", "update-available": "pending", "update-failed": "failed"}
-_GROUP_LABELS = (labels.GROUP, former_label(labels.GROUP), compose_labels.PROJECT, compose_labels.STACK)
 
 
 class RecentStatus(msgspec.Struct, rename="camel"):
@@ -31,24 +27,6 @@ class RecentStatus(msgspec.Struct, rename="camel"):
 
     statuses: dict[str, str]
     statuses_by_identity: dict[str, str]
-
-
-class GroupMember(msgspec.Struct, frozen=True, rename="camel"):
-    """A container of a group."""
-
-    id: str
-    name: str
-    display_name: str
-    update_available: bool
-
-
-class Group(msgspec.Struct, rename="camel"):
-    """Containers that belong together; `name` is null for those that belong nowhere."""
-
-    name: str | None
-    containers: list[GroupMember]
-    container_count: int = 0
-    updates_available: int = 0
 
 
 class Groups(msgspec.Struct):
@@ -96,19 +74,8 @@ def _set_first(table: dict[str, str], key: str | None, value: str) -> None:
 @get("/groups", opt=READ, responses=problems(_200=document(Groups, "Groups")))
 async def groups(request: ApiRequest) -> Groups:
     """Containers grouped by label, Compose project or stack."""
-    found = _grouped(request.services.fleet.views())
+    found = grouped(request.services.fleet.views())
     return Groups(found, len(found))
-
-
-def _grouped(views: Iterable[ContainerView]) -> list[Group]:
-    by_name: dict[str | None, Group] = {}
-    for view in views:
-        name = next((text for label in _GROUP_LABELS if (text := view.labels.get(label, "").strip())), None)
-        group = by_name.setdefault(name, Group(name, []))
-        group.containers.append(GroupMember(view.id, view.name, view.display_name, view.update_available))
-        group.container_count += 1
-        group.updates_available += view.update_available
-    return list(by_name.values())
 
 
 @post(

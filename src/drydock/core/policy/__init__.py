@@ -1,1 +1,1 @@
-"""Update policy: layers, maturity, suppression, the policy actions, thresholds, eligibility. Pure."""
+"""Update policy: layers, maturity, suppression, thresholds, eligibility. Pure."""
