@@ -1,4 +1,4 @@
-"""The only place that builds I/O objects from the settings, starts them in order and stops them in reverse."""
+"""The server: opens what the rooms stand on, builds the rooms in order, starts them, and stops them in reverse."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import structlog
 
 from drydock.api import application as api
 from drydock.api.asgi import App
@@ -33,12 +31,13 @@ from drydock.diagnostics.room import Diagnostics
 from drydock.events import Bus, EventSettings
 from drydock.fleet.fleet import Fleet
 from drydock.fleet.settings import FleetSettings
+from drydock.hosts.host import Hosts
 from drydock.hosts.local import local_hosts
 from drydock.hosts.settings import WatcherSettings
 from drydock.http.client import HttpClient
 from drydock.icons import room as icons_room
 from drydock.icons.room import Icons
-from drydock.kernel import Kernel
+from drydock.kernel import Kernel, Room
 from drydock.live.room import Live
 from drydock.logs import room as logs_room
 from drydock.logs.room import Logs
@@ -61,11 +60,9 @@ from drydock.supervisor import Supervisor
 from drydock.updates import room as updates_room
 from drydock.updates.room import Updates
 from drydock.watch import diagnosis
-from drydock.watch.room import Needs as WatchNeeds
+from drydock.watch import room as watch_room
 from drydock.watch.room import Watching
 from drydock.watch.service import WatchService
-
-log = structlog.get_logger("app")
 
 REGISTRY_CACHE = "registry-cache.db"
 
@@ -92,148 +89,192 @@ async def run(
     warning; the process keeps running.
     """
     clock = clock or SystemClock()
-    zone = zone_of(environ)
     async with AsyncExitStack() as stack:
-        store = await open_store(settings[StoreSettings])
-        stack.push_async_callback(store.close)
-        supervisor = await stack.enter_async_context(Supervisor(clock))
-        bus = Bus(settings[EventSettings].handler_timeout_s)
-        audit = AuditTrail.build(store.audit, bus, clock, supervisor)
+        kernel, audit = await open_kernel(settings, clock, stack)
         http = await stack.enter_async_context(HttpClient.build(settings, environ))
         registry_cache = Path(settings[StoreSettings].path) / REGISTRY_CACHE
         registries = await stack.enter_async_context(Registries.build(settings, http, clock, registry_cache))
-        fleet = Fleet(store.containers, store.retention, bus, clock, settings[FleetSettings])
-        await fleet.load()
-        kernel = Kernel(clock, bus, supervisor, store, fleet, audit)
-        legacy = _legacy(settings)
         hosts = local_hosts(settings.all(WatcherSettings), clock)
         stack.push_async_callback(hosts.close)
-        watch_needs = WatchNeeds(hosts, registries, zone, partial(legacy.count, "label"))
-        watch = await Watching.build(kernel, settings, watch_needs)
-        stack.push_async_callback(watch.stop)
-        watching = watch.service
-        logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
-        stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
-        dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
-        live = Live.build(kernel, settings)
-        preferences = Preferences.build(kernel, settings)
-        proxies = Proxies(settings[ServerSettings].trust_proxy)
-        auth_needs = auth_room.Needs(
-            http=http,
-            public_url=settings[PublicSettings].public_url,
-            max_sessions=settings[ServerSettings].max_sessions,
-            address_of=partial(client_address, proxies=proxies),
-            bucket=bucket,
+
+        outside = Outside(
+            http, registries, hosts, environ, log_buffer or LogBuffer(clock.now_ms, "info", enabled=False)
         )
-        auth = await Authentication.build(kernel, settings, auth_needs)
-        stack.push_async_callback(auth.stop)
-        icons = Icons.build(kernel, settings, icons_room.Needs(http, preferences.offline))
-        stack.push_async_callback(icons.stop)
-        security_needs = security_room.Needs(hosts, environ, registries.pull_auth, Artifacts(registries))
-        security = Security.build(kernel, settings, security_needs)
-        notes_needs = notes_room.Needs(http, registries.github_token())
-        notes = ReleaseNotesService.build(kernel, settings, notes_needs)
-        update_needs = updates_room.Needs(
-            hosts=hosts,
-            watching=watching,
-            logins=registries.pull_auth,
-            digest_of=Artifacts(registries).digest,
-            mode=preferences.update_mode,
-            announce=partial(live.acknowledgements.announce, requires_ack=True),
-            gate=security.gate,
-            gate_enabled=security.gate.scans,
-            block_severities=security.gate.block_severities,
-            actions_enabled=settings[ServerSettings].container_actions,
-            environ=environ,
-            finalize_url=finalize_url(settings[ServerSettings]),
-        )
-        updates = Updates.build(kernel, settings, update_needs)
-        notify_needs = notify_room.Needs(
-            http=http,
-            environ=environ,
-            zone=zone,
-            server_name=lambda: settings[ServerSettings].name or watching.engine_name(),
-            actions=updates.actions.all(),
-            request_update=updates.admission.request,
-        )
-        notifications = await Notifications.build(kernel, settings, notify_needs)
-        metrics = Metrics.build(
-            kernel,
-            settings,
-            metrics_room.Needs(
-                version=settings[PublicSettings].version,
-                registries=registries,
-                watchers=lambda: [one.watcher for one in watching.all()],
-                legacy_inputs=lambda: legacy.uses,
-                locked_out=auth.lockout.locked,
-                running_updates=updates.queue.running,
-                stream_clients=live.events.__len__,
-                usage=stats.fleet.joined,
-            ),
-        )
-        log_buffer = log_buffer or LogBuffer(clock.now_ms, "info", enabled=False)
-        diagnostics = Diagnostics.build(
-            kernel,
-            settings,
-            diagnostics_room.Needs(
-                version=settings[PublicSettings].version,
-                components={
-                    "watchers": partial(watchers.listed, watching, fleet),
-                    "triggers": partial(triggers.without_addresses, notifications),
-                    "registries": partial(registry_routes.listed, registries),
-                    "authentications": partial(authentications.listed, auth),
-                },
-                watching=diagnosis.sections(watching),
-                watchers_work=watching.work,
-                update_locks=updates.queue.locks.dump,
-                log=log_buffer.since,
-            ),
-        )
-        services = Services(
-            clock=clock,
-            settings=settings,
-            fleet=fleet,
-            audit=audit,
-            auth=auth,
-            watching=watching,
-            registries=registries,
-            updates=updates,
-            security=security,
-            notifications=notifications,
-            release_notes=notes,
-            preferences=preferences,
-            icons=icons,
-            logs=logs,
-            log=log_buffer,
-            stats=stats,
-            live=live,
-            metrics=metrics,
-            diagnostics=diagnostics,
-            curl_healthcheck=updates.own.curl_healthcheck,
-            legacy=legacy,
-            proxies=proxies,
-            started_at=clock.monotonic(),
-        )
+        built = await build_rooms(kernel, audit, settings, outside)
+        services, dockhand = built.services, built.dockhand
         served = api.build(services, compat.extension(settings[CompatSettings], dockhand))
-        application = Application(served, services, watching, fleet, bus, supervisor)
-        supervisor.start("events", bus.run)
-        await audit.start()
-        await auth.start()
-        await live.start()
-        await notifications.start()
-        await security.start()
-        await updates.start()
-        await watch.start()
-        await dockhand.start()
-        await stats.start()
-        await metrics.start()
-        stack.push_async_callback(metrics.stop)
-        yield application
+        kernel.supervisor.start("events", kernel.bus.run)
+        for room in built.in_order():
+            stack.push_async_callback(room.stop)
+            await room.start()
+        yield Application(served, services, services.watching, kernel.fleet, kernel.bus, kernel.supervisor)
 
 
-def _legacy(settings: Settings) -> LegacyInputs:
-    """Names of another time that were found in the environment."""
-    legacy = LegacyInputs()
+async def open_kernel(settings: Settings, clock: Clock, stack: AsyncExitStack) -> tuple[Kernel, AuditTrail]:
+    """Store, background tasks, events, the last picture of the fleet, and the audit log; `stack` closes them."""
+    store = await open_store(settings[StoreSettings])
+    stack.push_async_callback(store.close)
+    supervisor = await stack.enter_async_context(Supervisor(clock))
+    bus = Bus(settings[EventSettings].handler_timeout_s)
+    fleet = Fleet(store.containers, store.retention, bus, clock, settings[FleetSettings])
+    await fleet.load()
+    audit = AuditTrail.build(store.audit, bus, clock, supervisor)
+    return Kernel(clock, bus, supervisor, store, fleet, audit), audit
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What rooms reach beyond the process: other hosts by HTTP, registries, Engines, the environment; and its own log."""
+
+    http: HttpClient
+    registries: Registries
+    hosts: Hosts
+    environ: Mapping[str, str]
+    log: LogBuffer
+
+
+@dataclass(frozen=True)
+class Built:
+    """The rooms: those that the API calls, and those that it does not."""
+
+    services: Services
+    watch: Watching
+    dockhand: Dockhand
+
+    def in_order(self) -> tuple[Room, ...]:
+        """In which they start: updates recover before anything is watched, and whoever listens listens before them."""
+        its = self.services
+        return (
+            *(its.audit, its.live, its.auth, its.notifications, its.security, its.updates),
+            *(self.watch, self.dockhand, its.stats, its.metrics, its.icons),
+        )
+
+
+async def build_rooms(kernel: Kernel, audit: AuditTrail, settings: Settings, outside: Outside) -> Built:
+    """Every room, each from the kernel, its settings and what it needs of those before it. Nothing runs yet."""
+    http, registries, hosts = outside.http, outside.registries, outside.hosts
+    server, public = settings[ServerSettings], settings[PublicSettings]
+    zone, proxies, legacy = zone_of(outside.environ), Proxies(server.trust_proxy), LegacyInputs()
     for variable in settings.former:
         legacy.count("env", variable)
-    return legacy
+
+    watch_needs = watch_room.Needs(hosts, registries, zone, partial(legacy.count, "label"))
+    watch = await Watching.build(kernel, settings, watch_needs)
+    watching = watch.service
+    logs = Logs.build(kernel, settings, logs_room.Needs(hosts))
+    stats = Stats.build(kernel, settings, stats_room.Needs(hosts))
+    dockhand = Dockhand.build(kernel, settings, dockhand_room.Needs(hosts))
+    live = Live.build(kernel, settings)
+    preferences = Preferences.build(kernel, settings)
+    auth_needs = auth_room.Needs(
+        http=http,
+        public_url=public.public_url,
+        max_sessions=server.max_sessions,
+        address_of=partial(client_address, proxies=proxies),
+        bucket=bucket,
+    )
+    auth = await Authentication.build(kernel, settings, auth_needs)
+    icons = Icons.build(kernel, settings, icons_room.Needs(http, preferences.offline))
+    security_needs = security_room.Needs(hosts, outside.environ, registries.pull_auth, Artifacts(registries))
+    security = Security.build(kernel, settings, security_needs)
+    release_notes = ReleaseNotesService.build(kernel, settings, notes_room.Needs(http, registries.github_token()))
+    updates = build_updates(kernel, settings, outside, watching, security, live, preferences)
+    notify_needs = notify_room.Needs(
+        http=http,
+        environ=outside.environ,
+        zone=zone,
+        server_name=lambda: server.name or watching.engine_name(),
+        actions=updates.actions.all(),
+        request_update=updates.admission.request,
+    )
+    notifications = await Notifications.build(kernel, settings, notify_needs)
+    metrics_needs = metrics_room.Needs(
+        version=public.version,
+        registries=registries,
+        watchers=lambda: [one.watcher for one in watching.all()],
+        legacy_inputs=lambda: legacy.uses,
+        locked_out=auth.lockout.locked,
+        running_updates=updates.queue.running,
+        stream_clients=live.events.__len__,
+        usage=stats.fleet.joined,
+    )
+    services = Services(
+        clock=kernel.clock,
+        settings=settings,
+        fleet=kernel.fleet,
+        audit=audit,
+        auth=auth,
+        watching=watching,
+        registries=registries,
+        updates=updates,
+        security=security,
+        notifications=notifications,
+        release_notes=release_notes,
+        preferences=preferences,
+        icons=icons,
+        logs=logs,
+        log=outside.log,
+        stats=stats,
+        live=live,
+        metrics=Metrics.build(kernel, settings, metrics_needs),
+        diagnostics=build_diagnostics(kernel, settings, outside, watching, notifications, auth, updates),
+        curl_healthcheck=updates.own.curl_healthcheck,
+        legacy=legacy,
+        proxies=proxies,
+        started_at=kernel.clock.monotonic(),
+    )
+    return Built(services, watch, dockhand)
+
+
+def build_updates(
+    kernel: Kernel,
+    settings: Settings,
+    outside: Outside,
+    watching: WatchService,
+    security: Security,
+    live: Live,
+    preferences: Preferences,
+) -> Updates:
+    """The room of updates, which needs something of almost every other one."""
+    server = settings[ServerSettings]
+    needs = updates_room.Needs(
+        hosts=outside.hosts,
+        watching=watching,
+        logins=outside.registries.pull_auth,
+        digest_of=Artifacts(outside.registries).digest,
+        mode=preferences.update_mode,
+        announce=partial(live.acknowledgements.announce, requires_ack=True),
+        gate=security.gate,
+        gate_enabled=security.gate.scans,
+        block_severities=security.gate.block_severities,
+        actions_enabled=server.container_actions,
+        environ=outside.environ,
+        finalize_url=finalize_url(server),
+    )
+    return Updates.build(kernel, settings, needs)
+
+
+def build_diagnostics(
+    kernel: Kernel,
+    settings: Settings,
+    outside: Outside,
+    watching: WatchService,
+    notifications: Notifications,
+    auth: Authentication,
+    updates: Updates,
+) -> Diagnostics:
+    """Health and debug dump, which show something of almost every room."""
+    needs = diagnostics_room.Needs(
+        version=settings[PublicSettings].version,
+        components={
+            "watchers": partial(watchers.listed, watching, kernel.fleet),
+            "triggers": partial(triggers.without_addresses, notifications),
+            "registries": partial(registry_routes.listed, outside.registries),
+            "authentications": partial(authentications.listed, auth),
+        },
+        watching=diagnosis.sections(watching),
+        watchers_work=watching.work,
+        update_locks=updates.queue.locks.dump,
+        log=outside.log.since,
+    )
+    return Diagnostics.build(kernel, settings, needs)
