@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -78,16 +79,19 @@ class LocalHost:
 
 
 def local_hosts(watchers: Iterable[WatcherSettings], clock: Clock) -> Hosts:
-    """The hosts of the configured watchers; nothing is sent yet. One whose TLS files cannot be read is left out."""
+    """The hosts of the configured watchers; nothing is sent yet. One whose TLS files cannot be read is `refused`."""
     made: list[Host] = []
     for settings in watchers:
         address = resolve(settings)
         for warning in address.warnings:
             log.warning("watcher.connection", watcher=settings.name, reason=warning)
         try:
-            made.append(LocalHost(settings, connect(address), clock, address))
+            engine = connect(address)
         except ConfigError as error:
             log.warning("watcher.not_started", watcher=settings.name, reason=str(error))
+            address = replace(address, blocked=str(error))
+            engine = connect(address)
+        made.append(LocalHost(settings, engine, clock, address))
     return Hosts(made)
 
 
