@@ -54,7 +54,7 @@ class Server:
         return self._log.read_text(errors="replace")
 
     def ready(self) -> Server:
-        eventually(lambda: self.get("/health")[0] == 200, f"the server\n{self.output}", 30, self.process)
+        eventually(lambda: self.get("/health")[0] == 200, f"the server\n{self.output}", 90, self.process)
         return self
 
     def get(self, path: str, method: str = "GET", address: str = "127.0.0.1") -> tuple[int, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 import pytest
 
+from drydock.clock import SystemClock
 from drydock.core.model import UpdatePolicy
 from drydock.events import ChecksFinished, ContainerRemoved
-from kit.clock import ImpatientClock
+from kit.clock import ManualClock
 from kit.wait import until
 from lab.images import Pusher
 from lab.proxy import Proxy
@@ -226,9 +228,14 @@ async def test_a_restart_shows_the_last_picture_and_asks_nobody(
     engine = request.getfixturevalue(place.kind)
     folder = tmp_path / "again"
     await _copy(tmp_path, folder)
-    async with watch_harness(engine, images, proxy, folder, ImpatientClock()) as again:
+    clock = ManualClock(SystemClock().now_ms())
+    async with watch_harness(engine, images, proxy, folder, clock) as again:
         assert again.get("wd-again") == before, "known before anything is asked"
-        await again.one._first_scan()
+        schedule = asyncio.create_task(again.one.run_schedule())
+        await until(lambda: clock.slept, "the start")
+        clock.advance(clock.slept[0])
+        await until(lambda: len(clock.slept) > 1, "the first look, and the wait for the next tick")
+        schedule.cancel()
         assert again.get("wd-again").result == before.result
         assert again.get("wd-again").update_detected_at == before.update_detected_at
     assert place.proxy.seen == []

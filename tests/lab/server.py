@@ -41,7 +41,7 @@ class ProductServer:
             self.process = subprocess.Popen(
                 [PROGRAM, "serve"], env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        eventually(lambda: self.request("GET", "/health")[0], f"the server, see {self.home}/log", 30, self.process)
+        eventually(lambda: self.request("GET", "/health")[0], f"the server, see {self.home}/log", 90, self.process)
         return self
 
     def stop(self) -> int:

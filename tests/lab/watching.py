@@ -39,7 +39,7 @@ from drydock.watch.ledger import FleetLedger
 from drydock.watch.schedule import timetable
 from drydock.watch.service import ScheduledWatcher, WatchService
 from drydock.watch.watcher import Watcher
-from kit.clock import ImpatientClock
+from kit.clock import ImpatientClock, ManualClock
 from kit.registries import register
 
 from .engine import EngineApi
@@ -74,7 +74,7 @@ class WatchHarness:
     api: EngineApi
     images: Pusher
     proxy: Proxy
-    clock: ImpatientClock
+    clock: ImpatientClock | ManualClock
     engine: CountingEngine
     fleet: Fleet
     one: ScheduledWatcher
@@ -161,7 +161,7 @@ async def watch_harness(
     images: Pusher,
     proxy: Proxy,
     folder: pathlib.Path,
-    clock: ImpatientClock | None = None,
+    clock: ImpatientClock | ManualClock | None = None,
     **variables: str,
 ) -> AsyncIterator[WatchHarness]:
     """A watcher over `engine` (a lab engine) whose store is in `folder`: open it again to restart the product."""
