@@ -142,7 +142,7 @@ class Built:
     dockhand: Dockhand
 
     def in_order(self) -> tuple[Room, ...]:
-        """In which they start: updates recover before anything is watched, and whoever listens listens before them."""
+        """The order of starting: what records events first, and updates recover before anything is watched."""
         its = self.services
         return (
             *(its.audit, its.live, its.auth, its.notifications, its.security, its.updates),

@@ -58,7 +58,7 @@ def graph(containers: Iterable[Container]) -> Graph:
         place = ("service", container.labels.get(PROJECT, "")) if compose else ("name", container.watcher)
         for name in dict.fromkeys(container.depends_on or []):
             found = places.get((*place, name), [])
-            here = [one for one in found if one.agent == container.agent]
+            here = [one for one in found if one.host == container.host]
             if not found:
                 unresolved.append((container.id, name))
             elif not here:

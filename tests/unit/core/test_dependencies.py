@@ -53,6 +53,17 @@ def test_compose_names_mean_services_of_the_same_project() -> None:
     ]
 
 
+def test_a_compose_project_of_the_same_name_on_another_host_is_another_one() -> None:
+    def service(number: int, name: str, watcher: str, *needs: str) -> Container:
+        labels = {compose_labels.PROJECT: "shop", compose_labels.SERVICE: name}
+        more = {"labels": labels, "depends_on": list(needs), "depends_on_source": "compose", "watcher": watcher}
+        return container(number, f"shop-{name}-1", **more)
+
+    whole = deps.graph([service(1, "web", "nas", "db"), service(2, "db", "pi")])
+    assert whole.edges == []
+    assert whole.cross_host == [(container(1).id, container(2).id)]
+
+
 def test_groups_and_dependents() -> None:
     whole = deps.graph([one(1, "web", "api"), one(2, "api", "db"), one(3, "db"), one(4, "alone")])
     ids = {whole.nodes[id].name: id for id in whole.nodes}
