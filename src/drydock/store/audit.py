@@ -66,21 +66,19 @@ class AuditRecords:
         if not entries:
             return
         async with self._database.write(durable=True) as connection:
-            before, self._head = await self._newest(connection), None
+            # a file has one writer, who remembers the newest value; a server may have several
+            if self._database.dialect == "postgresql":
+                await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
+                before = await _mark(connection, "head")
+            else:
+                before = await _mark(connection, "head") if self._head is None else self._head
+            self._head = None  # until this is committed
             rows, chain = [_row(entry) for entry in entries], before
             for row in rows:
                 chain = row["chain"] = link(chain, str(row["document"]))
             await connection.execute(sa.insert(audit), rows)
             await self._set(connection, "head", chain)
         self._head = chain
-
-    async def _newest(self, connection: AsyncConnection) -> str:
-        """The chain value to go on from. A file has one writer, who remembers it; a server may have several."""
-        if self._database.dialect == "postgresql":
-            await connection.execute(sa.text("SELECT pg_advisory_xact_lock(7, 2)"))
-        elif self._head is not None:
-            return self._head
-        return await _mark(connection, "head")
 
     async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
         """Entries newest first, and how many match in all."""
@@ -125,10 +123,15 @@ class AuditRecords:
         """Recompute the whole chain, in one consistent view of the log."""
         async with self._database.read() as connection:
             anchor, head = await _mark(connection, "anchor"), await _mark(connection, "head")
-            check = _Check(anchor)
-            async for row in _rows(connection):
-                check.take(row)
-        return check.verdict(head)
+            check, last = _Check(anchor), -1
+            while True:
+                page = sa.select(audit).where(audit.c.seq > last).order_by(audit.c.seq).limit(PAGE)
+                rows = (await connection.execute(page)).mappings().all()
+                for row in rows:
+                    check.take(dict(row))
+                if len(rows) < PAGE:
+                    return check.verdict(head)
+                last = rows[-1]["seq"]
 
     async def _set(self, connection: AsyncConnection, key: str, chain: str) -> None:
         row = {"collection": COLLECTION, "key": key, "document": msgspec.json.encode(chain).decode()}
@@ -189,19 +192,6 @@ async def _mark(connection: AsyncConnection, key: str) -> str:
     return "" if text is None else msgspec.json.decode(text, type=str)
 
 
-async def _rows(connection: AsyncConnection) -> AsyncIterator[Mapping[str, Any]]:
-    """All rows in the order of the chain, a page at a time."""
-    last = -1
-    while True:
-        page = sa.select(audit).where(audit.c.seq > last).order_by(audit.c.seq).limit(PAGE)
-        rows = (await connection.execute(page)).mappings().all()
-        for row in rows:
-            yield dict(row)
-        if len(rows) < PAGE:
-            return
-        last = rows[-1]["seq"]
-
-
 def _row(entry: AuditEntry) -> dict[str, str | int]:
     return {
         "id": entry.id,
@@ -219,7 +209,13 @@ def _conditions(wanted: AuditFilter, dialect: str) -> list[sa.ColumnElement[bool
     if wanted.agent is not None:
         found.append(audit.c.document.contains(f'"containerIdentityKey":"{wanted.agent}::', autoescape=True))
     if wanted.text:
-        found.append(_mentions(wanted.text, dialect))
+        # some value of the document holds the text, in any case
+        each = sa.func.json_each(audit.c.document)
+        if dialect == "postgresql":
+            each = sa.func.json_each_text(sa.cast(audit.c.document, sa.JSON))
+        fields = each.table_valued("key", "value")
+        holds = sa.cast(fields.c.value, sa.Text).icontains(wanted.text, autoescape=True)
+        found.append(sa.exists(sa.select(sa.literal(1)).select_from(fields).where(holds).correlate(audit)))
     if wanted.actions:
         found.append(audit.c.action.in_(wanted.actions))
     if wanted.container:
@@ -229,13 +225,3 @@ def _conditions(wanted: AuditFilter, dialect: str) -> list[sa.ColumnElement[bool
     if wanted.until is not None:
         found.append(audit.c.at <= wanted.until)
     return found
-
-
-def _mentions(text: str, dialect: str) -> sa.ColumnElement[bool]:
-    """Some value of the document holds `text`, in any case."""
-    if dialect == "postgresql":
-        fields = sa.func.json_each_text(sa.cast(audit.c.document, sa.JSON)).table_valued("key", "value")
-    else:
-        fields = sa.func.json_each(audit.c.document).table_valued("key", "value")
-    holds = sa.cast(fields.c.value, sa.Text).icontains(text, autoescape=True)
-    return sa.exists(sa.select(sa.literal(1)).select_from(fields).where(holds).correlate(audit))

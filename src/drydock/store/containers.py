@@ -67,7 +67,17 @@ class ContainerRecords:
         async with self._database.write() as connection:
             for start in range(0, len(records), PART):
                 part = records[start : start + PART]
-                await connection.execute(upsert(containers, self._database.dialect), [_row(one) for one, _ in part])
+                rows = [
+                    {
+                        "id": one.id,
+                        "agent": one.agent or "",
+                        "watcher": one.watcher,
+                        "name": one.name,
+                        "document": _encode(one).decode(),
+                    }
+                    for one, _ in part
+                ]
+                await connection.execute(upsert(containers, self._database.dialect), rows)
                 told = [{"id": one.id, "document": _encode(trace).decode()} for one, trace in part if trace is not None]
                 if told:
                     await connection.execute(upsert(traces, self._database.dialect), told)
@@ -80,13 +90,3 @@ class ContainerRecords:
                 part = wanted[start : start + 500]
                 await connection.execute(sa.delete(traces).where(traces.c.id.in_(part)))
                 await connection.execute(sa.delete(containers).where(containers.c.id.in_(part)))
-
-
-def _row(container: Container) -> dict[str, str]:
-    return {
-        "id": container.id,
-        "agent": container.agent or "",
-        "watcher": container.watcher,
-        "name": container.name,
-        "document": _encode(container).decode(),
-    }

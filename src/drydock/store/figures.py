@@ -26,21 +26,19 @@ async def figures(database: Database) -> dict[str, Any]:
         for name, count, length in await connection.execute(sa.select(*columns).group_by(documents.c.collection)):
             found.append((name, count, length or 0))
     found.sort()
+    # a database server is not named: its address may hold a password
+    place: dict[str, str] = {}
+    if database.location is not None:
+        file = database.location.file
+        place["path"] = str(file)
+        written = [path.stat().st_mtime for path in (file, file.with_name(file.name + "-wal")) if path.exists()]
+        if written:
+            place["lastPersistAt"] = to_iso(int(max(written) * 1000))
     return {
         "memoryMode": False,
-        **_place(database),
+        **place,
         "collectionCount": len(found),
         "documentCount": sum(count for _, count, _ in found),
         "serializedBytes": sum(size for _, _, size in found),
         "collections": [{"name": name, "documents": count, "serializedBytes": size} for name, count, size in found],
     }
-
-
-def _place(database: Database) -> dict[str, str]:
-    """The file and its last write; a database server is not named, its address may hold a password."""
-    if database.location is None:
-        return {}
-    file = database.location.file
-    written = [path.stat().st_mtime for path in (file, file.with_name(file.name + "-wal")) if path.exists()]
-    moment = {"lastPersistAt": to_iso(int(max(written) * 1000))} if written else {}
-    return {"path": str(file), **moment}

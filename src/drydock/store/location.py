@@ -53,8 +53,10 @@ class Location:
                 f"The store directory {self.directory} cannot be used: {error.strerror}",
                 hint="Make it writable for the user of this process, or set DD_STORE_PATH.",
             ) from error
-        if _is_json(self.file):
-            self.file = self.directory / DEFAULT_FILE
+        if self.file.is_file():
+            with self.file.open("rb") as handle:
+                if handle.read(64).lstrip().startswith(b"{"):
+                    self.file = self.directory / DEFAULT_FILE
         self.tighten()
 
     def tighten(self) -> None:
@@ -104,10 +106,3 @@ class Location:
         """Keep the newest copies only."""
         for old in self.copies()[:-COPIES_KEPT]:
             old.unlink()
-
-
-def _is_json(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as handle:
-        return handle.read(64).lstrip()[:1] == b"{"

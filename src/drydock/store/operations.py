@@ -46,8 +46,20 @@ class OperationRecords:
 
     async def save(self, operation: Operation) -> None:
         """Insert or replace one row; it survives a power loss when this returns."""
+        manual = operation.kind == "container-rollback" and operation.status == "rolled-back"
+        row = {
+            "id": operation.id,
+            "key": operation.key,
+            "container_id": operation.container_id,
+            "new_container_id": operation.new_container_id,
+            "old_container_id": operation.old_container_id,
+            "unfinished": work_due(operation),
+            "committed": operation.status == "succeeded" or manual,
+            "updated_at": operation.updated_at,
+            "document": _encode(operation).decode(),
+        }
         async with self._database.write(durable=True) as connection:
-            await connection.execute(upsert(operations, self._database.dialect), [_row(operation)])
+            await connection.execute(upsert(operations, self._database.dialect), [row])
 
     async def get(self, operation_id: str) -> Operation | None:
         """The row of that id."""
@@ -120,18 +132,3 @@ def work_due(operation: Operation) -> bool:
     retry = operation.phase == "rollback-failed" and operation.recovery is None
     due = operation.dependents_due or operation.follow_up_due or operation.monitor_until is not None
     return operation.status in ACTIVE or retry or due
-
-
-def _row(operation: Operation) -> dict[str, Any]:
-    manual = operation.kind == "container-rollback" and operation.status == "rolled-back"
-    return {
-        "id": operation.id,
-        "key": operation.key,
-        "container_id": operation.container_id,
-        "new_container_id": operation.new_container_id,
-        "old_container_id": operation.old_container_id,
-        "unfinished": work_due(operation),
-        "committed": operation.status == "succeeded" or manual,
-        "updated_at": operation.updated_at,
-        "document": _encode(operation).decode(),
-    }

@@ -25,7 +25,7 @@ def prepare(settings: StoreSettings) -> None:
     if child == 0:
         status = 1
         try:
-            asyncio.run(_open_and_close(settings))
+            asyncio.run(_migrate(settings))
             status = 0
         finally:
             os._exit(status)  # past every `finally` and `atexit` of the parent
@@ -43,6 +43,6 @@ def _is_current(settings: StoreSettings) -> bool:
         return True  # `open_database` says what is wrong
 
 
-async def _open_and_close(settings: StoreSettings) -> None:
+async def _migrate(settings: StoreSettings) -> None:
     database = await open_database(settings)
     await database.close()

@@ -35,18 +35,13 @@ def upgrade(connection: Connection, target: str = "head") -> None:
     context = EnvironmentContext(Config(), found)
 
     def steps(revision: str, _context: MigrationContext) -> list[RevisionStep]:
-        _refuse_newer(revision)
+        present = revision if isinstance(revision, str) else next(iter(revision), None)
+        if present and present not in {script.revision for script in found.walk_revisions()}:
+            raise ConfigError(
+                f"The store was written by a newer version of Drydock (schema {present}, this one knows {head()})",
+                hint="Run the newer version again, or restore the copy that it made before its migration.",
+            )
         return found._upgrade_revs(target, revision)
 
     context.configure(connection=connection, fn=steps, transactional_ddl=True)
     context.run_migrations()
-
-
-def _refuse_newer(revision: str | tuple[str, ...]) -> None:
-    found = revision if isinstance(revision, str) else next(iter(revision), None)
-    known = {script.revision for script in scripts().walk_revisions()}
-    if found and found not in known:
-        raise ConfigError(
-            f"The store was written by a newer version of Drydock (schema {found}, this one knows {head()})",
-            hint="Run the newer version again, or restore the copy that it made before its migration.",
-        )

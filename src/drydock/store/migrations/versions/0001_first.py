@@ -11,13 +11,6 @@ down_revision = None
 
 def upgrade() -> None:
     """Create the first collections."""
-    _containers()
-    _retention()
-    _documents()
-    _audit()
-
-
-def _containers() -> None:
     op.create_table(
         "containers",
         sa.Column("id", sa.Text, primary_key=True),
@@ -31,9 +24,6 @@ def _containers() -> None:
         sa.Column("id", sa.Text, sa.ForeignKey("containers.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("document", sa.Text, nullable=False),
     )
-
-
-def _retention() -> None:
     op.create_table(
         "retention",
         sa.Column("kind", sa.Text, primary_key=True),
@@ -41,18 +31,12 @@ def _retention() -> None:
         sa.Column("document", sa.Text, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
     )
-
-
-def _documents() -> None:
     op.create_table(
         "documents",
         sa.Column("collection", sa.Text, primary_key=True),
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("document", sa.Text, nullable=False),
     )
-
-
-def _audit() -> None:
     op.create_table(
         "audit",
         sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),

@@ -11,12 +11,6 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Create the collections of the auth room; entries of an older log stay outside the chain."""
-    _sessions()
-    _keys()
-    op.add_column("audit", sa.Column("chain", sa.Text, nullable=True))
-
-
-def _sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("key", sa.Text, primary_key=True),
@@ -26,9 +20,6 @@ def _sessions() -> None:
     )
     op.create_index("ix_sessions_username", "sessions", ["username"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
-
-
-def _keys() -> None:
     op.create_table(
         "api_keys",
         sa.Column("id", sa.Text, primary_key=True),
@@ -36,3 +27,4 @@ def _keys() -> None:
         sa.Column("used_at", sa.BigInteger, nullable=True),
         sa.Column("used_ip", sa.Text, nullable=True),
     )
+    op.add_column("audit", sa.Column("chain", sa.Text, nullable=True))
