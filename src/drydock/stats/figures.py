@@ -7,12 +7,11 @@ dockhand-stats.md §6. Anything missing or not a number counts as 0, and no figu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-Document = Mapping[str, Any]
+from drydock.docker.api import Document
 
 LARGEST = 2**64 - 1
 """The Engine counts in unsigned 64-bit numbers."""

@@ -19,11 +19,11 @@ from drydock.core.model import Container, HostKey, Image, ImageDigest, ImageRegi
 from drydock.core.reference import UNKNOWN_TAG, Reference, own_digests, try_parse
 from drydock.core.tags import shape, version
 from drydock.core.tags.transform import transformed
+from drydock.docker.api import Document
 from drydock.watch.details import details, health
 from drydock.watch.image import RunningImage, created, running_image, walk
 from drydock.watch.names import display_name
 
-Document = Mapping[str, Any]
 Router = Callable[[str, str, str | None], str]
 """host, repository, lookup override → id of the registry component that serves it (`unknown` when none does)."""
 
