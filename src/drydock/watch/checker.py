@@ -112,22 +112,20 @@ class Checker:
         async with self._registries.poll(not_before=not_before, interactive=asked) as poll:
             if self._progress is not None:
                 self._progress.began(poll)
-            jobs = [self._planned(container) for container in containers]
+            jobs: list[Job] = []
+            for container in containers:
+                try:
+                    registry = container.image.registry
+                    route = self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
+                    jobs.append(Job(container, decisions.plan(container), route))
+                except Exception as error:  # a record that cannot be read fails its own check only
+                    log.exception("watcher.not_planned", container=container.name)
+                    jobs.append(Job(container, error=error))
             lists, heads = _questions(jobs, fresh=asked)
             await poll.prefetch(lists, heads)
             shared = Pass(poll, lists)
             outcomes = await asyncio.gather(*(self._one(job, shared) for job in jobs))
         return tuple(await self._ledger.checked(outcomes, started_ms))
-
-    def _planned(self, container: Container) -> Job:
-        """What to ask for a container. A record that cannot be read fails its own check only (`_one`)."""
-        try:
-            registry = container.image.registry
-            route = self._registries.route(registry.url, container.image.name, lookup=registry.lookup_image)
-            return Job(container, decisions.plan(container), route)
-        except Exception as error:
-            log.exception("watcher.not_planned", container=container.name)
-            return Job(container, error=error)
 
     async def _one(self, job: Job, shared: Pass) -> tuple[Container, Trace]:
         """One check; an internal error is reported with its container and never affects the others."""
@@ -231,17 +229,15 @@ def _questions(jobs: Sequence[Job], *, fresh: bool) -> tuple[list[Route], list[t
     for job in jobs:
         if job.plan is None or job.route is None:
             continue
-        if job.plan.list_tags and (fresh or not _suggests_only(job.container, job.plan)):
+        tag = job.container.image.tag
+        stays = job.plan.compare and job.plan.mode == "tags" and not _may_climb(job.container)
+        # updates of a floating tag are seen by its digest: the list can only suggest other tags
+        suggests_only = stays and tag.tag_precision == "floating"
+        if job.plan.list_tags and (fresh or not suggests_only):
             lists.append(job.route)
-        if job.plan.compare and job.plan.mode == "tags" and not _may_climb(job.container):
-            heads.append((job.route, job.container.image.tag.value))
+        if stays:
+            heads.append((job.route, tag.value))
     return lists, heads
-
-
-def _suggests_only(container: Container, planned: decisions.CheckPlan) -> bool:
-    """A floating tag whose updates are seen by its digest: the list can only suggest other tags."""
-    floating = container.image.tag.tag_precision == "floating"
-    return planned.mode == "tags" and planned.compare and floating and not _may_climb(container)
 
 
 def _may_climb(container: Container) -> bool:

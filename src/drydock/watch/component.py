@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from drydock.core.secret import MASK
 from drydock.core.times import to_iso
-from drydock.hosts.settings import ImageSetSettings, WatcherSettings
 
 if TYPE_CHECKING:
     from drydock.watch.service import ScheduledWatcher
@@ -18,6 +17,12 @@ STATUSES = {"connecting": "unknown", "connected": "connected", "lost": "unreacha
 def configuration(one: ScheduledWatcher) -> dict[str, Any]:
     """The masked configuration of the component (§1.7)."""
     s, now = one.settings, one.now_ms()
+    given = {"type": s.auth_type, "user": s.auth_user, "password": s.auth_password, "bearer": s.auth_bearer}
+    auth = {key: str(value) if key == "type" else MASK for key, value in given.items() if value}
+    image_sets: dict[str, dict[str, Any]] = {}
+    for preset in s.image_sets:  # keys without underscores, as everywhere in a configuration
+        values = {key.replace("_", ""): value for key, value in asdict(preset).items() if key != "name"}
+        image_sets[preset.name] = {key: value for key, value in values.items() if value is not None}
     shown: dict[str, Any] = {
         "socket": s.socket,
         "host": s.host,
@@ -26,7 +31,7 @@ def configuration(one: ScheduledWatcher) -> dict[str, Any]:
         "cafile": s.cafile,
         "certfile": s.certfile,
         "keyfile": s.keyfile,
-        "auth": _masked_auth(s),
+        "auth": auth or None,
         "cron": s.cron,
         "jitter": s.jitter,
         "watchbydefault": s.watch_by_default,
@@ -39,7 +44,7 @@ def configuration(one: ScheduledWatcher) -> dict[str, Any]:
         "discoverysettlems": s.discovery_settle_ms,
         "tagfamily": s.tag_family,
         "tagpininfo": s.tag_pin_info,
-        "imgset": {preset.name: _image_set(preset) for preset in s.image_sets} or None,
+        "imgset": image_sets or None,
         "maintenancewindowqueued": one.queued,
         "authblocked": one.watcher.host.state.connection == "refused",
         "authblockedreason": blocked_reason(one),
@@ -49,12 +54,6 @@ def configuration(one: ScheduledWatcher) -> dict[str, Any]:
         shown["maintenancewindowopen"] = one.timetable.window_open(now)
         shown["maintenancenextwindow"] = to_iso(next_window) if next_window is not None else None
     return {key: value for key, value in shown.items() if value is not None}
-
-
-def _masked_auth(s: WatcherSettings) -> dict[str, str] | None:
-    given = {"type": s.auth_type, "user": s.auth_user, "password": s.auth_password, "bearer": s.auth_bearer}
-    shown = {key: value if key == "type" else MASK for key, value in given.items() if value}
-    return {key: str(value) for key, value in shown.items()} or None
 
 
 def blocked_reason(one: ScheduledWatcher) -> str | None:
@@ -76,9 +75,3 @@ def metadata(one: ScheduledWatcher) -> dict[str, Any]:
         "statusSince": to_iso(host.state.since_ms) if host.state.since_ms else None,
     }
     return {key: value for key, value in shown.items() if value is not None}
-
-
-def _image_set(preset: ImageSetSettings) -> dict[str, Any]:
-    """The given values of an image set, keys without underscores as everywhere in a configuration."""
-    given = {key.replace("_", ""): value for key, value in asdict(preset).items() if value is not None}
-    return {key: value for key, value in given.items() if key != "name"}

@@ -47,7 +47,16 @@ class ComposeFiles:
         return await asyncio.to_thread(self._read_all, service, [translate(path) for path in files])
 
     def _read_all(self, service: str, paths: Sequence[str]) -> tuple[str, ...] | None:
-        found = [services for path in paths if (services := self._services(path)) is not None]
+        found: list[Services] = []
+        for path in paths:
+            try:
+                stamp = Path(path).stat().st_mtime_ns
+                kept = self._kept.get(path)
+                if kept is None or kept[0] != stamp:
+                    kept = self._kept[path] = (stamp, services_of(path))
+                found.append(kept[1])
+            except (OSError, ValueError) as error:
+                self._warn(f"{path} cannot be read: {error}")
         if not found:
             self._warn(f"none of {', '.join(paths)} can be read: dependencies of {service} stay unknown")
             return None
@@ -58,17 +67,6 @@ class ComposeFiles:
         for name in named.keys() - known:
             self._warn(f"service {service} depends on {name}, which its files do not define; ignored")
         return tuple(name for name in named if name != service and name in known)
-
-    def _services(self, path: str) -> Services | None:
-        try:
-            stamp = Path(path).stat().st_mtime_ns
-            kept = self._kept.get(path)
-            if kept is None or kept[0] != stamp:
-                kept = self._kept[path] = (stamp, services_of(path))
-            return kept[1]
-        except (OSError, ValueError) as error:
-            self._warn(f"{path} cannot be read: {error}")
-            return None
 
     def _warn(self, reason: str) -> None:
         if reason not in self._told:

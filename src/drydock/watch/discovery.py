@@ -300,18 +300,13 @@ class ServiceLabels:
         if not service_id:
             return own
         if service_id not in self._known:
-            self._known[service_id] = await self._inspect(service_id)
+            spec: Document = {}
+            try:
+                spec = (await self._reader.inspect_service(service_id)).get("Spec") or {}
+            except EngineNotFound as error:
+                log.debug("watcher.service_unknown", service=service_id, reason=error.message)
+            except EngineError as error:
+                log.warning("watcher.service_unreadable", service=service_id, reason=error.message)
+            template = ((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("Labels") or {}
+            self._known[service_id] = {**(spec.get("Labels") or {}), **template}
         return {**self._known[service_id], **own}
-
-    async def _inspect(self, service_id: str) -> dict[str, str]:
-        try:
-            service = await self._reader.inspect_service(service_id)
-        except EngineNotFound as error:
-            log.debug("watcher.service_unknown", service=service_id, reason=error.message)
-            return {}
-        except EngineError as error:
-            log.warning("watcher.service_unreadable", service=service_id, reason=error.message)
-            return {}
-        spec = service.get("Spec") or {}
-        template = ((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("Labels") or {}
-        return {**(spec.get("Labels") or {}), **template}

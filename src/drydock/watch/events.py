@@ -49,7 +49,12 @@ class EventHandler:
         if action.startswith(NOISE):
             return
         id = str(event.get("id") or "")
-        moment = _time_ms(event) or self._ledger.clock.now_ms()
+        nano, seconds = event.get("timeNano"), event.get("time")
+        moment = self._ledger.clock.now_ms()
+        if isinstance(nano, int) and nano > 0:
+            moment = nano // 1_000_000
+        elif isinstance(seconds, int) and seconds > 0:
+            moment = seconds * 1000
         self.seen.append(SeenEvent(moment, action, str(event.get("Type") or ""), id, actor))
         container_id = id or actor
         stored = self._ledger.fleet.get(container_id) if container_id else None
@@ -79,11 +84,3 @@ class EventHandler:
             if before != after:
                 log.info("watcher.container_changed", container=record.name, field=field, before=before, after=after)
         await self._ledger.seen([record])
-
-
-def _time_ms(event: Document) -> int | None:
-    nano = event.get("timeNano")
-    if isinstance(nano, int) and nano > 0:
-        return nano // 1_000_000
-    seconds = event.get("time")
-    return seconds * 1000 if isinstance(seconds, int) and seconds > 0 else None

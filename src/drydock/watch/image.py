@@ -8,11 +8,10 @@ from typing import Any
 
 from drydock.core.reference import DEFAULT_TAG, UNKNOWN_TAG, Reference, try_parse
 from drydock.core.times import from_iso, to_iso
+from drydock.docker.api import Document
 
 DIGEST_MARK = "sha256:"
 OWN_TAG_PREFIX = "drydock-backup/"
-
-Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,25 @@ class RunningImage:
 def running_image(entry: Document, inspected: Document | None, image: Document) -> RunningImage | None:
     """Resolve the image of a list entry; None when its text is no reference at all."""
     text = str(entry.get("Image") or "")
-    if (
-        DIGEST_MARK in text
-    ):  # the list shows the digest where the tag has moved on; the container knows what was asked for
+    if DIGEST_MARK in text:
+        # the list shows the digest where the tag has moved on; the container knows what was asked for
         configured = ((inspected or {}).get("Config") or {}).get("Image")
         text = configured.strip() or text if isinstance(configured, str) else text
     reference = try_parse(text)
     if DIGEST_MARK in text and not (reference is not None and reference.tag and reference.digest):
-        return _by_digest(text, image)
+        tagged = next((t for t in image.get("RepoTags") or [] if not str(t).startswith(OWN_TAG_PREFIX)), None)
+        named = try_parse(str(tagged)) if tagged else None
+        if named is not None and named.tag:
+            return RunningImage(named, named.tag, f"{text} is tagged {tagged} on this host")
+        for known in image.get("RepoDigests") or []:
+            found = try_parse(str(known))
+            if found is not None and found.digest:
+                return RunningImage(found, found.digest, f"{text} has no tag on this host, only {known}")
+        without = f"{text} has neither tag nor repository digest on this host"
+        return RunningImage(Reference(path=text), UNKNOWN_TAG, without)
     if reference is None:
         return None
     return RunningImage(reference, reference.tag or DEFAULT_TAG, f"the container was created from {text}")
-
-
-def _by_digest(text: str, image: Document) -> RunningImage:
-    tagged = next((t for t in image.get("RepoTags") or [] if not str(t).startswith(OWN_TAG_PREFIX)), None)
-    reference = try_parse(str(tagged)) if tagged else None
-    if reference is not None and reference.tag:
-        return RunningImage(reference, reference.tag, f"{text} is tagged {tagged} on this host")
-    for entry in image.get("RepoDigests") or []:
-        found = try_parse(str(entry))
-        if found is not None and found.digest:
-            return RunningImage(found, found.digest, f"{text} has no tag on this host, only {entry}")
-    return RunningImage(Reference(path=text), UNKNOWN_TAG, f"{text} has neither tag nor repository digest on this host")
 
 
 def walk(document: Document, path: str) -> str | None:

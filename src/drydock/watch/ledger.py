@@ -86,13 +86,15 @@ class FleetLedger:
         for after, _ in known:
             await self.open_gate(after.id)
             await turns.offer()
-        return [self._report(stored, *before[id]) for id in before if (stored := self.fleet.get(id)) is not None]
-
-    def _report(self, after: Container, before: Container, known_trace: Trace | None) -> ContainerChecked:
-        """Changed: checked for the first time, or another available candidate than the one stored (§13)."""
-        crashed = after.error is not None and after.error.code == CRASHED
-        differs = _candidate(before) != _candidate(after) and self.fleet.view_of(after).update_available
-        return ContainerChecked(container=after, changed=not crashed and (known_trace is None or differs))
+        reports: list[ContainerChecked] = []
+        for id, (earlier, known_trace) in before.items():
+            if (stored := self.fleet.get(id)) is not None:
+                # changed: checked for the first time, or another available candidate than the one stored (§13)
+                crashed = stored.error is not None and stored.error.code == CRASHED
+                differs = _candidate(earlier) != _candidate(stored) and self.fleet.view_of(stored).update_available
+                changed = not crashed and (known_trace is None or differs)
+                reports.append(ContainerChecked(container=stored, changed=changed))
+        return reports
 
     async def open_gate(self, id: str) -> None:
         """Report, exactly once, that the maturity gate of a container opened (watching.md §11.4)."""

@@ -39,7 +39,10 @@ class Notices:
         if gap is not None:
             self._warn("watcher.label_gap", record, gap)
         if not record.image.digest.watch and record.image.tag.tag_precision == "floating":
-            self._warn("watcher.blind", record, _blindness(record))
+            because = "digest watching is off and the tag is not a version: no update can be reported"
+            if record.image.tag.semver:
+                because = "digest watching is off: in-place updates of this floating tag will not be noticed"
+            self._warn("watcher.blind", record, because)
         if settings.watch_digest and record.image.registry.url == "docker.io":
             self._warn("watcher.digest_on_hub", record, "dd.watch.digest=true asks Docker Hub, which limits requests")
 
@@ -53,9 +56,3 @@ class Notices:
             return False
         self._told.add(mark)
         return True
-
-
-def _blindness(record: Container) -> str:
-    if record.image.tag.semver:
-        return "digest watching is off: in-place updates of this floating tag will not be noticed"
-    return "digest watching is off and the tag is not a version: no update can be reported"

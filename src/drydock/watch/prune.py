@@ -31,20 +31,10 @@ async def prune(discovery: Discovery, fleet: Fleet, found: Enumeration, stored: 
             await fleet.remove(container.id, replacement_expected=True)
         else:
             doubtful.append(container)
-    if doubtful:
-        await _settle_doubts(discovery, fleet, doubtful)
+    if not doubtful:
+        return
 
-
-async def prune_same_source(fleet: Fleet, found: Enumeration, others: Sequence[Container]) -> None:
-    """Remove stale records that another watcher of the same Engine holds under a name found now (§1.3)."""
-    names = {record.name for record in found.present}
-    for container in others:
-        if container.id not in found.seen and strip_alias(container.name) in names:
-            await fleet.remove(container.id, replacement_expected=True)
-
-
-async def _settle_doubts(discovery: Discovery, fleet: Fleet, doubtful: Sequence[Container]) -> None:
-    """One list of every state covers most of them; only those that it lacks are requested by id."""
+    # one list of every state covers most of them: only those that it lacks are requested by id
     try:
         listed = {str(entry.get("Id")): entry for entry in await discovery.host.reader.list_containers(all=True)}
     except EngineError as error:
@@ -57,6 +47,14 @@ async def _settle_doubts(discovery: Discovery, fleet: Fleet, doubtful: Sequence[
         elif entry is not None:
             await _note_state(fleet, container, entry.get("State"))
         elif not await _still_exists(discovery.host.reader, container):
+            await fleet.remove(container.id, replacement_expected=True)
+
+
+async def prune_same_source(fleet: Fleet, found: Enumeration, others: Sequence[Container]) -> None:
+    """Remove stale records that another watcher of the same Engine holds under a name found now (§1.3)."""
+    names = {record.name for record in found.present}
+    for container in others:
+        if container.id not in found.seen and strip_alias(container.name) in names:
             await fleet.remove(container.id, replacement_expected=True)
 
 

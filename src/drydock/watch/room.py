@@ -54,7 +54,12 @@ class Watching(Room):
     async def build(cls, kernel: Kernel, settings: Settings, needs: Needs) -> Watching:
         """Subscribes to finished updates. A watcher that cannot be scheduled is left out with a warning."""
         ledger = FleetLedger(kernel.fleet, kernel.bus, kernel.clock)
-        notices = _notices(settings, needs.count_legacy_label)
+        notices = Notices(
+            # what a label can miss depends on the triggers that are configured
+            has_actions=settings.configures("DD_ACTION_"),
+            has_notifications=settings.configures("DD_NOTIFICATION_"),
+            count_legacy=needs.count_legacy_label,
+        )
         memory = WatcherMemory(kernel.store.documents)
         watchers: list[ScheduledWatcher] = []
         for host in needs.hosts.all():
@@ -102,12 +107,3 @@ class WatcherMemory:
 
     async def set(self, key: str, value: str) -> None:
         await self._documents.put(STATE, key, value)
-
-
-def _notices(settings: Settings, count_legacy: Callable[[str], None]) -> Notices:
-    """Warnings about labels depend on the triggers that are configured."""
-    return Notices(
-        has_actions=settings.configures("DD_ACTION_"),
-        has_notifications=settings.configures("DD_NOTIFICATION_"),
-        count_legacy=count_legacy,
-    )
