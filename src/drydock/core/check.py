@@ -241,7 +241,13 @@ def assemble(
             result = msgspec.structs.replace(result, published_at=published.at, published_at_trusted=trusted)
         if compared is not None and compared.state in ("unchanged", "changed"):
             known = msgspec.structs.replace(known, value=compared.value, repo=compared.repo or known.repo)
-    failure = rejected or failed or _transform_error(container)
+    failure = rejected or failed
+    if failure is None:
+        # a transform that cannot be used is an error of the container, not a reason to hide it (B7)
+        try:
+            compile_transform(container.transform_tags)
+        except InvalidTransform as error:
+            failure = error
     trace = Trace(
         steps=[
             _reference_step(container),
@@ -252,17 +258,8 @@ def assemble(
         requests=list(requests),
         checked_at=to_iso(checked_at_ms),
     )
-    error = check_error(failure) if failure else None
-    return CheckOutcome(result=result, digest=known, error=error, trace=trace, warnings=finding.warnings)
-
-
-def _transform_error(container: Container) -> DrydockError | None:
-    """A transform that cannot be used is an error of the container, not a reason to hide it (B7)."""
-    try:
-        compile_transform(container.transform_tags)
-    except InvalidTransform as error:
-        return error
-    return None
+    shown = check_error(failure) if failure else None
+    return CheckOutcome(result=result, digest=known, error=shown, trace=trace, warnings=finding.warnings)
 
 
 def check_error(error: DrydockError) -> CheckError:

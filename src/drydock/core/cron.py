@@ -106,25 +106,22 @@ def _field(index: int, text: str) -> frozenset[int]:
         spelled = item.lower()
         for name, digit in NAMES[index].items():
             spelled = re.sub(rf"\b{name}\b", digit, spelled)
-        values |= _item(index, "*" + spelled[1:] if spelled.startswith("?") else spelled, low, high)
+        spelled = "*" + spelled[1:] if spelled.startswith("?") else spelled
+        match = _ITEM.fullmatch(spelled)
+        if match is None:
+            raise CronError(f"{FIELDS[index]}: {spelled!r} is not a value, range or step")
+        step = int(match["step"] or 1)
+        if step < 1:
+            raise CronError(f"{FIELDS[index]}: a step is at least 1")
+        first = low if match["low"] is None else int(match["low"])
+        open_ended = match["low"] is None or (match["high"] is None and match["step"])
+        last = (6 if index == 5 else high) if open_ended else int(match["high"] or first)
+        if first < low or last > high:
+            raise CronError(f"{FIELDS[index]}: {spelled!r} is outside {low}–{high}")
+        if last < first:
+            raise CronError(f"{FIELDS[index]}: the range {spelled!r} is reversed")
+        values.update(range(first, last + 1, step))
     return frozenset(value % 7 for value in values) if index == 5 else frozenset(values)
-
-
-def _item(index: int, item: str, low: int, high: int) -> set[int]:
-    match = _ITEM.fullmatch(item)
-    if match is None:
-        raise CronError(f"{FIELDS[index]}: {item!r} is not a value, range or step")
-    step = int(match["step"] or 1)
-    if step < 1:
-        raise CronError(f"{FIELDS[index]}: a step is at least 1")
-    first = low if match["low"] is None else int(match["low"])
-    open_ended = match["low"] is None or (match["high"] is None and match["step"])
-    last = (6 if index == 5 else high) if open_ended else int(match["high"] or first)
-    if first < low or last > high:
-        raise CronError(f"{FIELDS[index]}: {item!r} is outside {low}–{high}")
-    if last < first:
-        raise CronError(f"{FIELDS[index]}: the range {item!r} is reversed")
-    return set(range(first, last + 1, step))
 
 
 @dataclass(frozen=True)

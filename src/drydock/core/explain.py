@@ -101,14 +101,10 @@ def verdict_of(container: Container, trace: Trace | None, view: ContainerView) -
         return "unknown"
     if container.result is not None and container.result.update_insight is not None:
         return "newer-exists"
-    return "up-to-date" if any(map(_compares, steps)) else "not-checked"
-
-
-def _compares(step: Step) -> bool:
-    """Whether anything was really compared: tags inside a family, or a digest."""
-    if step.stage == "digest":
-        return step.outcome in ("pass", "stop")
-    return step.stage == "tags" and (step.details or {}).get("rule") in _COMPARING
+    # whether anything was really compared: tags inside a family, or a digest
+    tags = any(step.stage == "tags" and (step.details or {}).get("rule") in _COMPARING for step in steps)
+    digest = any(step.stage == "digest" and step.outcome in ("pass", "stop") for step in steps)
+    return "up-to-date" if tags or digest else "not-checked"
 
 
 _COMPARING = (

@@ -55,7 +55,13 @@ def settled(security: Security | None, container: Container) -> Security | None:
     if not security:
         return None
     kept = dict(security)
-    kept.update(_promoted(security, container))
+    for name, later in zip(RUNNING, CANDIDATE, strict=True):
+        # the candidate is what runs now: its results count, unless the running image has its own
+        found = security.get(later)
+        runs_now = found is not None and _names_a_digest(found) and of_running(found, container)
+        has_own = name in security and of_running(security[name], container)
+        if found is not None and runs_now and not has_own:
+            kept[name] = found
     stale = [name for name in RUNNING if name in kept and not of_running(kept[name], container)]
     stale += [name for name in CANDIDATE if name in kept and not of_candidate(kept[name], container)]
     for name in stale:
@@ -66,19 +72,6 @@ def settled(security: Security | None, container: Container) -> Security | None:
 def inherited(security: Security, container: Container) -> Security | None:
     """What a container that runs another image takes over: only what names the digest it is about."""
     return settled({name: entry for name, entry in security.items() if _names_a_digest(entry)}, container)
-
-
-def _promoted(security: Security, container: Container) -> Security:
-    """The candidate's results where the candidate is what runs now, unless the running image has its own."""
-    pairs = zip(RUNNING, CANDIDATE, strict=True)
-    return {
-        name: security[later]
-        for name, later in pairs
-        if later in security
-        and _names_a_digest(security[later])
-        and of_running(security[later], container)
-        and not (name in security and of_running(security[name], container))
-    }
 
 
 def _names_a_digest(entry: Mapping[str, Any]) -> bool:

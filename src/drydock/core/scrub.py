@@ -23,12 +23,12 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 def scrub(text: str) -> str:
     """`text` without authorization values, credentials in URLs and secret query values; `***` stands there instead."""
-    return _TOKENS.sub("dd_***", _CREDENTIALS.sub(_masked, text))
 
+    def masked(match: re.Match[str]) -> str:
+        kind = match.lastgroup or ""
+        return f"{match[kind]}***" + ("@" if kind == "url" else "")
 
-def _masked(match: re.Match[str]) -> str:
-    kind = match.lastgroup or ""
-    return f"{match[kind]}***" + ("@" if kind == "url" else "")
+    return _TOKENS.sub("dd_***", _CREDENTIALS.sub(masked, text))
 
 
 def printable(text: str, longest: int = LONGEST) -> str:

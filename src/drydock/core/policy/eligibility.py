@@ -73,7 +73,16 @@ def evaluate(container: Container, now_ms: int, context: EligibilityContext) -> 
     serving = compatible(update_triggers(context.triggers), container)
     access = choose(serving, container, kind)
     case = _Case(container, result, context, now_ms, kind, effective(container), serving, access)
-    blockers = [*_host(case), *_candidate(case), *_policy(case), *_triggers(case), *_active(case)]
+    blockers = [*_host(case), *_candidate(case), *_policy(case), *_triggers(case)]
+    if (operation := context.active_operation) is not None:
+        blockers.append(
+            _blocker(
+                "active-operation",
+                f"An update of this container is already {'queued' if operation.status == 'queued' else 'in progress'}",
+                hard=True,
+                details={"operationId": operation.id, "status": operation.status},
+            )
+        )
     return Eligibility(
         eligible=not blockers,
         blockers=blockers,
@@ -271,15 +280,3 @@ def _no_trigger(case: _Case) -> Blocker:
         hint="Configure a docker or dockercompose trigger where this container runs",
         details={"triggerAgent": others[0].agent, "containerAgent": agent, "triggerId": others[0].id},
     )
-
-
-def _active(case: _Case) -> Iterator[Blocker]:
-    operation = case.context.active_operation
-    if operation is not None:
-        state = "queued" if operation.status == "queued" else "in progress"
-        yield _blocker(
-            "active-operation",
-            f"An update of this container is already {state}",
-            hard=True,
-            details={"operationId": operation.id, "status": operation.status},
-        )
