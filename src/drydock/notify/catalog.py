@@ -115,12 +115,16 @@ def _listed(one: Trigger | UpdateAction, category: Category) -> Listed:
 
 def strict(node: Any) -> Any:
     """A configuration for logs and the debug dump: also what only reveals where and to whom is masked, at any depth."""
-    if isinstance(node, dict):
-        return {key: _hidden(value) if key.lower() in TELLING else strict(value) for key, value in node.items()}
-    return [strict(item) for item in node] if isinstance(node, list) else node
-
-
-def _hidden(value: Any) -> Any:
-    if isinstance(value, list):
-        return [MASK for _ in value]
-    return value if value in (None, "") else MASK
+    if isinstance(node, list):
+        return [strict(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    masked = dict(node)
+    for key, value in node.items():
+        if key.lower() not in TELLING:
+            masked[key] = strict(value)
+        elif isinstance(value, list):
+            masked[key] = [MASK for _ in value]
+        elif value not in (None, ""):
+            masked[key] = MASK
+    return masked

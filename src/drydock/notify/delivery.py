@@ -75,7 +75,13 @@ class Delivery:
         try:
             await self.send(trigger, message)
         except DeliveryFailed as error:
-            self._complain(trigger.id, message.rule, containers[0].watcher if containers else "", error.message)
+            # as a warning, repetitions as debug lines
+            now = self._clock.now_ms()
+            about = (trigger.id, message.rule, containers[0].watcher if containers else "", error.message)
+            self._complaints = {one: at for one, at in self._complaints.items() if now - at < COMPLAINT_MS}
+            say = log.debug if about in self._complaints else log.warning
+            self._complaints.setdefault(about, now)
+            say("notify.delivery_failed", trigger=trigger.id, rule=message.rule, reason=error.message)
             for container in containers:
                 kind = update_kind(container)
                 await self._audit.note(
@@ -89,12 +95,3 @@ class Delivery:
                 )
             return False
         return True
-
-    def _complain(self, *about: str) -> None:
-        """Log a failure: as a warning, repetitions as debug lines."""
-        now = self._clock.now_ms()
-        self._complaints = {one: at for one, at in self._complaints.items() if now - at < COMPLAINT_MS}
-        say = log.debug if about in self._complaints else log.warning
-        self._complaints.setdefault(about, now)
-        trigger, rule, _, reason = about
-        say("notify.delivery_failed", trigger=trigger, rule=rule, reason=reason)

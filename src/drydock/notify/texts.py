@@ -85,8 +85,17 @@ def batch(rule: Rule, documents: Sequence[Document], options: CommonOptions, pla
 
 def variables(document: Document, place: Place) -> dict[str, Any]:
     """The names that simple templates know (§8.2)."""
-    container = _for_templates(document, place)
-    kind, result = _part(container, "updateKind"), _part(container, "result")
+    kind, result = _part(document, "updateKind"), _part(document, "result")
+    container = {
+        **document,
+        "notificationAgentPrefix": place.prefix(document),
+        "notificationServerName": place.server_of(document),
+        "notificationWatcherSuffix": place.suffix(document),
+    }
+    if notes := _part(result, "releaseNotes"):
+        container["result"] = result = {**result, "releaseNotes": _cut(notes)}
+    if notes := _part(document, "currentReleaseNotes"):
+        container["currentReleaseNotes"] = _cut(notes)
     return {
         "container": container,
         "event": _part(container, "notificationEvent"),
@@ -104,21 +113,6 @@ def variables(document: Document, place: Place) -> dict[str, Any]:
         "remote": kind.get("remoteValue"),
         "link": result.get("link"),
     }
-
-
-def _for_templates(document: Document, place: Place) -> Document:
-    container = {
-        **document,
-        "notificationAgentPrefix": place.prefix(document),
-        "notificationServerName": place.server_of(document),
-        "notificationWatcherSuffix": place.suffix(document),
-    }
-    result = _part(document, "result")
-    if notes := _part(result, "releaseNotes"):
-        container["result"] = {**result, "releaseNotes": _cut(notes)}
-    if notes := _part(document, "currentReleaseNotes"):
-        container["currentReleaseNotes"] = _cut(notes)
-    return container
 
 
 def _cut(notes: Document) -> Document:

@@ -61,8 +61,13 @@ def render(options: HttpOptions, message: Message) -> Sequence[HttpRequest]:
     if message.digest_kind is not None:
         rows = list(message.containers)
         content = {"title": message.title, "body": message.body, "eventKind": message.digest_kind, "containers": rows}
+    scheme, headers = _auth_type(options), {}
+    if scheme == "BEARER" and options.auth_bearer:
+        headers = bearer(options.auth_bearer)
+    if scheme == "BASIC" and options.auth_user and options.auth_password:
+        headers = basic(options.auth_user, options.auth_password)
     more: dict[str, Any] = {
-        "headers": _credentials(options),
+        "headers": headers,
         "redirects": 0,
         "proxy": options.proxy,
         "rule": None if options.allowmetadata else NO_METADATA,
@@ -91,15 +96,6 @@ def _auth_type(options: HttpOptions) -> str | None:
     """The scheme; None when nothing about credentials is configured."""
     given = (options.auth_type, options.auth_user, options.auth_password, options.auth_bearer)
     return (options.auth_type or "BASIC") if any(one is not None for one in given) else None
-
-
-def _credentials(options: HttpOptions) -> dict[str, str]:
-    scheme = _auth_type(options)
-    if scheme == "BEARER" and options.auth_bearer:
-        return bearer(options.auth_bearer)
-    if scheme == "BASIC" and options.auth_user and options.auth_password:
-        return basic(options.auth_user, options.auth_password)
-    return {}
 
 
 def _check(options: HttpOptions) -> Sequence[Wrong]:

@@ -181,17 +181,17 @@ class _Parser:
             kind, name = self._next()
             if kind != "name" or length > DEEPEST:
                 raise _Malformed
-            node = Call(node, name, self._arguments()) if self._take("(") else Property(node, name)
+            if not self._take("("):
+                node = Property(node, name)
+                continue
+            arguments: list[Node] = []
+            if not self._take(")"):
+                arguments.append(self.choice())
+                while self._take(","):
+                    arguments.append(self.choice())
+                self._need(")")
+            node = Call(node, name, tuple(arguments))
         return node
-
-    def _arguments(self) -> tuple[Node, ...]:
-        if self._take(")"):
-            return ()
-        found = [self.choice()]
-        while self._take(","):
-            found.append(self.choice())
-        self._need(")")
-        return tuple(found)
 
     def _deeper(self) -> None:
         self._depth += 1
