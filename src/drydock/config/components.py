@@ -169,7 +169,7 @@ class _FamilyReader:
                         instead = f"{member.prefix}{tail}" if member else f"{self._family.prefixes[0]}{rest}"
                         self._reading.former.append(entry.name)
                         self._reading.problems.append(Problem(entry.name, f"is an old name; use {instead}"))
-        groups = self._groups()
+        groups = self._defaults_by_name()
         for (kind, name), given in self._components.items():
             self._components[(kind, name)] = {**groups.get(name, {}), **self._of_type.get(kind, {}), **given}
         self._share_by_name()
@@ -193,26 +193,23 @@ class _FamilyReader:
             message = f"names no {self._family.kind}; write {member.prefix}<NAME>_{option}"
             self._problem(entry.name, message, type=member.type)
 
-    def _groups(self) -> dict[str, Given]:
-        """Defaults by name: what looks like an unknown type, but has shared options only."""
+    def _defaults_by_name(self) -> dict[str, Given]:
+        """What looks like an unknown type, but has shared options only; anything else is an unknown type."""
+        offered = sorted(member.type for member in self._family.members if not member.for_trial)
         groups: dict[str, Given] = {}
         for kind, given in self._strangers.items():
             if all(len(path) == 1 and path[0] in self._family.shared for path in given):
                 groups[kind] = {path[0]: entry for path, entry in given.items()}
-            else:
-                self._unknown_type(kind, given.values())
+                continue
+            hint = f"did you mean {guess}? " if (guess := nearest(kind.lower(), offered)) else ""
+            available = f"{hint}available: {', '.join(offered)}"
+            for entry in given.values():
+                if plain := meant(entry.name, self._plain):
+                    self._problem(entry.name, "unknown variable", hint=plain, type=kind.lower())
+                else:
+                    message = f"unknown {self._family.kind} type {kind.lower()!r}"
+                    self._problem(entry.name, message, hint=available, type=kind.lower())
         return groups
-
-    def _unknown_type(self, kind: str, entries: Collection[Entry]) -> None:
-        offered = sorted(member.type for member in self._family.members if not member.for_trial)
-        hint = f"did you mean {guess}? " if (guess := nearest(kind.lower(), offered)) else ""
-        available = f"{hint}available: {', '.join(offered)}"
-        for entry in entries:
-            if plain := meant(entry.name, self._plain):
-                self._problem(entry.name, "unknown variable", hint=plain, type=kind.lower())
-            else:
-                message = f"unknown {self._family.kind} type {kind.lower()!r}"
-                self._problem(entry.name, message, hint=available, type=kind.lower())
 
     def _share_by_name(self) -> None:
         """Components of one name inherit from each other what exactly one value was given for."""

@@ -37,14 +37,14 @@ def _written(value: Any) -> str:
 
 def boolean() -> Kind[bool]:
     """`true` or `false` in any case."""
-    return Kind("boolean", "true or false", _read_boolean)
 
+    def read(text: str) -> bool:
+        lowered = text.strip().lower()
+        if lowered not in ("true", "false"):
+            raise ValueError(text)
+        return lowered == "true"
 
-def _read_boolean(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered not in ("true", "false"):
-        raise ValueError(text)
-    return lowered == "true"
+    return Kind("boolean", "true or false", read)
 
 
 def integer(low: int | None = None, high: int | None = None) -> Kind[int]:
@@ -94,11 +94,13 @@ def _read_text(value: str) -> str:
 
 def secret() -> Kind[Secret]:
     """A text that is never shown."""
-    return Kind("secret", "a non-empty secret", lambda value: Secret(_read_text(value)), secret=True, hide=_hidden)
-
-
-def _hidden(text: str) -> str:
-    return MASK if text else text
+    return Kind(
+        "secret",
+        "a non-empty secret",
+        lambda value: Secret(_read_text(value)),
+        secret=True,
+        hide=lambda text: MASK if text else text,
+    )
 
 
 def choice(*values: str) -> Kind[str]:

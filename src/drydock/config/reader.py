@@ -73,17 +73,14 @@ def read(
             reading.effective.append(Effective(entry.name, spec.kind.hide(entry.value), entry.origin))
         except ValueError:
             values[field_name] = spec.fallback
-            reading.problems.append(_bad(spec, entry))
+            shown = MASK if spec.kind.secret else repr(scrub(entry.value)[:SHOWN])
+            consequence = f"; using {show_default(spec, spec.fallback) or 'none'}" if spec.lenient else ""
+            message = f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}"
+            reading.problems.append(Problem(entry.name, message, not spec.lenient))
             reading.effective.append(Effective(entry.name, show_default(spec, spec.fallback), "default"))
     if not any(problem.fatal for problem in reading.problems):
         reading.settings = cls(**values)
     return reading
-
-
-def _bad(spec: Option, entry: Entry) -> Problem:
-    shown = MASK if spec.kind.secret else repr(scrub(entry.value)[:SHOWN])
-    consequence = f"; using {show_default(spec, spec.fallback) or 'none'}" if spec.lenient else ""
-    return Problem(entry.name, f"{shown} is not allowed, must be {spec.kind.allowed}{consequence}", not spec.lenient)
 
 
 def show_default(spec: Option, value: Any) -> str:

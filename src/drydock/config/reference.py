@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from drydock.config.load import Schema
 from drydock.config.reader import show_default
-from drydock.config.schema import Option, Section, section_of
+from drydock.config.schema import Section, section_of
 
 INTRODUCTION = """# Configuration
 
@@ -30,17 +30,13 @@ def _section(declared: Section) -> Iterator[str]:
     yield "| variable | value | default | meaning |"
     yield "|---|---|---|---|"
     for spec in declared.fields.values():
-        yield _row(declared, spec)
+        default = f"`{show_default(spec, spec.default)}`" if spec.default is not None else "–"
+        value = spec.kind.allowed + ("; default instead when wrong" if spec.lenient else "")
+        help = f"{spec.help} *{spec.deprecated}*" if spec.deprecated else spec.help
+        if len(spec.names) > 1:
+            help += " Also: " + ", ".join(f"`{name}`" for name in spec.names[1:]) + "."
+        yield f"| `{declared.variable(spec)}` | {_cell(value)} | {default} | {_cell(help)} |"
     yield ""
-
-
-def _row(declared: Section, spec: Option) -> str:
-    default = f"`{show_default(spec, spec.default)}`" if spec.default is not None else "–"
-    value = spec.kind.allowed + ("; default instead when wrong" if spec.lenient else "")
-    help = f"{spec.help} *{spec.deprecated}*" if spec.deprecated else spec.help
-    if len(spec.names) > 1:
-        help += " Also: " + ", ".join(f"`{name}`" for name in spec.names[1:]) + "."
-    return f"| `{declared.variable(spec)}` | {_cell(value)} | {default} | {_cell(help)} |"
 
 
 def _cell(text: str) -> str:
