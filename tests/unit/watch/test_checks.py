@@ -186,7 +186,7 @@ def test_legacy_labels_are_counted_and_told_once() -> None:
     settings = read(labels, None, WatcherDefaults())
     for _ in range(3):
         notices.about(container(labels=labels), settings)
-    assert (legacy.label, legacy.totals) == ({"wud.tag.include"}, {"label": 1})
+    assert legacy.listed()["label"] == {"total": 1, "keys": ["wud.tag.include"]}
 
 
 def test_a_label_gap_is_told_once() -> None:
