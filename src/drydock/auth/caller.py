@@ -1,7 +1,4 @@
-"""Who makes a request, and the seam through which the API asks for it (platform.md §4, §13).
-
-Strategies, sessions and keys live beside this module; the API only knows `Access`.
-"""
+"""Who makes a request, and what that caller may do (platform.md §4, §13)."""
 
 from __future__ import annotations
 

@@ -19,20 +19,20 @@ import structlog
 from litestar.enums import ScopeType
 
 from drydock.auth.caller import ANONYMOUS, Caller, Connection
-from drydock.auth.cookies import Signer, read_cookie
 from drydock.auth.keys import PREFIX, ApiKey, ApiKeys
 from drydock.auth.lockout import Lockout, LockoutFile
 from drydock.auth.openid import OidcFailure
 from drydock.auth.providers import read_providers
 from drydock.auth.recent import Recent
-from drydock.auth.report import SignInReport
 from drydock.auth.roles import SCOPES
-from drydock.auth.sessions import Identity, Session, SessionFailure, Sessions, session_secrets
+from drydock.auth.sessions import Identity, Session, SessionFailure, Sessions, Signer, read_cookie, session_secrets
 from drydock.auth.settings import AnonymousSettings, AuthSettings, SessionSettings
 from drydock.auth.strategies.basic import Guess, Passwords
 from drydock.auth.strategies.oidc import OidcStrategy, Redirect
 from drydock.config.load import Settings
+from drydock.core.audit import AUTHENTICATION
 from drydock.core.errors import DrydockError, NotFound, Unauthorized
+from drydock.core.scrub import printable
 from drydock.events import LoginAttempted
 from drydock.http.client import HttpClient
 from drydock.kernel import Kernel, Room
@@ -96,14 +96,14 @@ class Needs:
 
 
 class Authentication(Room):
-    """Implements `auth.caller.Access`."""
+    """Who calls, and signing in and out; the API asks nothing else."""
 
     def __init__(self, kernel: Kernel, settings: Settings, needs: Needs, signer: Signer) -> None:
         clock, store, limits = kernel.clock, kernel.store, settings[AuthSettings]
         self._supervisor = kernel.supervisor
         self._clock = clock
         self._needs = needs
-        self._report = SignInReport(kernel.audit, kernel.bus)
+        self._audit, self._bus = kernel.audit, kernel.bus
         providers = read_providers(settings, needs.public_url, needs.http, clock)
         self.faults = providers.errors
 
@@ -120,7 +120,7 @@ class Authentication(Room):
             providers.basic,
             self.lockout,
             clock,
-            self._report,
+            self._attempted,
             at_once=limits.concurrent_attempts,
             bucket=needs.bucket,
         )
@@ -184,7 +184,10 @@ class Authentication(Room):
         """
         headers = connection.headers
         found = self._of_session(await self.sessions.find(read_cookie(headers.get("cookie"))))
-        if found is None and _headers_count(connection):
+        # on a WebSocket only the cookie counts, unless the handler says otherwise (container-api.md §1.2)
+        handler = connection.scope.get("route_handler")
+        upgrade = connection.scope["type"] == ScopeType.WEBSOCKET
+        if found is None and (not upgrade or (handler is not None and handler.opt.get("credentials") == "any")):
             found = await self._of_header(headers.get("authorization"), self._needs.address_of(connection.scope))
         if found is None and self.anonymous:
             return ANONYMOUS
@@ -225,7 +228,14 @@ class Authentication(Room):
                 await self.refused(token, "key", "Unknown API key", address)
                 return None
             if key.first_use:
-                await self._report.event("api-key-used-first-time", user=key.owner, address=address, details=key.name)
+                await self._audit.note(
+                    "api-key-used-first-time",
+                    "success",
+                    container_name=AUTHENTICATION,
+                    user=key.owner,
+                    ip=address,
+                    details=key.name,
+                )
             return Caller(kind="key", name=key.owner, key=key.id, scopes=key.scopes, reach=key.reach)
         if not any(strategy.remembers(token) for strategy in self.oidc.values()):
             self.lockout.check(None, self._needs.bucket(address))  # a locked address asks no provider either
@@ -249,8 +259,23 @@ class Authentication(Room):
             return
         self._refused.put(mark, True)
         attempt = LoginAttempted(outcome="invalid", provider=provider, details=text, address=address)
-        await self._report.attempted(attempt)
+        await self._attempted(attempt)
         self.lockout.failed(None, key)
+
+    async def _attempted(self, attempt: LoginAttempted) -> None:
+        """Publish an attempt, and write it unless it is quiet. Names are the client's text: unprintable ones are masked."""
+        self._bus.publish(attempt)
+        if attempt.quiet:
+            return
+        user = printable(attempt.user) if attempt.user is not None else None
+        await self._audit.note(
+            "auth-login",
+            "success" if attempt.outcome == "success" else "error",
+            container_name=AUTHENTICATION,
+            details=attempt.details if user is None else f"{attempt.details}; user={user}",
+            user=user,
+            ip=attempt.address,
+        )
 
     # ── signing in and out ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +323,7 @@ class Authentication(Room):
                 user=who.user,
                 address=visit.address,
             )
-            await self._report.attempted(attempt)
+            await self._attempted(attempt)
             raise
         return SignedIn(user=who.user, cookie=cookie, remember=remember)
 
@@ -308,7 +333,9 @@ class Authentication(Room):
         if session is not None:
             await self.sessions.close(session)
             if session.user:
-                await self._report.event("auth-logout", user=session.user, address=visit.address)
+                await self._audit.note(
+                    "auth-logout", "success", container_name=AUTHENTICATION, user=session.user, ip=visit.address
+                )
         return next((provider.logout_url for provider in self.providers() if provider.logout_url), None)
 
     async def remember(self, wish: bool, visit: Visit) -> tuple[str | None, bool]:
@@ -346,9 +373,9 @@ class Authentication(Room):
                 await self.sessions.save(session)
             who = await strategy.finish(answer.get("code") or "", answer.get("iss"), check)
         except DrydockError as error:
-            await self._report.attempted(msgspec.structs.replace(attempt, outcome="invalid", details=error.message))
+            await self._attempted(msgspec.structs.replace(attempt, outcome="invalid", details=error.message))
             raise
-        await self._report.attempted(msgspec.structs.replace(attempt, user=who.user))
+        await self._attempted(msgspec.structs.replace(attempt, user=who.user))
         return await self._establish(who, None, visit)
 
     def _strategy(self, name: str) -> OidcStrategy:
@@ -373,11 +400,3 @@ def read_basic(credentials: str, address: str) -> Guess | None:
         return None
     user, colon, password = text.partition(":")
     return Guess(user, password, address) if colon else None
-
-
-def _headers_count(connection: Connection) -> bool:
-    """On a WebSocket only the cookie counts, unless the handler says otherwise (container-api.md §1.2)."""
-    if connection.scope["type"] != ScopeType.WEBSOCKET:
-        return True
-    handler = connection.scope.get("route_handler")
-    return handler is not None and handler.opt.get("credentials") == "any"

@@ -1,4 +1,4 @@
-"""Signed-in browsers: creation, rotation, limits per user, expiry (platform.md §5).
+"""Signed-in browsers: creation, rotation, limits per user, expiry, and the signed cookie (platform.md §5).
 
 A session id is 32 random bytes and exists in the cookie only; the store keeps its SHA-256. What is found in the store
 is kept in memory for `CACHE_S` seconds, so an authenticated request costs no query.
@@ -7,15 +7,17 @@ is kept in memory for `CACHE_S` seconds, so an authenticated request costs no qu
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
-from typing import Any, Protocol
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
 
-from drydock.auth.cookies import Signer
 from drydock.auth.roles import Role
 from drydock.clock import Clock
 from drydock.core.errors import DrydockError
@@ -25,6 +27,7 @@ from drydock.store.documents import Documents
 
 log = structlog.get_logger("auth")
 
+COOKIE = "drydock.sid"
 STORED_SECRET = ("secrets", "session")
 REMEMBERED_MS = 30 * DAY_MS
 UNREMEMBERED_MS = 7 * DAY_MS
@@ -34,6 +37,9 @@ CACHE_S = 30.0
 LOGIN_WAIT_S = 10.0
 PENDING_MS = 300_000
 PENDING_MOST = 5
+
+
+SameSite = Literal["strict", "lax", "none"]
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +99,30 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     role: Role
     fingerprint: str = ""
+
+
+class Signer:
+    """Signs session ids. The first secret signs; all of them verify, so that a secret can be replaced gently."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._keys = [secret.reveal().encode() for secret in secrets]
+
+    def sign(self, id: str) -> str:
+        """The cookie value of a session id."""
+        return f"{id}.{_signature(self._keys[0], id)}"
+
+    def unsign(self, value: str) -> str | None:
+        """The session id of a cookie value; None when this server did not sign it."""
+        id, dot, given = value.rpartition(".")
+        if not dot or not id or not given.isascii():
+            return None
+        matches = [hmac.compare_digest(_signature(key, id), given) for key in self._keys]
+        return id if any(matches) else None
+
+
+def _signature(key: bytes, id: str) -> str:
+    digest = hmac.new(key, id.encode("utf-8", "replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class Sessions:
@@ -239,3 +269,28 @@ def take_pending(session: Session, provider: str, state: str, now_ms: int) -> Pe
     found = next((item for item in checks if secrets.compare_digest(item.state, state)), None)
     session.pending = {**session.pending, provider: [item for item in checks if item is not found]}
     return found if found and now_ms - found.created_at < PENDING_MS else None
+
+
+def read_cookie(header: str | None) -> str | None:
+    """The value of the session cookie in a `Cookie` header."""
+    if not header or COOKIE not in header:
+        return None
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE and value:
+            try:
+                jar = SimpleCookie(f"{COOKIE}={value}")  # takes the quotes off
+            except CookieError:
+                return None
+            return jar[COOKIE].value if COOKIE in jar else None
+    return None
+
+
+def set_cookie(value: str, *, same_site: SameSite, secure: bool, max_age_s: int | None) -> str:
+    """The `Set-Cookie` header. Without `max_age_s` the cookie ends with the browser's session."""
+    parts = [f"{COOKIE}={value}", "Path=/", "HttpOnly", f"SameSite={same_site.capitalize()}"]
+    if max_age_s is not None:
+        parts.append(f"Max-Age={max_age_s}")
+    if secure or same_site == "none":
+        parts.append("Secure")
+    return "; ".join(parts)

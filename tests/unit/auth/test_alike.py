@@ -6,11 +6,9 @@ import pytest
 
 from drydock.auth.lockout import Lockout, normal
 from drydock.auth.passwords import PasswordHash, make_hash, parse_hash, verify
-from drydock.auth.report import SignInReport
 from drydock.auth.settings import AuthSettings
 from drydock.auth.strategies.basic import BasicUser, Guess, Passwords
-from drydock.events import Bus
-from fakes.audit import RecordedAudit
+from drydock.events import LoginAttempted
 from kit.clock import ManualClock
 
 
@@ -30,10 +28,12 @@ def passwords(verifier: Counting, *names: str) -> Passwords:
         BasicUser(provider=name, user=name, hash=parse_hash(make_hash(name)), role="admin", fingerprint=name)
         for name in names
     ]
+
+    async def report(attempt: LoginAttempted) -> None:
+        del attempt
+
     clock = ManualClock()
-    return Passwords(
-        users, Lockout(clock, AuthSettings()), clock, SignInReport(RecordedAudit(clock), Bus()), verifier=verifier
-    )
+    return Passwords(users, Lockout(clock, AuthSettings()), clock, report, verifier=verifier)
 
 
 @pytest.mark.parametrize("way", ["login", "check"])

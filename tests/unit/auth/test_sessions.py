@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from drydock.auth.cookies import Signer, read_cookie, set_cookie
-from drydock.auth.sessions import PENDING_MOST, Identity, Pending, Session, Sessions, add_pending, key_of, take_pending
+from drydock.auth.sessions import (
+    PENDING_MOST,
+    Identity,
+    Pending,
+    Session,
+    Sessions,
+    Signer,
+    add_pending,
+    key_of,
+    read_cookie,
+    set_cookie,
+    take_pending,
+)
 from drydock.core.secret import Secret
 from drydock.store.sessions import SessionRecords
 from drydock.store.store import Store

@@ -19,11 +19,10 @@ from drydock.api.openapi import FLAG, TEXT, document, fields, parameter, problem
 from drydock.api.request import ApiRequest
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.caller import Connection
-from drydock.auth.cookies import read_cookie, set_cookie
 from drydock.auth.openid import OidcFailure
 from drydock.auth.providers import Fault
 from drydock.auth.room import ANONYMOUS_NAME, Provider, SignedIn, Visit
-from drydock.auth.sessions import REMEMBERED_MS
+from drydock.auth.sessions import REMEMBERED_MS, read_cookie, set_cookie
 from drydock.auth.strategies.oidc import Redirect
 from drydock.core.errors import DrydockError, Forbidden, Unauthorized
 

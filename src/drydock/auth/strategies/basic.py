@@ -9,13 +9,12 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from drydock.auth.lockout import Locked, Lockout, normal
 from drydock.auth.passwords import PasswordHash, verify
 from drydock.auth.recent import Recent
-from drydock.auth.report import SignInReport
 from drydock.auth.sessions import Identity
 from drydock.clock import Clock
 from drydock.core.errors import TooManyRequests
@@ -49,7 +48,7 @@ class Guess(NamedTuple):
 
 
 class Passwords:
-    """All users with a password. `bucket` turns an address into the key under which it is counted.
+    """All users with a password. `report` hears of every attempt; `bucket` turns an address into the key under which it is counted.
 
     `verifier` compares a password with a hash; it is called in a thread.
     """
@@ -59,7 +58,7 @@ class Passwords:
         users: Sequence[BasicUser],
         lockout: Lockout,
         clock: Clock,
-        report: SignInReport,
+        report: Callable[[LoginAttempted], Awaitable[None]],
         *,
         at_once: int = 2,
         bucket: Callable[[str], str] = str,
@@ -103,11 +102,12 @@ class Passwords:
 
     async def _attempt(self, guess: Guess, header: bool) -> BasicUser | None:
         key, began = self._bucket(guess.address), self._clock.monotonic()
-        known = [user for user in self.users if _same(user.user, guess.user)]
+        given = _digest(guess.user)  # so compared, a name costs the same time wherever it differs
+        known = [user for user in self.users if hmac.compare_digest(_digest(user.user), given)]
         unknown_user = False
 
         async def report(outcome: LoginOutcome, details: str, *, quiet: bool) -> None:
-            await self._report.attempted(
+            await self._report(
                 LoginAttempted(
                     outcome=outcome,
                     provider="basic",
@@ -173,6 +173,5 @@ class Passwords:
         return repeated
 
 
-def _same(stored: str, given: str) -> bool:
-    """Exact comparison whose time does not depend on where they differ."""
-    return hmac.compare_digest(*(hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (stored, given)))
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
