@@ -1,22 +1,24 @@
 """The one guard in front of every route: closed by default.
 
 Each handler declares what it needs with `opt=READ`, `WATCH`, `UPDATE`, `ADMIN` or `PUBLIC`; `application.build` refuses
-a route that declares nothing. Route limits (`limited`) run after this guard. See platform-api.md §1.2 and §1.7.
+a route that declares nothing. Route limits (`limited`) run after this guard; they are fixed windows in memory
+(`FixedWindow`, container-api.md §1.8). See platform-api.md §1.2 and §1.7.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar.enums import ScopeType
 from litestar.handlers.base import BaseRouteHandler
 
-from drydock.api.limits import FixedWindow
 from drydock.api.network import bucket, check_same_origin, check_websocket_origin, client_address, refuse_cross_site
 from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.caller import Caller, Connection
+from drydock.clock import Clock
 from drydock.core.audit import Requester
 from drydock.core.errors import ConfirmationRequired, DrydockError, Forbidden, NotFound, TooManyRequests, Unauthorized
 from drydock.request_context import asked_by
@@ -31,6 +33,10 @@ UPGRADES: Final = ("websocket-upgrades", 1000, 900)
 """WebSocket upgrades of one client: container logs and server log share this budget (platform-api.md §1.7)."""
 BY_COOKIE: Final = frozenset({"session", "anonymous"})
 """Who may open a WebSocket; `opt={"credentials": "any"}` of its handler lets header credentials do as well."""
+
+SWEEP_EVERY = 100
+"""Requests; keys whose window is over are dropped this often."""
+LARGEST_TABLE = 10_000
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
@@ -132,6 +138,61 @@ def caller_of(connection: Connection) -> Caller:
     """The admitted caller of a guarded route."""
     caller: Caller = connection.scope["state"]["caller"]
     return caller
+
+
+class Verdict(NamedTuple):
+    """Where a key stands after one request: admitted or not, and what the headers say."""
+
+    allowed: bool
+    maximum: int
+    window_s: int
+    remaining: int
+    reset_s: int
+
+    def headers(self) -> dict[str, str]:
+        """`RateLimit-*` for every answer of a limited route, and `Retry-After` on a refusal."""
+        found = {
+            "RateLimit-Policy": f"{self.maximum};w={self.window_s}",
+            "RateLimit-Limit": str(self.maximum),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_s),
+        }
+        return found if self.allowed else {**found, "Retry-After": str(self.reset_s)}
+
+
+class FixedWindow:
+    """At most `maximum` requests per key in a window of `window_s` seconds that opens at the key's first request.
+
+    When `LARGEST_TABLE` keys are live, new keys are refused: a flood of addresses must not eat the memory.
+    """
+
+    def __init__(self, clock: Clock, maximum: int, window_s: int) -> None:
+        self._clock = clock
+        self.maximum = maximum
+        self.window_s = window_s
+        self._windows: dict[str, list[float]] = {}
+        self._calls = 0
+
+    def hit(self, key: str) -> Verdict:
+        """Count one request of `key`."""
+        now = self._clock.monotonic()
+        self._calls += 1
+        if self._calls % SWEEP_EVERY == 0:
+            self._windows = {key: window for key, window in self._windows.items() if window[0] > now}
+        window = self._windows.get(key)
+        if window is None or window[0] <= now:
+            if window is None and len(self._windows) >= LARGEST_TABLE:
+                return Verdict(False, self.maximum, self.window_s, 0, self.window_s)
+            window = self._windows[key] = [now + self.window_s, 0]
+        window[1] += 1
+        left = max(0, self.maximum - int(window[1]))
+        return Verdict(window[1] <= self.maximum, self.maximum, self.window_s, left, math.ceil(window[0] - now))
+
+    def give_back(self, key: str) -> None:
+        """Take back one counted request."""
+        window = self._windows.get(key)
+        if window is not None and window[1] > 0:
+            window[1] -= 1
 
 
 def limit_key(connection: Connection, caller: Caller | None = None) -> str:

@@ -16,8 +16,7 @@ from litestar.types import ControllerRouterHandler
 from drydock.api import envelope, openapi
 from drydock.api.access import admit
 from drydock.api.asgi import App
-from drydock.api.body import API_LIMIT
-from drydock.api.middleware import Middleware, remember
+from drydock.api.middleware import API_LIMIT, Middleware, remember
 from drydock.api.request import ApiRequest
 from drydock.api.routes import ROUTES
 from drydock.api.services import Services
@@ -98,11 +97,11 @@ def handlers(app: Litestar) -> Iterator[BaseRouteHandler]:
         if route.path.startswith("/-/"):
             continue
         found = route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]
-        yield from (handler for handler in found if not _automatic(handler))
-
-
-def _automatic(handler: BaseRouteHandler) -> bool:
-    return isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}
+        for handler in found:
+            if not (
+                isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}
+            ):  # the framework's own
+                yield handler
 
 
 def open_to_all(handler: BaseRouteHandler) -> bool:

@@ -11,8 +11,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import READ
 from drydock.api.openapi import PAGING, document, problems, reads
-from drydock.api.query import page
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, page
 from drydock.core.component import Component
 from drydock.core.errors import NotFound
 

@@ -2,7 +2,7 @@
 
 A head larger than `HEAD_BYTES`, or one that is not complete after `HEAD_S`, ends the connection with the API's error envelope, so
 that strangers can neither fill the memory nor hold connections by sending a byte now and then. Bodies are bounded in
-`api.body`. What a request means is not judged here.
+`api.middleware`. What a request means is not judged here.
 """
 
 from __future__ import annotations

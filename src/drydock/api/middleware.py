@@ -1,34 +1,46 @@
 """The layers around the framework, for what it does not do; together they keep the order of platform-api.md §1.2.
 
-From the outside: slashes, HEAD and untrusted proxies · headers, CORS (`api.headers`) · rate limit · text and body
-(`api.body`) · 401 instead of 404 for strangers · compression (`api.compression`). A WebSocket has one layer: an HTTP
-status for a refused upgrade. Nothing here decides about containers.
+From the outside: slashes, HEAD and untrusted proxies · headers, CORS (`api.answers`) · rate limit, text and body · 401
+instead of 404 for strangers · compression (`api.answers`), where it is on. A WebSocket has one layer: an HTTP status for
+a refused upgrade. Nothing here decides about containers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from litestar.connection import ASGIConnection
 
-from drydock.api import body
-from drydock.api.access import caller_now, limit_key
-from drydock.api.asgi import App, Message, Receive, Scope, Send
-from drydock.api.compression import Compression
+from drydock.api.access import FixedWindow, caller_now, limit_key
+from drydock.api.answers import Compression, Headers
+from drydock.api.asgi import App, Header, Message, Receive, Scope, Send
 from drydock.api.envelope import JSON_TYPE, count_removed, translate
 from drydock.api.envelope import body as problem
-from drydock.api.headers import Headers
-from drydock.api.limits import FixedWindow
-from drydock.api.network import Proxies, bucket, client_address
+from drydock.api.network import bucket, client_address, header
 from drydock.api.services import Services
 from drydock.api.settings import ServerSettings
 from drydock.auth.caller import Connection
-from drydock.core.errors import BadRequest, DrydockError, TooManyRequests, Unauthorized
+from drydock.core.errors import (
+    BadRequest,
+    DrydockError,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 
 WINDOW_S = 900
 SIGN_IN_MAX = 100
+
+API_LIMIT = 256 * 1024
+AUTH_LIMIT = 64 * 1024
+BODY_S = 30.0
+"""How long a body may take: enough for the largest one over a poor line, too short to hold connections with."""
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 _CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 429: 4429}
 _API = "/api/v1/"
@@ -38,13 +50,21 @@ _STATUS = frozenset({"/api/v1/auth/status", "/api/auth/status"})
 _BY_CONTAINER = ("/api/v1/containers/", "/api/containers/")
 
 
+class BodyTimeout(DrydockError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "body-timeout"
+    default = "Request Timeout"
+
+
 class Middleware:
-    """`app` behind all layers."""
+    """`app` behind all layers. One path for several slashes, and HEAD answered as GET without the body."""
 
     def __init__(self, app: App, services: Services) -> None:
         server = services.settings[ServerSettings]
-        inner = Strangers(Compression(app, server))
-        self._http = Requests(Headers(RateLimit(Input(inner), services, server), server), services.proxies)
+        inner = Strangers(Compression(app, server.compression_threshold) if server.compression else app)
+        self._http = Headers(Entrance(inner, services, server), server)
         self._sockets = Upgrades(app)
         self._services = services
         self.app = app
@@ -54,44 +74,40 @@ class Middleware:
             await self.app(scope, receive, send)
             return
         scope["state"] = {**(scope.get("state") or {}), "services": self._services}
-        await (self._http if scope["type"] == "http" else self._sockets)(scope, receive, send)
+        if scope["type"] != "http":
+            await self._sockets(scope, receive, send)
+            return
+        scope["path"] = _SLASHES.sub("/", scope["path"])
+        self._services.proxies.notice(scope)
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        head = scope["method"] == "HEAD"
+        if head:
+            scope["method"] = "GET"
+        await self._http(scope, receive, without_body if head else send)
+
+
+def _encoded(headers: Mapping[str, str]) -> list[Header]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 async def refuse(send: Send, error: DrydockError) -> None:
     """Answer with the JSON envelope of an error; the outer layers complete it."""
     content = msgspec.json.encode(problem(error))
     found = [(b"content-type", JSON_TYPE.encode())]
-    found += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    found += _encoded(error.headers)
     found.append((b"content-length", str(len(content)).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": found})
     await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
-class Requests:
-    """One path for several slashes, HEAD answered as GET without the body, and a word about an untrusted proxy."""
+class Entrance:
+    """Counts every request, and refuses what nothing behind it should see: too many, text with a NUL, wrong bodies.
 
-    def __init__(self, app: App, proxies: Proxies) -> None:
-        self._app = app
-        self._proxies = proxies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path"] = _SLASHES.sub("/", scope["path"])
-        self._proxies.notice(scope)
-        if scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-        scope["method"] = "GET"
-
-        async def without_body(message: Message) -> None:
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
-
-        await self._app(scope, receive, without_body)
-
-
-class RateLimit:
-    """The outer limits (platform-api.md §1.7): sign-in has a smaller budget than the API.
-
-    The headers tell of the limit of the route where it has one, which `access.spend` leaves in the state.
+    Outer limits (platform-api.md §1.7): sign-in has a smaller budget than the API. The headers tell of the limit of the
+    route where it has one, which `access.spend` leaves in the state.
     """
 
     def __init__(self, app: App, services: Services, settings: ServerSettings) -> None:
@@ -115,13 +131,21 @@ class RateLimit:
                     limiter.give_back(key)
                 told = state.get("rate") or verdict
                 if told and not any(name.lower() == b"ratelimit-policy" for name, _ in message["headers"]):
-                    message["headers"] = [*message["headers"], *told.encoded()]
+                    message["headers"] = [*message["headers"], *_encoded(told.headers())]
             await send(message)
 
-        if verdict and not verdict.allowed:
-            await refuse(sent, TooManyRequests(headers=verdict.headers()))
-        else:
-            await self._app(scope, receive, sent)
+        try:
+            if verdict and not verdict.allowed:
+                raise TooManyRequests(headers=verdict.headers())
+            # No valid name has a NUL, and databases, programs and files may fail on one. Containers are looked up in
+            # memory first: one whose id has a NUL is unknown like any other.
+            if ("\0" in path and not path.startswith(_BY_CONTAINER)) or b"%00" in scope["query_string"]:
+                raise BadRequest()
+            receive = await checked_body(scope, receive)
+        except DrydockError as error:
+            await refuse(sent, error)
+            return
+        await self._app(scope, receive, sent)
 
     async def _key(self, scope: Any) -> str:
         """The address; with identity keying the login, which must be looked at before anything is counted then."""
@@ -134,26 +158,64 @@ class RateLimit:
             return limit_key(connection)  # the guard determines it, in its turn
 
 
-class Input:
-    """Refuses text and bodies that nothing behind it should see.
+async def checked_body(scope: Scope, receive: Receive, patience_s: float = BODY_S) -> Receive:
+    """Read and check the body of a POST, PUT or PATCH; gives a `receive` that replays it.
 
-    No valid name has a NUL, and databases, programs and files may fail on one. Containers are looked up in memory first:
-    one whose id has a NUL is unknown like any other.
+    Raises `UnsupportedMediaType`, `PayloadTooLarge`, `BadRequest`, or `BodyTimeout` after `patience_s`. Other methods pass untouched.
     """
+    length = header(scope, b"content-length") or "0"
+    empty = length == "0" and header(scope, b"transfer-encoding") is None
+    if scope["method"] not in _WITH_BODY or empty:
+        return receive
+    if (header(scope, b"content-type") or "").split(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType()
+    limit = AUTH_LIMIT if scope["path"].startswith("/auth/") else API_LIMIT
+    if length.isdecimal() and int(length) > limit:
+        raise PayloadTooLarge()
+    try:
+        async with asyncio.timeout(patience_s):
+            body = await _collect(receive, limit)
+    except TimeoutError:
+        raise BodyTimeout(headers={"Connection": "close"}) from None
+    _check_syntax(body)
+    sent = False
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        try:
-            if ("\0" in path and not path.startswith(_BY_CONTAINER)) or b"%00" in scope["query_string"]:
-                raise BadRequest()
-            receive = await body.read(scope, receive)
-        except DrydockError as error:
-            await refuse(send, error)
-            return
-        await self._app(scope, receive, send)
+    return again
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise BadRequest("The request ended before its body was complete")
+        parts.append(message.get("body", b""))
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise PayloadTooLarge()
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _check_syntax(body: bytes) -> None:
+    if not body:
+        return
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest("Invalid JSON body") from None
+    except RecursionError:
+        raise BadRequest("Invalid JSON body: nested too deeply") from None
+    if not isinstance(value, dict | list):
+        raise BadRequest("Invalid JSON body: an object or array is expected")
 
 
 class Strangers:
@@ -208,7 +270,7 @@ class Upgrades:
                 await send(message)
             elif not accepted and "websocket.http.response" in (scope.get("extensions") or {}):
                 found = [(b"content-type", JSON_TYPE.encode()), (b"connection", b"close")]
-                found += [(name.lower().encode(), value.encode()) for name, value in refused.headers.items()]
+                found += _encoded(refused.headers)
                 start = {"type": "websocket.http.response.start", "status": refused.status, "headers": found}
                 await send(start)
                 await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(problem(refused))})

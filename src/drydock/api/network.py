@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,12 +32,10 @@ class Proxies:
     def __init__(self, trust: bool | int | str) -> None:
         self._hops = 1 << 30 if trust is True else int(trust) if isinstance(trust, int) else 0
         self._networks = tuple(_networks(trust)) if isinstance(trust, str) else ()
+        self.trusted = bool(self._hops or self._networks)
+        """Whether any proxy is."""
         self.untrusted_seen = False
         """A request came through an HTTPS proxy that is not trusted; the interface says so."""
-
-    @property
-    def trusted(self) -> bool:
-        return bool(self._hops or self._networks)
 
     def client(self, peer: str, forwarded: str | None) -> str:
         """The client's address: right to left through `X-Forwarded-For`, past every trusted hop."""
@@ -160,22 +158,15 @@ def check_same_origin(scope: Mapping[str, Any], proxies: Proxies, public_url: st
         return
     site = header(scope, b"sec-fetch-site")
     claimed = header(scope, b"origin") or header(scope, b"referer")
-    if site == "cross-site" or not _allowed(claimed, site, _expected(scope, proxies, public_url)):
-        raise Forbidden("CSRF validation failed" + _advice(scope, proxies))
-
-
-def _expected(scope: Mapping[str, Any], proxies: Proxies, public_url: str | None) -> Sequence[object]:
-    return [origin for origin in (own_origin(scope, proxies), origin_of(public_url or "")) if origin]
-
-
-def _allowed(claimed: str | None, site: str | None, expected: Sequence[object]) -> bool:
-    if claimed is not None:
-        return origin_of(claimed) in expected
-    return site in (None, "same-origin", "none")
-
-
-def _advice(scope: Mapping[str, Any], proxies: Proxies) -> str:
-    return f". {PROXY_ADVICE}" if proxy_advice(scope, proxies) else ""
+    if claimed is None:
+        allowed = site in (None, "same-origin", "none")
+    else:
+        origin = origin_of(claimed)
+        expected = (own_origin(scope, proxies), origin_of(public_url or ""))
+        allowed = site != "cross-site" and origin is not None and origin in expected
+    if not allowed:
+        advice = f". {PROXY_ADVICE}" if proxy_advice(scope, proxies) else ""
+        raise Forbidden("CSRF validation failed" + advice)
 
 
 def proxy_advice(scope: Mapping[str, Any], proxies: Proxies) -> bool:

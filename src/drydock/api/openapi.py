@@ -88,7 +88,7 @@ def problems(*statuses: int, **described: ResponseSpec) -> Responses:
 
 
 def complete(found: dict[str, Any]) -> dict[str, Any]:
-    """Add to every operation that may have a body what the guard in front of all of them may answer (`api.body`)."""
+    """Add to every operation that may have a body what the guard in front of all of them may answer (`api.middleware`)."""
     for path in found["paths"].values():
         for method in _WITH_BODY & path.keys():
             for status in _BODY_GUARD:

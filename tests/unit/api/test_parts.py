@@ -11,9 +11,9 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from drydock.api.limits import LARGEST_TABLE, FixedWindow
+from drydock.api.access import LARGEST_TABLE, FixedWindow
 from drydock.api.network import Proxies, bucket, origin_of, own_origin
-from drydock.api.query import Page, Query, links, page
+from drydock.api.request import Page, Query, links, page
 from kit.clock import ManualClock
 
 

@@ -9,7 +9,6 @@ from litestar import Response, Router, post
 from litestar.params import FromPath
 
 from drydock.api.access import UPDATE
-from drydock.api.auditing import note
 from drydock.api.openapi import TEXTS, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest
@@ -84,9 +83,9 @@ async def _act(request: ApiRequest, container_id: str, verb: Verb) -> Response[b
     except ActionFailed as error:
         known = request.services.fleet.get(container_id)
         if known is not None:
-            await note(request, f"container-{verb}", "error", known, details=error.cause)
+            await request.note(f"container-{verb}", "error", known, details=error.cause)
         raise
-    await note(request, f"container-{verb}", "success", container)
+    await request.note(f"container-{verb}", "success", container)
     done = ActionDone(f"Container {DONE[verb]} successfully", request.services.fleet.view(container.id))
     return Response(msgspec.json.encode(done), media_type=JSON)
 
@@ -129,10 +128,10 @@ async def preview(request: ApiRequest, container_id: FromPath[str]) -> Preview:
         found = await request.updates.previews.of(container_id)
     except PreviewFailed as error:
         if known is not None:
-            await note(request, "preview", "error", known, details=f"{error.preview_code}: {error.message}")
+            await request.note("preview", "error", known, details=f"{error.preview_code}: {error.message}")
         raise
     if known is not None:
-        await note(request, "preview", "info", known)
+        await request.note("preview", "info", known)
     return found
 
 

@@ -13,8 +13,7 @@ from litestar.response import Stream
 
 from drydock.api.access import READ
 from drydock.api.openapi import PAGING, document, parameter, problems, reads
-from drydock.api.query import Query, links, page
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, Query, links, page
 from drydock.core.audit import AuditEntry, AuditFilter
 from drydock.core.errors import BadRequest
 from drydock.core.times import from_iso, to_iso

@@ -9,7 +9,6 @@ from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath
 
 from drydock.api.access import ADMIN, READ, UPDATE, WATCH, admit_scope, confirmed, limited
-from drydock.api.auditing import note
 from drydock.api.fast_path import Encoded
 from drydock.api.openapi import (
     NUMBER,
@@ -118,7 +117,7 @@ async def update_policy(request: ApiRequest, container_id: FromPath[str]) -> Enc
     if after.update_policy_overrides != before.update_policy_overrides:
         action = "set" if body.get("action") in _SETTING else "cleared"
         details = _policy_details(str(body["action"]), after)
-        await note(request, f"update-policy-override-{action}", "success", after, details=details)
+        await request.note(f"update-policy-override-{action}", "success", after, details=details)
     return _answer(request, container_id)
 
 
@@ -154,7 +153,7 @@ async def remove(request: ApiRequest, container_id: FromPath[str]) -> None:
     if container.agent is not None:
         raise DrydockError(f"Agent {container.agent} is not known")
     await services.fleet.remove(container_id)
-    await note(request, "container-delete", "success", container)
+    await request.note("container-delete", "success", container)
 
 
 @post(
@@ -169,7 +168,7 @@ async def reveal(request: ApiRequest, container_id: FromPath[str]) -> Environmen
     container = request.services.fleet.need(container_id)
     env = container.details.env if container.details else []
     shown = sum(entry.sensitive for entry in env)
-    await note(request, "env-reveal", "info", container, details=f"{shown} sensitive environment variables were shown")
+    await request.note("env-reveal", "info", container, details=f"{shown} sensitive environment variables were shown")
     return Environment(env)
 
 

@@ -8,7 +8,6 @@ import structlog
 from litestar import Response, Router, get
 
 from drydock.api.access import ADMIN
-from drydock.api.auditing import note
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import DrydockError
@@ -43,7 +42,7 @@ async def dump(request: ApiRequest) -> Response[bytes]:
     except Exception as error:
         log.exception("api.debug_dump_failed")
         raise DumpFailed() from error
-    await note(request, "debug-dump", "info")
+    await request.note("debug-dump", "info")
     day = to_iso(services.clock.now_ms())[:10]
     disposition = f'attachment; filename="drydock-debug-dump-{day}.json"'
     return Response(content, media_type="application/json", headers={"Content-Disposition": disposition})

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 from litestar import Router, post
+from litestar.openapi.spec.enums import OpenAPIType
 
-from drydock.api import listing
 from drydock.api.access import READ, WATCH
 from drydock.api.fast_path import Encoded, get
-from drydock.api.openapi import TEXTS, document, fields, problems, reads
-from drydock.api.request import ApiRequest
+from drydock.api.openapi import PAGING, TEXTS, document, fields, parameter, problems, reads
+from drydock.api.request import ApiRequest, Query, links, page
 from drydock.core.audit import AuditFilter
 from drydock.core.errors import BadRequest, NotFound
+from drydock.core.model import ContainerView
 from drydock.fleet.counters import Summary
 from drydock.fleet.groups import Group, grouped
+from drydock.fleet.response_cache import PageFacts
+from drydock.fleet.selection import EXACT, KINDS, MATURITIES, ORDERS, SORTS, STATUSES, SortKey, Wanted
 
 RECENT_ENTRIES = 100
 LARGEST_WATCH = 200
@@ -36,15 +40,86 @@ class Groups(msgspec.Struct):
     total: int
 
 
+class ContainerPage(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """A page of containers."""
+
+    data: list[ContainerView]
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+    links: dict[str, str] | None = msgspec.field(default=None, name="_links")
+
+
+LIST_PARAMETERS = (
+    *PAGING,
+    parameter("includeVulnerabilities", "Fill the vulnerability lists", kind=OpenAPIType.BOOLEAN),
+    parameter("sort", "Order of the rows; a leading `-` reverses", enum=SORTS),
+    parameter("order", "Overrides the prefix of `sort`", enum=ORDERS),
+    parameter("status", "Runtime or update status", enum=STATUSES),
+    parameter("kind", "Kind of the pending update, or whether `dd.watch` is set", enum=KINDS),
+    parameter("watcher", "Name of the watcher"),
+    parameter("maturity", "Maturity of the pending update", enum=MATURITIES),
+    parameter("containerIds", "Comma-separated ids to keep"),
+)
+
+
+def wanted_of(query: Query) -> Wanted:
+    """The requested filters and order. `BadRequest` names the first parameter that is not valid."""
+    if not query.items:
+        return Wanted()
+    sort = _one_of(query, "sort", SORTS, "Invalid sort value") or "name"
+    order = _one_of(query, "order", ORDERS, "Invalid order value")
+    status = _one_of(query, "status", STATUSES, "Invalid status filter value")
+    kind = _one_of(query, "kind", KINDS, "Invalid kind filter value")
+    watcher = query.text("watcher")
+    if watcher == "":
+        raise BadRequest("Invalid watcher filter value")
+    ids = ",".join(query.every("containerIds")).split(",")
+    return Wanted(
+        sort=cast("SortKey", sort.removeprefix("-")),
+        descending=order == "desc" if order else sort.startswith("-"),
+        status=status,
+        kind=kind,
+        watcher=watcher,
+        maturity=_one_of(query, "maturity", MATURITIES, "Invalid maturity filter value"),
+        ids=frozenset(id for part in ids if (id := part.strip())) or None,
+        exact=tuple((name, value) for name in EXACT if (value := query.text(name)) is not None),
+    )
+
+
+def _one_of(query: Query, name: str, allowed: Sequence[str], refusal: str) -> str | None:
+    value = query.text(name)
+    if value is not None and value not in allowed:
+        raise BadRequest(refusal, details={"parameter": name, "allowed": list(allowed)})
+    return value
+
+
+def list_body(request: ApiRequest) -> bytes:
+    """The encoded answer of a list request; bytes that are still true are served again."""
+    query, path = request.params, request.scope["path"]
+    wanted, cut, reach = wanted_of(query), page(query), request.caller.reach
+    if reach is not None:
+        wanted = msgspec.structs.replace(wanted, within=reach.covers)
+
+    def facts(returned: int, total: int) -> PageFacts:
+        more = cut.limit > 0 and cut.offset + returned < total
+        found = links(path, query, cut, returned, total) if cut.limit else None
+        return PageFacts(total, cut.limit, cut.offset, more, found)
+
+    key = (path, request.scope["query_string"], reach)
+    return request.services.fleet.list_body(key, wanted, cut.cut, facts, query.flag("includeVulnerabilities"))
+
+
 @get(
     "/",
     opt={**READ, "narrows": True},
-    operation_class=reads(*listing.PARAMETERS),
-    responses=problems(400, _200=document(listing.ContainerPage, "A page of containers")),
+    operation_class=reads(*LIST_PARAMETERS),
+    responses=problems(400, _200=document(ContainerPage, "A page of containers")),
 )
 async def list_containers(request: ApiRequest) -> Encoded:
     """The containers that match, ordered, a page of them. Filters combine with AND."""
-    return Encoded(listing.body(request))
+    return Encoded(list_body(request))
 
 
 @get("/summary", opt=READ, responses=problems(_200=document(Summary, "Counters")))
@@ -82,35 +157,25 @@ async def groups(request: ApiRequest) -> Groups:
     "/watch",
     opt={**WATCH, "narrows": True},
     status_code=200,
-    operation_class=reads(*listing.PARAMETERS, body=fields(containerIds=TEXTS)),
-    responses=problems(400, 404, 413, 415, _200=document(listing.ContainerPage, "The list after the check")),
+    operation_class=reads(*LIST_PARAMETERS, body=fields(containerIds=TEXTS)),
+    responses=problems(400, 404, 413, 415, _200=document(ContainerPage, "The list after the check")),
 )
 async def watch(request: ApiRequest) -> Encoded:
     """Check every container now, or those of `containerIds` in the body, and answer with the list."""
-    listing.read(request.params)
+    wanted_of(request.params)
     ids = _wanted_ids(await request.document())
-    watching = request.services.watching
-    if ids is None:
-        ids = _reached(request)
+    fleet, watching, reach = request.services.fleet, request.services.watching, request.caller.reach
+    if ids is None and reach is not None:
+        ids = [one.id for one in fleet.all() if reach.covers(one)]  # all that a limited key may see
     if ids is None:
         await watching.watch_all()
     else:
         for id in ids:
-            _need(request, id)
+            found = fleet.get(id)
+            if found is None or (reach is not None and not reach.covers(found)):
+                raise NotFound("Container not found", details={"id": id})
         await watching.watch_some(ids)
-    return Encoded(listing.body(request))
-
-
-def _reached(request: ApiRequest) -> list[str] | None:
-    """Every container that a limited key reaches; None for a caller who reaches all."""
-    reach = request.caller.reach
-    return None if reach is None else [one.id for one in request.services.fleet.all() if reach.covers(one)]
-
-
-def _need(request: ApiRequest, id: str) -> None:
-    found, reach = request.services.fleet.get(id), request.caller.reach
-    if found is None or (reach is not None and not reach.covers(found)):
-        raise NotFound("Container not found", details={"id": id})
+    return Encoded(list_body(request))
 
 
 def _wanted_ids(body: dict[str, Any]) -> list[str] | None:

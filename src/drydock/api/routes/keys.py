@@ -11,7 +11,6 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath, JSONBody
 
 from drydock.api.access import ADMIN, READ
-from drydock.api.auditing import note
 from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.auth.caller import LOCAL, Scope
@@ -114,7 +113,7 @@ async def create(request: ApiRequest, data: JSONBody[NewKey]) -> ShownKey:
     key, token = await request.services.auth.keys.create(
         data.name, data.scopes, owner, data.expires_in_days, watchers=watchers, agents=agents
     )
-    await note(request, "api-key-created", "success", container_name=AUTHENTICATION, details=_named(key))
+    await request.note("api-key-created", "success", container_name=AUTHENTICATION, details=_named(key))
     return _shown(key, token)
 
 
@@ -133,7 +132,7 @@ async def rotate(request: ApiRequest, id: FromPath[str]) -> ShownKey:
     except msgspec.ValidationError as error:
         raise BadRequest() from error
     key, token = await request.services.auth.keys.rotate(id, wish.grace_minutes)
-    await note(request, "api-key-rotated", "success", container_name=AUTHENTICATION, details=_named(key))
+    await request.note("api-key-rotated", "success", container_name=AUTHENTICATION, details=_named(key))
     return _shown(key, token)
 
 
@@ -142,7 +141,7 @@ async def revoke(request: ApiRequest, id: FromPath[str]) -> None:
     """End a key for good."""
     _people_only(request)
     key = await request.services.auth.keys.revoke(id)
-    await note(request, "api-key-revoked", "success", container_name=AUTHENTICATION, details=_named(key))
+    await request.note("api-key-revoked", "success", container_name=AUTHENTICATION, details=_named(key))
 
 
 @get("/sessions", opt=READ, responses=problems(_200=document(OpenSessions, "Your own sessions")))

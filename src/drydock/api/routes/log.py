@@ -11,8 +11,7 @@ from litestar import Response, Router, WebSocket, get, websocket
 
 from drydock.api.access import READ, services_of
 from drydock.api.openapi import document, parameter, problems, reads
-from drydock.api.query import Query
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, Query
 from drydock.api.streams import SHUTDOWN_CODE, close_socket, serve_socket
 from drydock.core.errors import BadRequest
 from drydock.logs.server_log import DEFAULT_TAIL, RANKS, LogEntry, Wanted

@@ -10,10 +10,9 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
 
 from drydock.api.access import READ, services_of
-from drydock.api.compression import compressed, offers_gzip
+from drydock.api.answers import compressed, offers_gzip
 from drydock.api.openapi import document, parameter, problems, reads
-from drydock.api.query import Query
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, Query
 from drydock.api.streams import SHUTDOWN_CODE, close_socket, serve_socket
 from drydock.core.errors import DrydockError, NotFound, UpgradeRequired
 from drydock.logs.room import NotRunning

@@ -10,8 +10,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import READ, UPDATE
 from drydock.api.openapi import PAGING, document, problems, reads
-from drydock.api.query import links, page
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, links, page
 from drydock.core.errors import BadRequest
 from drydock.core.operation import public
 

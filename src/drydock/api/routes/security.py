@@ -14,8 +14,7 @@ from litestar.params import FromPath
 
 from drydock.api.access import READ, WATCH, limited, spend
 from drydock.api.openapi import PAGING, TEXTS, document, fields, one_of, parameter, problems, reads
-from drydock.api.query import links, page
-from drydock.api.request import ApiRequest
+from drydock.api.request import ApiRequest, links, page
 from drydock.api.streams import SSE_HEADERS, sse
 from drydock.core.errors import BadRequest, DrydockError, TooManyRequests
 from drydock.core.model import ContainerView

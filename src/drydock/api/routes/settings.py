@@ -10,7 +10,6 @@ from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from drydock.api.access import ADMIN, READ
-from drydock.api.auditing import note
 from drydock.api.openapi import FLAG, OBJECT, WHOLE, document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadRequest, Conflict, Forbidden
@@ -57,7 +56,7 @@ async def _change(request: ApiRequest) -> InstanceSettings:
     fields = _fields(await request.document())
     changed = await request.services.preferences.change(**fields)
     details = ", ".join(f"{name}={value}" for name, value in msgspec.to_builtins(changed).items())
-    await note(request, "settings-changed", "success", details=details)
+    await request.note("settings-changed", "success", details=details)
     return changed
 
 

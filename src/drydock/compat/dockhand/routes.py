@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from litestar import Router, get
@@ -10,7 +12,6 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from drydock.api.access import limit_key
-from drydock.api.limits import Concurrency
 from drydock.api.openapi import document, parameter, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.api.streams import sse
@@ -27,10 +28,31 @@ KEEPALIVE = b": keepalive\n\n"
 HEADERS = {"Cache-Control": "no-cache"}
 EVENTS = "text/event-stream"
 ENV = parameter("env", "Number (or name) of the environment")
-
-
 STATE: Final = "dockhand"
 """Where the application keeps the room behind these routes."""
+
+
+class Concurrency:
+    """At most `maximum` open streams per key."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._open: Counter[str] = Counter()
+
+    def has_room(self, key: str) -> bool:
+        """Whether `key` may open one more."""
+        return self._open[key] < self.maximum
+
+    @contextmanager
+    def entered(self, key: str) -> Iterator[None]:
+        """One more is open for the duration of the block."""
+        self._open[key] += 1
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
 
 
 def dockhand_of(request: ApiRequest) -> Dockhand:

@@ -1,6 +1,13 @@
-"""Headers that every answer carries: security (platform.md §6.4), no-store for JSON (platform-api.md §1.6), and CORS."""
+"""What every answer gets on its way out.
+
+Headers for security (platform.md §6.4), no-store for JSON (platform-api.md §1.6), CORS, and gzip for clients that take
+it (platform-api.md §1.2).
+"""
 
 from __future__ import annotations
+
+import asyncio
+import gzip
 
 from drydock.api.asgi import App, Header, Message, Receive, Scope, Send
 from drydock.api.envelope import JSON_TYPE
@@ -94,3 +101,73 @@ class Headers:
         if self._allowed != "*":
             found.append((b"vary", b"Origin"))
         return found
+
+
+OFF_LOOP_BYTES = 512 * 1024
+"""Bodies from here on are compressed in a thread: it takes more than 5 ms."""
+
+
+def offers_gzip(accept_encoding: str | None) -> bool:
+    """Whether `Accept-Encoding` names gzip (or `*`) with a weight above zero; gzip by name wins over `*`."""
+    weights: dict[str, float] = {}
+    for part in (accept_encoding or "").lower().split(","):
+        name, _, parameters = part.partition(";")
+        key, _, value = parameters.strip().partition("=")
+        weight = 1.0
+        if key.strip() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                weight = 0.0
+        weights[name.strip()] = weight
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+async def compressed(content: bytes, level: int = 4, *, off_loop: int = OFF_LOOP_BYTES) -> bytes:
+    """`content` as gzip; in a thread from `off_loop` bytes on."""
+    if len(content) < off_loop:
+        return gzip.compress(content, level, mtime=0)
+    return await asyncio.to_thread(gzip.compress, content, level, mtime=0)
+
+
+class Compression:
+    """Compresses answers of text and JSON that are complete and large enough; streams pass as they are."""
+
+    def __init__(self, app: App, threshold: int) -> None:
+        self._app = app
+        self._threshold = max(threshold, 1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not offers_gzip(header(scope, b"accept-encoding")):
+            await self._app(scope, receive, send)
+            return
+        held: Message | None = None
+
+        async def sent(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and self._fits(dict(message["headers"])):
+                held = message  # until the body shows whether it is complete
+                return
+            if message["type"] == "http.response.body" and held is not None:
+                start, held = held, None
+                if not message.get("more_body"):
+                    message = {**message, "body": await compressed(message["body"])}
+                    start["headers"] = [
+                        *(pair for pair in start["headers"] if pair[0] != b"content-length"),
+                        (b"content-length", str(len(message["body"])).encode()),
+                        (b"content-encoding", b"gzip"),
+                        (b"vary", b"Accept-Encoding"),
+                    ]
+                await send(start)
+            await send(message)
+
+        await self._app(scope, receive, sent)
+
+    def _fits(self, given: dict[bytes, bytes]) -> bool:
+        length = given.get(b"content-length", b"")
+        return (
+            length.isdigit()
+            and int(length) >= self._threshold
+            and b"content-encoding" not in given
+            and given.get(b"content-type", b"").startswith((b"application/", b"text/"))
+        )
