@@ -36,8 +36,10 @@ if login and (pathlib.Path(login) / "config.json").exists():
     call["login"] = json.loads((pathlib.Path(login) / "config.json").read_text())
     call["login_mode"] = oct((pathlib.Path(login) / "config.json").stat().st_mode & 0o777)
     call["folder_mode"] = oct(pathlib.Path(login).stat().st_mode & 0o777)
-with open(home / "calls.jsonl", "a") as calls:
-    calls.write(json.dumps(call) + "\\n")
+note = home / "calls" / f"{{time.time_ns()}}-{{os.getpid()}}.json"
+written = note.with_suffix(".new")
+written.write_text(json.dumps(call))
+written.rename(note)  # at once: a test may read at any moment
 held = home / "held"
 while held.exists() and held.read_text() in sys.argv:
     time.sleep(0.005)
@@ -50,7 +52,7 @@ class FakeProgram:
 
     def __init__(self, home: pathlib.Path, name: str, body: str) -> None:
         self.home = home / name
-        self.home.mkdir()
+        (self.home / "calls").mkdir(parents=True)
         self.path = str(self.home / name)
         self.write(body)
 
@@ -68,13 +70,12 @@ class FakeProgram:
         beside.rename(self.home / "held")
 
     def release(self) -> None:
-        """Let them go on."""
-        (self.home / "held").unlink()
+        """Let them go on. The file stays: a program that has just seen it is about to read it."""
+        self.hold("")
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        place = self.home / "calls.jsonl"
-        return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+        return [json.loads(note.read_text()) for note in sorted((self.home / "calls").glob("*.json"))]
 
     def argvs(self, word: str) -> list[list[str]]:
         """The argument lists that hold `word`."""
