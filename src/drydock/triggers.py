@@ -31,9 +31,9 @@ def auto() -> Kind[AutoMode]:
     """When a trigger reacts to found updates."""
 
     def read(text: str) -> AutoMode:
-        mode = auto_mode(text) if text.strip() else None
+        mode = auto_mode(text)
         if mode is None:
             raise ValueError(text)
         return mode
 
-    return Kind("choice", "true, false, all, oninclude, onauto or none", read)
+    return Kind("choice", "true, false, all, oninclude, onauto or none", read, empty_is_unset=True)

@@ -59,6 +59,12 @@ class Member:
         """How the documented variables of this type begin."""
         return section_of(self.options).prefix.replace("<TYPE>", self.type.upper())
 
+    def leaves_unset(self, option: str, text: str) -> bool:
+        """Whether this value of an option is none: an empty one of an enumeration."""
+        sections = (self.options, self.common) if self.common else (self.options,)
+        specs = {name: spec for cls in sections for name, _, spec in spellings(section_of(cls))}
+        return not text.strip() and option in specs and specs[option].kind.empty_is_unset
+
     def knows(self) -> list[str]:
         """Every option that may be given, in all spellings."""
         sections = (self.options, self.common) if self.common else (self.options,)
@@ -183,7 +189,9 @@ class _FamilyReader:
         if member is None:
             self._strangers.setdefault(kind, {})[tuple(path)] = entry
         elif len(path) >= 2 and all(path):
-            self._components.setdefault((kind, path[0]), {})["_".join(path[1:])] = entry
+            given, name = self._components.setdefault((kind, path[0]), {}), "_".join(path[1:])
+            if not member.leaves_unset(name, entry.value):
+                given[name] = entry
         elif len(path) == 1 and path[0] and self._family.bare and not entry.value:
             self._components.setdefault((kind, path[0]), {})
         elif len(path) == 1 and path[0] in self._family.shared:

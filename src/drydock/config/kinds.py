@@ -27,6 +27,8 @@ class Kind(Generic[T]):
     """What of the text may be shown to people."""
     show: Callable[[Any], str] = lambda value: _written(value)
     """A value as it would be written in the variable, for defaults in the documentation."""
+    empty_is_unset: bool = False
+    """An empty text is no value: the default holds, as without the variable."""
 
 
 def _written(value: Any) -> str:
@@ -112,7 +114,7 @@ def choice(*values: str) -> Kind[str]:
             raise ValueError(value)
         return lowered
 
-    return Kind("choice", f"one of {', '.join(values)}", read)
+    return Kind("choice", f"one of {', '.join(values)}", read, empty_is_unset=True)
 
 
 def path() -> Kind[str]:

@@ -63,7 +63,7 @@ def read(
             continue
         entry = next((given[name] for name in spec.names if name in given), None)
         reading.used |= {given[name].name for name in spec.names if name in given}
-        if entry is None:
+        if entry is None or (spec.kind.empty_is_unset and not entry.value.strip()):
             reading.effective.append(Effective(prefix + spec.names[0], show_default(spec, spec.default), "default"))
             continue
         if spec.deprecated:

@@ -204,14 +204,14 @@ def test_missing_include_only_warns_by_default() -> None:
     ("text", "expected"),
     [
         ("TRUE", "all"),
-        (None, "all"),
+        ("", None),
         ("false", "none"),
         (" OnInclude ", "oninclude"),
         ("onauto", "onauto"),
         ("x", None),
     ],
 )
-def test_auto_modes(text: str | None, expected: str | None) -> None:
+def test_auto_modes(text: str, expected: str | None) -> None:
     assert auto_mode(text) == expected
 
 

@@ -155,7 +155,6 @@ def test_what_is_wrong_is_said_with_the_variable(variable: str, value: str, mess
         ("URL", "ntfy.sh"),
         ("TOPIC", ""),
         ("AUTO", "sometimes"),
-        ("AUTO", ""),
         ("THRESHOLD", "huge"),
         ("ONCE", "1"),
         ("ORDER", "first"),

@@ -48,6 +48,23 @@ def test_old_names_work_with_a_word_and_lose_against_new_ones() -> None:
     assert "DD_ACTION_DOCKER_LOCAL_PRUNE" in problems[0]
 
 
+def test_an_enumeration_set_to_empty_is_not_set() -> None:
+    actions, problems = register(
+        {
+            "DD_ACTION_DOCKER_LOCAL_AUTO": "",
+            "DD_ACTION_DOCKER_LOCAL_MODE": " ",
+            "DD_ACTION_DOCKER_LOCAL_THRESHOLD": "",
+            "DD_TRIGGER_DOCKER_LOCAL_THRESHOLD": "minor",
+            "DD_ACTION_DOCKERCOMPOSE_STACK_RECONCILIATIONMODE": "",
+            "DD_ACTION_DOCKERCOMPOSE_STACK_AUTO": "",
+        },
+    )
+    local, stack = actions
+    assert (local.auto, local.mode, local.threshold) == ("oninclude", "simple", "minor")
+    assert (stack.auto, stack.reconciliation_mode) == ("oninclude", "warn")
+    assert [text for text in problems if "old name" not in text] == []
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [

@@ -36,10 +36,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     policy: ActionPolicy
 
 
-def auto_mode(text: str | None) -> AutoMode | None:
-    """Read an `AUTO` setting: `true`/unset is all, `false` is none; None for a text that is no mode."""
+def auto_mode(text: str) -> AutoMode | None:
+    """Read an `AUTO` setting: `true` is all, `false` is none; None for a text that is no mode."""
     known: dict[str, AutoMode] = {
-        "": "all",
         "true": "all",
         "false": "none",
         "all": "all",
@@ -47,7 +46,7 @@ def auto_mode(text: str | None) -> AutoMode | None:
         "onauto": "onauto",
         "none": "none",
     }
-    return known.get((text or "").strip().lower())
+    return known.get(text.strip().lower())
 
 
 def update_triggers(triggers: Iterable[TriggerFacts]) -> list[TriggerFacts]:

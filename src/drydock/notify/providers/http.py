@@ -28,7 +28,7 @@ def _word(*words: str, fold: bool) -> Kind[str]:
             raise ValueError(text)
         return word
 
-    return Kind("choice", " or ".join(words), read)
+    return Kind("choice", " or ".join(words), read, empty_is_unset=True)
 
 
 @section("DD_NOTIFICATION_HTTP_", "http", "Containers as JSON to a URL of your choice.", family=True)
