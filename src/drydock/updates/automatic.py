@@ -80,7 +80,10 @@ class Automatic:
                     raise Conflict(blocker)
                 return await self._admission.request(container.id, source="automatic")
             except DrydockError as error:
-                await self._tell(container, error.message)
+                if self._told.get(audit_key(container)) != error.message:
+                    self._told[audit_key(container)] = error.message
+                    row = new_operation(container, self._clock.now_ms())  # never written: it did not begin
+                    await self._audit.note(row, "auto-update-blocked", "info", error.message)
             return None
 
     async def _held_back(self, container: Container, access: Access) -> str | None:
@@ -97,10 +100,3 @@ class Automatic:
                 if same and row.source == "automatic":
                     return "already-tried"
         return None
-
-    async def _tell(self, container: Container, message: str) -> None:
-        key = audit_key(container)
-        if self._told.get(key) != message:
-            self._told[key] = message
-            row = new_operation(container, self._clock.now_ms())  # never written: the entry is about what did not begin
-            await self._audit.note(row, "auto-update-blocked", "info", message)

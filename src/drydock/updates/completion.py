@@ -61,16 +61,18 @@ class Completion:
         if row.active:
             return
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        watched = row.source != "dependent" and not row.by_helper
         if row.follow_up_due:
+            steps.append(("fleet", lambda: self._enter_fleet(outcome)))
+            if watched and _replaced(row):
+                steps.append(("post-hook", lambda: self._hooks.post(row)))
             steps += [
-                ("fleet", lambda: self._enter_fleet(outcome)),
-                ("post-hook", lambda: self._post_hook(row)),
                 ("update-rollback", lambda: self._remember_rollback(row)),
                 ("audit", lambda: self._record(row)),
                 ("events", lambda: self._tell(row)),
-                ("backups", lambda: self._tidy(row)),
             ]
-        watched = row.source != "dependent" and not row.by_helper
+            if row.source != "dependent":
+                steps.append(("backups", lambda: self._backups.prune(row)))
         if watched and (row.monitor_until is not None or (row.follow_up_due and row.status == "succeeded")):
             steps.append(("monitor", lambda: self._monitor.begin(row, run)))
         for name, step in steps:
@@ -97,10 +99,6 @@ class Completion:
             new = await self._watching.replaced(old, new_id, outcome.container, outcome.image)
             if new is not None:
                 self._supervisor.spawn(f"check:{new.id}", self._watching.watch_some([new.id]))
-
-    async def _post_hook(self, row: Operation) -> None:
-        if _replaced(row) and row.source != "dependent" and not row.by_helper:
-            await self._hooks.post(row)
 
     async def _remember_rollback(self, row: Operation) -> None:
         """`updateRollback` blocks the same candidate from being tried again; a success clears it."""
@@ -147,10 +145,6 @@ class Completion:
         elif row.status in ("failed", "rolled-back"):
             error = row.last_error or "Update failed"
             self._bus.publish(UpdateFailed(operation=public(row), error=error, container=container))
-
-    async def _tidy(self, row: Operation) -> None:
-        if row.source != "dependent":
-            await self._backups.prune(row)
 
 
 def _replaced(row: Operation) -> bool:

@@ -176,21 +176,18 @@ class DependencyGroups:
         ended: list[Operation] = []
         for number in sorted({member.wave for member in members}):
             wave = [by_container[m.container.id] for m in members if m.wave == number]
-            done = await asyncio.gather(*(self._group(rows, whole, ended) for rows in self._groups(wave)))
+            # The replicas of a service whose action wants one recreation per batch follow each other.
+            groups: dict[tuple[str | None, ...], list[Operation]] = {}
+            for row in wave:
+                action = self._actions.get(row.trigger_name)
+                labels = row.container.labels if row.container else {}
+                once = action is not None and action.compose_file_once and SERVICE in labels
+                key = (row.agent, row.watcher, labels.get(PROJECT), labels.get(SERVICE)) if once else (row.id,)
+                groups.setdefault(key, []).append(row)
+            done = await asyncio.gather(*(self._group(rows, whole, ended) for rows in groups.values()))
             ended += [row for rows in done for row in rows]
         if len(ended) > 1:
             self._bus.publish(BatchFinished(summary=_summary(ended, self._clock.now_ms() - began)))
-
-    def _groups(self, wave: Sequence[Operation]) -> list[list[Operation]]:
-        """Rows that run side by side; the replicas of a service whose action wants one recreation per batch are one."""
-        groups: dict[tuple[str | None, ...], list[Operation]] = {}
-        for row in wave:
-            action = self._actions.get(row.trigger_name)
-            labels = row.container.labels if row.container else {}
-            once = action is not None and action.compose_file_once and SERVICE in labels
-            key = (row.agent, row.watcher, labels.get(PROJECT), labels.get(SERVICE)) if once else (row.id,)
-            groups.setdefault(key, []).append(row)
-        return list(groups.values())
 
     async def _group(self, rows: Sequence[Operation], whole: deps.Graph, ended: Sequence[Operation]) -> list[Operation]:
         """One after the other until one has succeeded: it stands for the others (updates.md §11.6, COMPOSEFILEONCE)."""

@@ -85,21 +85,14 @@ class HealthMonitor:
         if status in ("unknown", "starting"):
             changes["warnings"] = [*operation.warnings, UNDECIDED.format(status)]
         await self._journal.change(operation.id, required=False, **changes)
-        if status == "unhealthy":
-            await self._roll_back(operation, run)
-        elif status == "healthy":
+        if status == "healthy":
             log.info("monitor.stable", operation=operation.id, container=operation.container_name)
-        else:
+            return
+        if status != "unhealthy":
             log.warning("monitor.undecided", operation=operation.id, container=operation.container_name, status=status)
+            return
 
-    async def _look(self, operation: Operation) -> dict[str, Any] | None:
-        try:
-            return await self._hosts.of(operation).reader.inspect_container(operation.new_container_id or "")
-        except EngineNotFound:
-            return None
-
-    async def _roll_back(self, operation: Operation, run: Run) -> None:
-        """Only the very container that the operation made, to the very image it replaced."""
+        # Only the very container that the operation made goes back, and only to the very image it replaced.
         container = self._fleet.get(operation.new_container_id or "")
         backups = await self._backups.records.of(operation.key)
         backup = next((one for one in backups if one.id == operation.backup_id), None)
@@ -108,3 +101,9 @@ class HealthMonitor:
             return
         action = operation.trigger_name or backup.trigger_name
         await run(rollback_operation(container, backup, action, self._clock.now_ms(), source="monitor"))
+
+    async def _look(self, operation: Operation) -> dict[str, Any] | None:
+        try:
+            return await self._hosts.of(operation).reader.inspect_container(operation.new_container_id or "")
+        except EngineNotFound:
+            return None

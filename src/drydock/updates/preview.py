@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,14 +17,49 @@ from drydock.core.errors import (
     RegistryNotFound,
 )
 from drydock.core.model import Container, UpdateKind
+from drydock.core.operation import FileEdit, Operation
 from drydock.core.update import update_kind
+from drydock.docker.own import Translate
 from drydock.hosts.host import Hosts
 from drydock.kernel import Kernel
-from drydock.updates.actions import Actions
+from drydock.updates.actions import Action, Actions
 from drydock.updates.admission import NO_ACTION, Admission
-from drydock.updates.compose.preview import Outlook, outlook
+from drydock.updates.compose.files import ComposeProblem
+from drydock.updates.compose.locate import locate
+from drydock.updates.compose.project import FilesPlan, plan_files
 from drydock.updates.plan.clone import networks_of
 from drydock.updates.target import new_operation, spelled, wanted_image
+
+
+class Mutation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a file would be written, and whether the action only pretends."""
+
+    intent: Literal["update-compose-service-image"] = "update-compose-service-image"
+    dry_run: bool
+    will_write: bool
+
+
+class Patch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The change of one file. Without lines around it: those may hold secrets."""
+
+    path: str
+    format: Literal["unified"] = "unified"
+    diff: str
+
+
+class Outlook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """`files` as Compose names them, `paths` where Drydock sees them; `warnings` say why nothing would be written.
+
+    `patch` is the first of `patches`: there is one for each file that changes, the `.env` file included.
+    """
+
+    files: list[str]
+    paths: list[str]
+    service: str
+    mutation: Mutation
+    patch: Patch | None = None
+    patches: list[Patch] = []
+    warnings: list[str] = []
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -126,3 +163,31 @@ def _translated(error: DrydockError) -> PreviewFailed:
     if isinstance(error, RegistryNetworkError):
         return PreviewFailed(503, "registry-network-error", "The registry cannot be reached", reason=reason)
     return PreviewFailed(500, "preview-runtime-error", "Unable to preview this update")
+
+
+async def outlook(
+    operation: Operation, action: Action, labels: Mapping[str, str], current: str, translate: Translate
+) -> Outlook | None:
+    """The preview of the files, without writing; None for a container that no Compose file describes."""
+    service, paths = labels.get(SERVICE), locate(labels, action, translate).files
+    if not service or not paths:
+        return None
+    try:
+        plan = await plan_files(operation, action, labels, current, translate)
+    except ComposeProblem as problem:
+        plan = FilesPlan(service=service, warnings=[problem.message])
+    return Outlook(
+        files=[str(path) for path in locate(labels, action).files],
+        paths=[str(path) for path in paths],
+        service=service,
+        mutation=Mutation(dry_run=action.dry_run, will_write=bool(plan.edits) and not action.dry_run),
+        patch=_patch(plan.edits[0]) if plan.edits else None,
+        patches=[_patch(edit) for edit in plan.edits],
+        warnings=plan.warnings,
+    )
+
+
+def _patch(edit: FileEdit) -> Patch:
+    before, after = edit.before.splitlines(), edit.after.splitlines()
+    lines = difflib.unified_diff(before, after, edit.path, edit.path, n=0, lineterm="")
+    return Patch(path=edit.path, diff="\n".join(lines) + "\n")

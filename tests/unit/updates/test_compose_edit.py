@@ -17,12 +17,17 @@ from drydock.core.operation import FileEdit, ImageWanted, Operation, PostStart
 from drydock.docker.own import translate
 from drydock.updates.actions import Action
 from drydock.updates.compose.edit import edit_image
-from drydock.updates.compose.files import FileChanged, FileNotWritten, sha256, write_edit
+from drydock.updates.compose.files import (
+    ComposeProblem,
+    FileChanged,
+    FileNotWritten,
+    Interpolated,
+    sha256,
+    write_edit,
+)
 from drydock.updates.compose.locate import fit, locate
-from drydock.updates.compose.post_start import post_start
-from drydock.updates.compose.preview import outlook
-from drydock.updates.compose.problems import ComposeProblem, Interpolated
-from drydock.updates.compose.project import plan_files
+from drydock.updates.compose.project import plan_files, post_start
+from drydock.updates.preview import outlook
 
 FULL = """\
 # the site

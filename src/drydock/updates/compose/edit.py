@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 )
 
 from drydock.core.reference import DEFAULT_TAG, split
-from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
+from drydock.updates.compose.files import ComposeProblem, Interpolated, Invalid
 
 LARGEST_FILE = 1024 * 1024
 MOST_ALIASES = 10_000
@@ -175,35 +175,23 @@ def _span(event: Any) -> Span:
 def _through_variable(body: str, bom: str, span: Span, service: str, reference: str, env_text: str | None) -> Edited:
     """Change the variable behind the tag, or its default; nothing else is certain."""
     value = span.value or ""
-    head, colon, tail = value.rpartition(":") if "}" not in value.rpartition(":")[2] else _last_colon(value)
+    head, colon, tail = value.rpartition(":")
+    if "}" in tail:  # the colon between name and tag, not the one inside of `${V:-x}`
+        head, colon, _ = value[: value.rfind("${")].rpartition(":")
+        tail = value[len(head) + len(colon) :]
     match = _VARIABLE.fullmatch(tail) if colon else None
     _, tag, digest = split(reference)
     if match is None or digest or _DOLLAR.search(head):
         raise _by_hand(service, value)
     name, tag = match["braced"] or match["bare"], tag or DEFAULT_TAG
-    if env_text is not None and (line := _assignment(name, env_text)) is not None:
-        return Edited(env=env_text[: line.start("value")] + tag + env_text[line.end("value") :])
+    # The last line of the `.env` file that sets it holds; quotes and comments stay.
+    pattern = rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*[\"']?(?P<value>[^\s\"'#]*)"
+    if env_text is not None and (lines := list(re.finditer(pattern, env_text, re.MULTILINE))):
+        return Edited(env=env_text[: lines[-1].start("value")] + tag + env_text[lines[-1].end("value") :])
     if match["default"] is None:
         raise _by_hand(service, value)
     changed = value[: len(value) - len(tail)] + tail[: match.start("value")] + tag + tail[match.end("value") :]
     return Edited(compose=bom + body[: span.start] + _quoted(changed, span.style) + body[span.end :])
-
-
-def _last_colon(value: str) -> tuple[str, str, str]:
-    """The colon between name and tag, not one inside of `${V:-x}`."""
-    position = value.rfind(":", 0, value.rfind("${"))
-    if position < 0:
-        return "", "", value
-    return value[:position], ":", value[position + 1 :]
-
-
-def _assignment(name: str, env_text: str) -> re.Match[str] | None:
-    """The line of an `.env` file that sets `name`; quotes and comments stay."""
-    pattern = re.compile(rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*[\"']?(?P<value>[^\s\"'#]*)", re.MULTILINE)
-    found = None
-    for match in pattern.finditer(env_text):
-        found = match
-    return found
 
 
 def _by_hand(service: str, value: str) -> Interpolated:

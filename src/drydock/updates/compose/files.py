@@ -1,4 +1,4 @@
-"""Writing a Compose file so that neither a crash nor a second writer can break it (updates.md §11.5).
+"""Compose files on disk, written so that neither a crash nor a second writer can break it (updates.md §11.5).
 
 Blocking work, done in a thread: lock file beside it, backup if wanted, temporary file with the same owner and mode,
 fsync, rename, fsync of the folder. A file that cannot be replaced (bind-mounted alone) is written in place.
@@ -22,6 +22,22 @@ from drydock.updates.plan.effects import StepFailed
 LOCK_WAIT_S = 10.0
 LOCK_STALE_S = 120.0
 _RETRIES = 5
+
+
+class ComposeProblem(StepFailed):
+    """The file cannot be edited safely; nothing was written."""
+
+    code = "compose-edit-impossible"
+
+
+class Interpolated(ComposeProblem):
+    """The image of the service comes from a variable that cannot be changed for certain."""
+
+    code = "compose-image-interpolated"
+
+
+class Invalid(ComposeProblem):
+    """The edited text would not be what was meant."""
 
 
 class FileChanged(StepFailed):

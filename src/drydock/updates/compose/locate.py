@@ -19,7 +19,7 @@ from drydock.core.compose_labels import CONFIG_FILES, WORKING_DIR
 from drydock.core.policy.automation import TriggerFacts
 from drydock.docker.own import Translate
 from drydock.updates.actions import Action
-from drydock.updates.compose.problems import ComposeProblem
+from drydock.updates.compose.files import ComposeProblem
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _GENERIC_FOLDERS = frozenset({"app", "apps", "compose", "docker", "service", "services", "stack", "stacks"})

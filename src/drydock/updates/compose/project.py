@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from drydock.core.reference import DEFAULT_TAG, split
 from drydock.docker.own import Translate
 from drydock.hosts.host import Hosts
 from drydock.updates.actions import Action, Actions
-from drydock.updates.compose.files import read_text, sha256
+from drydock.updates.compose.files import ComposeProblem, Interpolated, Invalid, read_text, sha256
 from drydock.updates.compose.locate import absolute, as_it_is, serving_files
-from drydock.updates.compose.post_start import post_start
-from drydock.updates.compose.problems import ComposeProblem, Interpolated, Invalid
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class FilesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,3 +223,41 @@ def _edits(
             )
         )
     return edits
+
+
+# ── post_start (updates.md §11.6) ───────────────────────────────────────────────────────────────────────────────────
+
+
+def post_start(service: Mapping[str, Any]) -> list[PostStart]:
+    """`post_start` in each of its forms: a text for `sh -c`, a list of words, or a mapping with `command`.
+
+    Raises `ComposeProblem` for what cannot be run, before anything is changed.
+    """
+    entries = service.get("post_start") or []
+    hooks = []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        facts: Mapping[str, Any] = entry if isinstance(entry, dict) else {"command": entry}
+        command, user, folder = facts.get("command"), facts.get("user"), facts.get("working_dir")
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command or []]
+        if not words:
+            raise ComposeProblem("A post_start hook has no command")
+        hooks.append(
+            PostStart(
+                command=words,
+                environment=_environment(facts.get("environment")),
+                user=None if user is None else str(user),
+                working_dir=None if folder is None else str(folder),
+                privileged=facts.get("privileged") is True,
+            )
+        )
+    return hooks
+
+
+def _environment(values: Any) -> list[str]:
+    pairs = values.items() if isinstance(values, dict) else (str(value).partition("=")[::2] for value in values or [])
+    found = []
+    for key, value in pairs:
+        if not _VARIABLE_NAME.fullmatch(str(key)):
+            raise ComposeProblem(f"A post_start hook sets the variable {key!r}: names are letters, digits and _")
+        found.append(f"{key}={'' if value is None else value}")
+    return found

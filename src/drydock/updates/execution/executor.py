@@ -103,7 +103,7 @@ class Executor:
         self._around = surroundings
         self.seen: dict[str, Document] = {}
         """The last document of every container and image that was inspected, by id."""
-        self._perform: dict[type[fx.Effect], Perform] = {**self._looking(), **self._changing(), **self._around_it()}
+        self._perform: dict[type[fx.Effect], Perform] = self._performers()
 
     async def run(self, plan: fx.Plan[T]) -> T:
         """Drive `plan` to its end and return what it returns."""
@@ -157,9 +157,10 @@ class Executor:
 
     # ── the Engine ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _looking(self) -> dict[type[fx.Effect], Perform]:
-        engine, namespaces = self._engine, self._host.namespaces
+    def _performers(self) -> dict[type[fx.Effect], Perform]:
+        engine, journal, around = self._engine, self._journal, self._around
         return {
+            # the Engine, looking
             fx.Identify: lambda _: self._host.identify(),
             fx.PodmanSays: self._podman_says,
             fx.Probe: self._probe,
@@ -169,13 +170,9 @@ class Executor:
             fx.ListContainers: lambda e: engine.list_containers(
                 all=True, filters={"label": [e.label]} if e.label else None
             ),
-            fx.Dependents: lambda e: namespaces.dependents(engine, e.owner, e.entries),
+            fx.Dependents: lambda e: self._host.namespaces.dependents(engine, e.owner, e.entries),
             fx.WaitRemoved: self._wait_removed,
-        }
-
-    def _changing(self) -> dict[type[fx.Effect], Perform]:
-        engine = self._engine
-        return {
+            # the Engine, changing
             fx.Pull: self._pull,
             fx.Tag: lambda e: engine.tag_image(e.image, e.repository, e.tag),
             fx.Create: self._create,
@@ -188,6 +185,28 @@ class Executor:
             fx.Run: lambda e: engine.exec(
                 e.container, e.command, env=e.env, user=e.user, working_dir=e.working_dir, privileged=e.privileged
             ),
+            # journal and surroundings
+            fx.Record: self._record,
+            fx.CurrentRow: lambda _: self._row(),
+            fx.Reread: self._reread,
+            fx.Duplicate: lambda _: journal.is_duplicate(self._row()),
+            fx.Stranger: self._stranger,
+            fx.Successor: lambda e: journal.successor(e.container),
+            fx.Requeue: lambda _: journal.requeue(self._id),
+            fx.Touch: lambda _: journal.repeat(self._id),
+            fx.Checkpoint: lambda _: self._row().cancel_requested,
+            fx.Now: lambda _: fx.Instant(self._clock.now_ms(), self._clock.monotonic()),
+            fx.Sleep: lambda e: self._clock.sleep(e.seconds),
+            fx.PreHook: lambda e: around.pre_hook(self._row(), e.container),
+            fx.Verify: lambda e: around.verify(self._row(), e.reference),
+            fx.Scan: lambda e: around.scan(self._row(), e.reference, e.image_id, self._gate_phase),
+            fx.PlanFiles: lambda e: around.plan_files(self._row(), e.container),
+            fx.WriteFile: lambda e: around.write_file(e.edit),
+            fx.SaveBackup: lambda e: around.save_backup(self._row(), e.container, e.image),
+            fx.WhoAmI: lambda _: around.own_container(self._host),
+            fx.HelperFor: lambda e: around.helper(self._row(), self._host, e.old),
+            fx.Announce: lambda _: around.announce(self._row()),
+            fx.Notice: lambda e: around.notice(self._row(), e.action, e.text),
         }
 
     async def _noted(self, asking: Coroutine[Any, Any, Document]) -> Document:
@@ -271,52 +290,22 @@ class Executor:
 
     # ── journal and surroundings ────────────────────────────────────────────────────────────────────────────────────
 
-    def _around_it(self) -> dict[type[fx.Effect], Perform]:
-        journal, around = self._journal, self._around
-        return {
-            fx.Record: self._record,
-            fx.CurrentRow: lambda _: self._row(),
-            fx.Reread: self._reread,
-            fx.Duplicate: lambda _: journal.is_duplicate(self._row()),
-            fx.Stranger: self._stranger,
-            fx.Successor: lambda e: journal.successor(e.container),
-            fx.Requeue: lambda _: journal.requeue(self._id),
-            fx.Touch: lambda _: journal.repeat(self._id),
-            fx.Checkpoint: lambda _: self._row().cancel_requested,
-            fx.Now: lambda _: fx.Instant(self._clock.now_ms(), self._clock.monotonic()),
-            fx.Sleep: lambda e: self._clock.sleep(e.seconds),
-            fx.PreHook: lambda e: around.pre_hook(self._row(), e.container),
-            fx.Verify: lambda e: around.verify(self._row(), e.reference),
-            fx.Scan: lambda e: around.scan(self._row(), e.reference, e.image_id, self._gate_phase),
-            fx.PlanFiles: lambda e: around.plan_files(self._row(), e.container),
-            fx.WriteFile: lambda e: around.write_file(e.edit),
-            fx.SaveBackup: lambda e: around.save_backup(self._row(), e.container, e.image),
-            fx.WhoAmI: lambda _: around.own_container(self._host),
-            fx.HelperFor: lambda e: around.helper(self._row(), self._host, e.old),
-            fx.Announce: lambda _: around.announce(self._row()),
-            fx.Notice: lambda e: around.notice(self._row(), e.action, e.text),
-        }
-
     async def _record(self, effect: fx.Record) -> Operation:
         changes = dict(effect.changes)
         row = self._row()
         if row.active and "status" not in changes and ("phase" in changes or row.phase != "queued"):
             changes["status"] = "in-progress"
-        if changes.get("status") not in (None, "in-progress"):
-            self._last = await self._finish(changes)
-        else:
-            going_back = self._going_back() or str(changes.get("phase")).startswith("rollback")
-            self._last = await self._journal.change(self._id, required=not going_back, **changes)
-        return self._last
-
-    async def _finish(self, changes: dict[str, Any]) -> Operation:
-        """The last word of an operation is tried again for a while: without it a restart has to find out."""
-        for pause in FINAL_WRITE_RETRIES_S:
+        final = changes.get("status") not in (None, "in-progress")
+        going_back = self._going_back() or str(changes.get("phase")).startswith("rollback")
+        # The last word of an operation is tried again for a while: without it a restart has to find out.
+        for pause in FINAL_WRITE_RETRIES_S if final else ():
             try:
-                return await self._journal.change(self._id, **changes)
+                self._last = await self._journal.change(self._id, **changes)
+                return self._last
             except fx.JournalError:
                 await self._clock.sleep(pause)
-        return await self._journal.change(self._id, required=False, **changes)
+        self._last = await self._journal.change(self._id, required=not (final or going_back), **changes)
+        return self._last
 
     async def _reread(self, _: fx.Reread) -> Operation:
         self._last = await self._journal.get(self._id) or self._last

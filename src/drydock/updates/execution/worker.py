@@ -69,7 +69,12 @@ class Worker:
             outcome = await self._drive(operation, update(operation, self._options_for(operation), finish))
         except Exception as error:
             log.exception("update.broken", operation=operation.id)
-            outcome = await self._after_fault(operation, error)
+            row = await self._journal.get(operation.id) or operation
+            text = error.message if isinstance(error, DrydockError) else f"Internal fault: {type(error).__name__}"
+            row = await self._journal.change(row.id, required=False, last_error=text)
+            if row.active and row.temp_name is None:
+                row = await self._journal.change(row.id, status="failed", phase="failed")
+            outcome = await self._drive(row, self._recovery(row, text)) if row.active else Outcome(row=row)
         return await self._with_dependents(outcome)
 
     async def restart(self, operation: Operation) -> Outcome:
@@ -104,14 +109,6 @@ class Worker:
         if row.status != "succeeded" or row.new_container_id is None:
             return Outcome(row=row)
         return Outcome(row=row, container=seen.get(row.new_container_id), image=seen.get(row.target_image_id or ""))
-
-    async def _after_fault(self, operation: Operation, error: Exception) -> Outcome:
-        row = await self._journal.get(operation.id) or operation
-        text = error.message if isinstance(error, DrydockError) else f"Internal fault: {type(error).__name__}"
-        row = await self._journal.change(row.id, required=False, last_error=text)
-        if row.active and row.temp_name is None:
-            row = await self._journal.change(row.id, status="failed", phase="failed")
-        return await self._drive(row, self._recovery(row, text)) if row.active else Outcome(row=row)
 
     # ── dependents (updates.md §12.4) ───────────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,6 @@ from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineError, EngineNotFound, EngineNotSupported, EngineUnreachable
 from drydock.core.operation import Operation
 from drydock.docker.api import Document
-from drydock.updates.compose.post_start import after_start
 from drydock.updates.plan.effects import (
     Connect,
     Create,
@@ -27,6 +26,7 @@ from drydock.updates.plan.effects import (
     PlanOptions,
     Remove,
     Rename,
+    Run,
     SetRestartPolicy,
     Sleep,
     Start,
@@ -51,6 +51,14 @@ from drydock.updates.plan.preflight import (
     stop_if_cancelled,
 )
 from drydock.updates.plan.rollback import LONGEST_DELAY_S, roll_back, stop_patience
+
+
+class PostStartFailed(StepFailed):
+    """A post_start command of the Compose service ended with an error."""
+
+    code = "post-start-failed"
+    rollback_code = "post_start_failed"
+
 
 DEPENDENTS_FIRST = "dependent containers"
 """How Podman words it that a container cannot be removed while others share its namespaces."""
@@ -231,7 +239,16 @@ def _start_new(operation: Operation, _: PlanOptions) -> Plan[None]:
 def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
     fresh = operation.recovered_at is None
     document = yield from alive(operation.new_container_id or "", options, fresh=fresh)
-    yield from after_start(operation, document)
+    # The journaled commands in order (updates.md §11.6); a container that no longer runs is left to the health gate.
+    for hook in operation.post_start if document["State"].get("Running") else ():
+        result = yield Run(
+            document["Id"], tuple(hook.command), tuple(hook.environment), hook.user, hook.working_dir, hook.privileged
+        )
+        if result.exit_code != 0:
+            raise PostStartFailed(
+                f"Compose post_start hook failed for {operation.container_name} ({operation.service or 'service'}) "
+                f"with exit code {result.exit_code}",
+            )
     if has_health_check(document):
         yield from healthy(document, options)
 
@@ -278,7 +295,16 @@ def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
             return None
         except EngineUnreachable:
             yield Sleep(backoff.next_s())
-            yield from _keep_running(operation)
+            # Away at the very end: a policy other than `always` may have left the new container down.
+            new = operation.new_container_id or ""
+            with suppress(EngineUnreachable):
+                document = yield from look(new)
+                if (
+                    operation.old_container_was_running
+                    and document is not None
+                    and not document["State"].get("Running")
+                ):
+                    yield Start(new)
         except DrydockError as error:
             if operation.dependents and DEPENDENTS_FIRST in error.message:
                 return None  # removed with the last of them (`worker`)
@@ -288,12 +314,3 @@ def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
             yield Sleep(pause)
         else:
             return None
-
-
-def _keep_running(operation: Operation) -> Plan[None]:
-    """The Engine was away at the very end: a policy other than `always` may have left the new container down."""
-    new = operation.new_container_id or ""
-    with suppress(EngineUnreachable):
-        document = yield from look(new)
-        if operation.old_container_was_running and document is not None and not document["State"].get("Running"):
-            yield Start(new)
