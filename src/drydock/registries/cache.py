@@ -43,8 +43,13 @@ class DiskCache:
 
     async def open(self) -> None:
         """Open or create the file."""
-        if self._max:
-            await asyncio.to_thread(self._open)
+        if not self._max:
+            return
+        try:
+            self._db = await asyncio.to_thread(self._connect)
+        except sqlite3.DatabaseError as error:
+            log.warning("registries.cache_recreated", path=str(self._path), reason=str(error))
+            await asyncio.to_thread(self._renew)
 
     async def close(self) -> None:
         """Close the file."""
@@ -78,13 +83,6 @@ class DiskCache:
 
     def _drop(self, kind: str, key: str) -> None:
         self._run("DELETE FROM entry WHERE kind = ? AND key = ?", kind, key)
-
-    def _open(self) -> None:
-        try:
-            self._db = self._connect()
-        except sqlite3.DatabaseError as error:
-            log.warning("registries.cache_recreated", path=str(self._path), reason=str(error))
-            self._renew()
 
     def _renew(self) -> None:
         """Start with an empty file; without a cache when even that fails."""

@@ -13,7 +13,6 @@ from drydock.clock import Clock
 from drydock.core.errors import RegistryError
 from drydock.http.client import REDIRECTS, Answer, TransportError, redirect_target
 from drydock.registries import errors
-from drydock.registries.headers import parse_challenges
 from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
 from drydock.registries.sign_in import (
     ECR_PUBLIC,
@@ -26,6 +25,7 @@ from drydock.registries.sign_in import (
     judge,
     known_login,
     learn,
+    parse_challenges,
     repository_of,
 )
 from drydock.registries.transport import RegistryRequest, Transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +15,8 @@ from drydock.http.client import Answer
 from drydock.registries import errors, manifests
 from drydock.registries.cache import DiskCache
 from drydock.registries.client import FACT_LIFE_S, Client, failed
-from drydock.registries.headers import digest_of
+from drydock.registries.instances import Route
 from drydock.registries.manifests import Config, Platform
-from drydock.registries.routing import Route
 from drydock.registries.transport import Account, RegistryRequest
 from drydock.single_flight import SingleFlight
 
@@ -192,6 +192,15 @@ class Documents:
         if answer.status != 200:
             raise failed(answer, request, f"manifest {reference}" if is_digest(reference) else f"tag {reference}")
         return answer
+
+
+def digest_of(headers: Mapping[str, str]) -> str | None:
+    """The digest of a document from `Docker-Content-Digest`, else from an `ETag` of that form."""
+    tag = (headers.get("ETag") or "").removeprefix("W/").strip('"')
+    for text in ((headers.get("Docker-Content-Digest") or "").strip(), tag):
+        if is_digest(text):
+            return text
+    return None
 
 
 def _manifest_request(

@@ -23,10 +23,10 @@ from drydock.core.trace import HostRequests
 from drydock.registries.cache import DiskCache
 from drydock.registries.client import Client
 from drydock.registries.documents import Documents, Resolved
+from drydock.registries.instances import Route
 from drydock.registries.limiter import INTERACTIVE, SCHEDULED
 from drydock.registries.manifests import Platform
 from drydock.registries.push_dates import SOURCES
-from drydock.registries.routing import Route
 from drydock.registries.sign_in import TokenBroker
 from drydock.registries.tag_lists import TagList, TagLists
 from drydock.registries.transport import Account, Transport
@@ -67,10 +67,6 @@ class RegistryEngine:
         self.flights: SingleFlight[Any] = SingleFlight()
         self.answers: dict[Hashable, tuple[float, Any]] = {}
         """The latest answer to each question, with the time of its arrival (monotonic seconds)."""
-
-    async def open(self) -> None:
-        """Open the cache."""
-        await self.cache.open()
 
     async def close(self) -> None:
         """Cancel everything under way, close the cache."""

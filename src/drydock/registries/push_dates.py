@@ -17,9 +17,9 @@ from drydock.core.errors import RegistryError
 from drydock.core.times import from_iso
 from drydock.http.client import Answer
 from drydock.registries import errors
-from drydock.registries.headers import next_link
-from drydock.registries.routing import Route
+from drydock.registries.instances import Route
 from drydock.registries.spec import DateSource
+from drydock.registries.tag_lists import next_link
 from drydock.registries.transport import Account, RegistryRequest, Transport
 
 log = structlog.get_logger("registries")

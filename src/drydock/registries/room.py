@@ -1,6 +1,6 @@
 """The registries as the other rooms see them: routes, passes, pull credentials, the list of components.
 
-Built once in `app`; local watchers, the API, updates and scanners share it. Order of reading: `routing.py` (who serves
+Built once in `app`; local watchers, the API, updates and scanners share it. Order of reading: `instances.py` (who serves
 an image), `poll.py` (questions), `client.py` (signing in), `transport.py` (manners).
 """
 
@@ -22,12 +22,11 @@ from drydock.http.addresses import PUBLIC_ONLY, AddressRule
 from drydock.http.client import HttpClient
 from drydock.registries import ecr
 from drydock.registries.cache import DiskCache
-from drydock.registries.instances import KIND, Instance, authority, instances_of
+from drydock.registries.instances import KIND, PUBLIC_ECR, Instance, Route, Router, authority, instances_of
 from drydock.registries.limiter import INTERACTIVE
 from drydock.registries.manifests import content_digest
 from drydock.registries.options import Credentials, RegistryOptions
 from drydock.registries.poll import Poll, RegistryEngine
-from drydock.registries.routing import PUBLIC_ECR, Route, Router
 from drydock.registries.settings import GhcrSettings, RegistriesSettings
 from drydock.registries.spec import PRIVATE, Pace
 from drydock.registries.transport import Account, Observer, RegistryRequest, Transport
@@ -109,7 +108,7 @@ class Registries:
             log.info("registries.registered", registry=item.id, configuration=item.masked())
             if item.credentialed and (item.url or "").startswith("http://"):
                 log.warning("registries.credentials_over_http", registry=item.id, url=item.url)
-        await self._engine.open()
+        await self._engine.cache.open()
 
     async def stop(self) -> None:
         """Cancel everything under way."""

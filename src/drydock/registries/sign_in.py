@@ -7,9 +7,9 @@ are not tried again for a minute or for the rest of the pass.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from yarl import URL
@@ -19,10 +19,8 @@ from drydock.core.errors import RegistryAuthFailed, RegistryError
 from drydock.core.secret import Secret
 from drydock.http.client import Answer
 from drydock.registries import ecr, errors
-from drydock.registries.headers import Challenge
-from drydock.registries.instances import AUTO_INSTANCE, Instance, authority
+from drydock.registries.instances import AUTO_INSTANCE, PUBLIC_ECR, Instance, authority
 from drydock.registries.options import ANONYMOUS, Credentials
-from drydock.registries.routing import PUBLIC_ECR
 from drydock.registries.spec import PULL_SCOPE
 from drydock.registries.transport import RegistryRequest, Transport
 from drydock.single_flight import SingleFlight
@@ -36,7 +34,29 @@ MOST_SCOPES = 20
 LONGEST_QUERY = 3500
 """Characters of scopes in one token request: servers refuse heads of 4 KiB and more."""
 
+_CHALLENGE = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)(\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^\s,"]*)))?')
 _REPOSITORY = re.compile(r"/v2/(.+)/(?:manifests|tags|blobs)/")
+
+
+class Challenge(NamedTuple):
+    """One scheme a registry offers; `scheme` and parameter names in lower case."""
+
+    scheme: str
+    params: dict[str, str]
+
+
+def parse_challenges(values: Iterable[object]) -> list[Challenge]:
+    """All challenges of all `WWW-Authenticate` headers, in order."""
+    found: list[Challenge] = []
+    for value in values:
+        for match in _CHALLENGE.finditer(value if isinstance(value, str) else ""):
+            word, assigned, quoted, plain = match.groups()
+            if assigned is None:
+                found.append(Challenge(word.lower(), {}))
+            elif found:
+                text = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else (plain or "")
+                found[-1].params.setdefault(word.lower(), text)
+    return found
 
 
 @dataclass(frozen=True)

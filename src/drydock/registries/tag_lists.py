@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +18,7 @@ from drydock.http.client import Answer
 from drydock.registries import errors
 from drydock.registries.cache import DiskCache
 from drydock.registries.client import Client, failed
-from drydock.registries.headers import next_link
-from drydock.registries.routing import Route
+from drydock.registries.instances import Route
 from drydock.registries.transport import Account, RegistryRequest
 
 PAGE_CAP = 32 * 1024 * 1024
@@ -28,6 +28,9 @@ BIG = 1024 * 1024
 """A page larger than this is parsed outside the event loop."""
 MANY = 5_000
 WITHOUT_N = (".pkg.dev", "gcr.io")
+
+_LINK = re.compile(r"<([^<>]*)>([^<]*)")
+_REL = re.compile(r'(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,16 @@ class TagLists:
             elif kept is not None:
                 await self._cache.drop("list", key)
         return answer, answer.body
+
+
+def next_link(values: Iterable[object]) -> str | None:
+    """Target of the first link whose rel contains `next`; parameters in any order, several headers or elements."""
+    for value in values:
+        for match in _LINK.finditer(value if isinstance(value, str) else ""):
+            rel = _REL.search(match[2])
+            if rel and "next" in (rel[1] or rel[2] or "").lower().split():
+                return match[1].strip()
+    return None
 
 
 def _next(answer: Answer, route: Route, current: URL) -> URL | None:

@@ -7,10 +7,13 @@ in and redirects are `client.py`, the exchange itself is `drydock.http`.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from yarl import URL
@@ -24,10 +27,8 @@ from drydock.http.addresses import PUBLIC_ONLY, AddressRule
 from drydock.http.client import Answer, HttpClient, HttpRequest, TransportError
 from drydock.http.tls import SYSTEM_ROOTS
 from drydock.registries import errors
-from drydock.registries.headers import advised_wait, parse_quota
-from drydock.registries.instances import AUTO_INSTANCE, authority
+from drydock.registries.instances import AUTO_INSTANCE, Route, authority
 from drydock.registries.limiter import LONG_PAUSE_S, HostLimiter, HostPaused
-from drydock.registries.routing import Route
 from drydock.registries.spec import HOST_PACE, PUBLIC, Pace
 
 log = structlog.get_logger("registries")
@@ -42,6 +43,15 @@ REFILL_S = 30.0
 """Waits below a second hint at a shared bucket: asked again for so long, however often."""
 INSECURE_TOLD_S = 3600.0
 GUARDED_PORTS = frozenset({80, 443})
+FLOOR_S = 0.1
+"""The shortest wait that is honoured; registries advise microseconds."""
+EPOCH_FROM = 1_000_000_000
+"""A whole number above this is an instant, not a wait."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|h|m|s)")
+_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LIMIT = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w\s*=\s*(\d{1,9}))?")
+_BODY_WAIT = re.compile(r"retry-after:\s*([^,\s\"]+)", re.IGNORECASE)
 
 Observer = Callable[[str, str, float], None]
 """Called with type, name and seconds of every registry API request, failed ones too (`dd_registry_response`)."""
@@ -313,3 +323,61 @@ _HINTS: Mapping[str, str] = {
     "refused": "check that the registry runs and that host and port are right",
     "dns": "check the host name and the resolver",
 }
+
+
+# what hosts say about waiting and quotas: hostile text, never an exception
+
+
+def parse_wait(text: object, now_ms: int) -> float | None:
+    """Seconds that a `Retry-After` asks for: number, HTTP date, Go duration or epoch seconds; None for junk."""
+    if not isinstance(text, str) or not text.strip() or len(text) > 64:
+        return None
+    text = text.strip()
+    number = _number(text)
+    if number is not None:
+        return max(0.0, number - now_ms / 1000) if number > EPOCH_FROM else max(0.0, number)
+    if text[0].isdigit():
+        parts = _DURATION.findall(text)
+        whole = parts and "".join(f"{count}{unit}" for count, unit in parts) == text
+        return sum(float(count) * _UNIT[unit] for count, unit in parts) if whole else None
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_ms / 1000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", text) else None
+
+
+def advised_wait(headers: Mapping[str, str], body: bytes, now_ms: int) -> float | None:
+    """The wait a 429 or 503 advises, from any of the places registries use; at least `FLOOR_S`, None if it has none."""
+    said = _BODY_WAIT.search(body[:4096].decode("utf-8", "replace"))
+    texts = [headers.get("Retry-After"), headers.get("X-Retry-After"), said[1] if said else None]
+    reset = headers.get("X-RateLimit-Reset")
+    if reset and (_number(reset.strip()) or 0) > EPOCH_FROM:
+        texts.append(reset)
+    for text in texts:
+        wait = parse_wait(text, now_ms)
+        if wait is not None:
+            return max(FLOOR_S, wait)
+    return None
+
+
+class Quota(NamedTuple):
+    """A pull quota: how many per window of how many seconds, and how many are left."""
+
+    limit: int | None
+    remaining: int | None
+    window_s: int | None
+
+
+def parse_quota(headers: Mapping[str, str]) -> Quota | None:
+    """Docker Hub's `ratelimit-limit: 100;w=21600` and `ratelimit-remaining`; None when the answer has neither."""
+    limit, remaining = (_LIMIT.match(headers.get(f"ratelimit-{name}") or "") for name in ("limit", "remaining"))
+    if limit is None and remaining is None:
+        return None
+    window = (limit and limit[2]) or (remaining and remaining[2])
+    return Quota(
+        int(limit[1]) if limit else None, int(remaining[1]) if remaining else None, int(window) if window else None
+    )

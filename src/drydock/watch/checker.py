@@ -18,10 +18,10 @@ from drydock.core.tags.decide import TagDecision, TagSubject, decide
 from drydock.core.times import from_iso, to_iso
 from drydock.core.trace import Step, Trace
 from drydock.events import ContainerChecked, ScanCause
+from drydock.registries.instances import Route
 from drydock.registries.manifests import Platform
 from drydock.registries.poll import Poll
 from drydock.registries.room import Registries
-from drydock.registries.routing import Route
 
 log = structlog.get_logger("watcher")
 

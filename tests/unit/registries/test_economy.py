@@ -18,9 +18,9 @@ from drydock.core.model import Container, ImageDigest, ImageRegistry, ImageTag
 from drydock.core.trace import Trace
 from drydock.events import ContainerChecked
 from drydock.registries.cache import DiskCache
+from drydock.registries.instances import Route
 from drydock.registries.manifests import Platform
 from drydock.registries.room import Registries
-from drydock.registries.routing import Route
 from drydock.watch.checker import Checker
 from kit.containers import container, image
 from lab.images import Pusher

@@ -11,9 +11,12 @@ from multidict import CIMultiDict
 
 from drydock.core.errors import RegistryError
 from drydock.registries import manifests
+from drydock.registries.documents import digest_of
 from drydock.registries.errors import clean, registry_says
-from drydock.registries.headers import advised_wait, digest_of, next_link, parse_challenges, parse_quota, parse_wait
 from drydock.registries.manifests import Platform
+from drydock.registries.sign_in import parse_challenges
+from drydock.registries.tag_lists import next_link
+from drydock.registries.transport import advised_wait, parse_quota, parse_wait
 
 SHA = "sha256:" + "a" * 64
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from drydock.core.reference import official
-from drydock.registries.instances import Instance
-from drydock.registries.routing import Route, Router, claims
+from drydock.registries.instances import Instance, Route, Router, claims
 from drydock.registries.spec import PROVIDERS, TYPES
 from kit.registries import register
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from drydock.core.errors import RegistryError
+from drydock.registries.instances import Route
 from drydock.registries.room import Registries
-from drydock.registries.routing import Route
 from lab.proxy import Fault, Proxy
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import pytest
 
 from drydock.core.errors import RegistryError, RegistryNetworkError, RegistryNotFound
+from drydock.registries.instances import Route
 from drydock.registries.manifests import Platform
 from drydock.registries.room import Registries
-from drydock.registries.routing import Route
 from lab.images import DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Pusher
 from lab.proxy import Fault, Proxy
 
