@@ -67,6 +67,7 @@ class Shop:
 
     def open(self) -> dict[str, str]:
         """Start a container of every scene; ids by name, once the product knows their updates."""
+        self.close()  # what a failed round left behind
 
         def run(scene: str) -> str:
             labels = {"dd.tag.family": "loose", "dd.watch": "true"}
