@@ -42,12 +42,6 @@ def read_section(cls: type[T], source: Source) -> Reading[T]:
     return read(cls, prefix, source.under(prefix))
 
 
-def read_component(cls: type[T], source: Source, component: str) -> Reading[T]:
-    """Read one component of a family without types (`DD_WATCHER_<NAME>_…`)."""
-    prefix = f"{section_of(cls).prefix}{component.upper()}_"
-    return read(cls, prefix, source.under(prefix))
-
-
 def read(
     cls: type[T], prefix: str, given: Mapping[str, Entry], *, only: Collection[str] | None = None, **plain: Any
 ) -> Reading[T]:
