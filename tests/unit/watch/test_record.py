@@ -11,9 +11,18 @@ from drydock.core.imgset import ImageSet
 from drydock.core.labels import WatcherDefaults
 from drydock.core.model import Container, HostKey, Result
 from drydock.watch.details import details, health, started_at
-from drydock.watch.image import created, running_image, walk
 from drydock.watch.ledger import checked, observed
-from drydock.watch.record import Context, Facts, normalised_repo, refresh, register, source_repo
+from drydock.watch.record import (
+    Context,
+    Facts,
+    created,
+    normalised_repo,
+    refresh,
+    register,
+    running_image,
+    source_repo,
+    walk,
+)
 
 HEX, OTHER = "ab" * 32, "cd" * 32
 DIGEST = f"sha256:{HEX}"
