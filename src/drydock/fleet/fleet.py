@@ -24,18 +24,16 @@ from drydock.core.trace import Trace
 from drydock.core.update import has_raw_update
 from drydock.core.view import ViewContext, view
 from drydock.events import Bus, ContainerAdded, ContainerRemoved, ContainerUpdated, HealthChanged
-from drydock.fleet.changes import became_unhealthy, meaningful
 from drydock.fleet.counters import Counters, Summary
 from drydock.fleet.entry import Entry
-from drydock.fleet.incoming_guard import Marks, keep_secrets
+from drydock.fleet.incoming import Marks, became_unhealthy, keep_secrets, meaningful, stamp
 from drydock.fleet.index import Index, containers
 from drydock.fleet.response_cache import PageFacts, ResponseCache, envelope
 from drydock.fleet.retention import Records as RetentionRecords
 from drydock.fleet.retention import Retention, clocks_of, with_clocks, with_overrides
 from drydock.fleet.selection import Wanted, select
 from drydock.fleet.settings import FleetSettings
-from drydock.fleet.update_clocks import stamp
-from drydock.fleet.write_queue import Change, Job, Merge, Record, WriteQueue
+from drydock.fleet.write_queue import Job, Merge, Record, WriteQueue
 
 log = structlog.get_logger("fleet")
 
@@ -317,22 +315,16 @@ class Fleet:
         done: list[list[Record]] = []
         for job in jobs:
             done.append(records := [])
-            for change in self._wanted(job):
-                records.append(await self._joined(change, job.check_started_ms, now_ms))
+            for found, merge, trace in job.changes:
+                current = self.get(found.id)
+                if current is None and not job.insert:
+                    continue
+                incoming = found if merge is None or current is None else merge(current, found)
+                records.append((await self._prepare(incoming, job.check_started_ms, now_ms), trace))
                 await turns.offer()
         await self._write([record for records in done for record in records])
         for job, records in zip(jobs, done, strict=True):
             job.stored = [container for container, _ in records]
-
-    def _wanted(self, job: Job) -> list[Change]:
-        return [change for change in job.changes if job.insert or self._index.get(change[0].id) is not None]
-
-    async def _joined(self, change: Change, check_started_ms: int | None, now_ms: int) -> Record:
-        incoming, merge, trace = change
-        current = self.get(incoming.id)
-        if merge is not None and current is not None:
-            incoming = merge(current, incoming)
-        return await self._prepare(incoming, check_started_ms, now_ms), trace
 
     async def _prepare(self, incoming: Container, check_started_ms: int | None, now_ms: int) -> Container:
         """What will be stored for an incoming record."""
@@ -342,17 +334,13 @@ class Fleet:
             incoming = self._from_relatives(await self._retention.inherit(incoming, now_ms))
         else:
             incoming = keep_secrets(previous, incoming)
-        if self._is_first_finding(previous, incoming, check_started_ms):
+        # Only now can the candidate be compared with the predecessor's: what discovery inserts was never checked.
+        first_check = previous is not None and check_started_ms is not None and self.trace(previous.id) is None
+        if first_check or (previous is None and has_raw_update(incoming)):
             incoming = await self._retention.inherit_clocks(incoming, now_ms)
         if previous is not None and is_temporary(incoming.name) and not is_temporary(previous.name):
             await self._retention.stash(previous, now_ms)
         return stamp(previous, incoming, now_ms)
-
-    def _is_first_finding(self, previous: Container | None, incoming: Container, check_started_ms: int | None) -> bool:
-        """Only now can the candidate be compared with the predecessor's: what discovery inserts was never checked."""
-        if previous is None:
-            return has_raw_update(incoming)
-        return check_started_ms is not None and self.trace(previous.id) is None
 
     def _from_relatives(self, incoming: Container) -> Container:
         """A recreated container may arrive before the old one leaves; a new replica shares its service's policy."""

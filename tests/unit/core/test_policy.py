@@ -15,8 +15,8 @@ from drydock.core.policy.layers import effective
 from drydock.core.policy.suppression import is_available, suppressed_by
 from drydock.core.policy.thresholds import THRESHOLDS, match_reference, parse_references, reaches
 from drydock.core.times import DAY_MS, to_iso
+from drydock.fleet.incoming import stamp
 from drydock.fleet.policy_actions import ACTIONS, apply
-from drydock.fleet.update_clocks import stamp
 from unit.core.build import NOW, container, updatable
 
 LABELLED = DeclarativePolicy(
