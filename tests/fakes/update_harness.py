@@ -13,7 +13,8 @@ from drydock.hosts.host import Hosts
 from drydock.updates.execution.executor import OnPhase, Surroundings
 from drydock.updates.execution.journal import Journal
 from drydock.updates.execution.worker import Worker
-from drydock.updates.plan.effects import PlanOptions, StepFailed
+from drydock.updates.plan.effects import StepFailed
+from drydock.updates.plan.options import PlanOptions
 from kit.clock import SkippingClock
 
 from .engine import FakeEngine

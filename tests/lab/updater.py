@@ -22,12 +22,16 @@ from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.store.settings import StoreSettings
 from drydock.store.store import open_store
+from drydock.updates.actions import Action
 from drydock.updates.execution.executor import Surroundings
 from drydock.updates.execution.journal import Journal
 from drydock.updates.execution.worker import Worker
-from drydock.updates.plan.effects import PlanOptions
+from drydock.updates.plan.options import PlanOptions
+from drydock.updates.settings import UpdatesSettings
 
-OPTIONS = PlanOptions(liveness_grace_s=0.3, gate_poll_s=0.2, auto_remove_timeout_s=5)
+OPTIONS = PlanOptions(
+    settings=UpdatesSettings(liveness_grace_s=0.3), action=Action(auto_remove_timeout=5), gate_poll_s=0.2
+)
 CHANGES = frozenset(
     {
         "create_container",

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from drydock.config import kinds
 from drydock.config.components import Member, Wrong, shown
 from drydock.config.schema import option, section, section_of
-from drydock.core.operation import Operation
 from drydock.core.policy.automation import AutoMode, TriggerFacts
 from drydock.core.policy.thresholds import THRESHOLDS
 from drydock.triggers import MODES, auto
 from drydock.updates.compose.files import unusable
-from drydock.updates.plan.effects import PlanOptions
-from drydock.updates.settings import UpdatesSettings
 
 
 @section(
@@ -130,11 +125,10 @@ ACTIONS = (DOCKER, COMPOSE)
 
 
 class Actions:
-    """The registered actions, and how updates go that they carry out."""
+    """The registered actions."""
 
-    def __init__(self, actions: Iterable[Action], settings: UpdatesSettings) -> None:
+    def __init__(self, actions: Iterable[Action]) -> None:
         self._actions = {action.id: action for action in actions}
-        self._settings = settings
 
     def all(self) -> list[Action]:
         """In the order of registration."""
@@ -143,15 +137,3 @@ class Actions:
     def get(self, action_id: str | None) -> Action | None:
         """The action of that id."""
         return self._actions.get(action_id or "")
-
-    def plan_options(self, operation: Operation) -> PlanOptions:
-        """Options of the process, and of the action that carries the operation out."""
-        options = PlanOptions(liveness_grace_s=self._settings.liveness_grace_s, heartbeat_s=self._settings.heartbeat_s)
-        action = self.get(operation.trigger_name)
-        if action is None:
-            return options
-        return msgspec.structs.replace(
-            options,
-            auto_remove_timeout_s=action.auto_remove_timeout,
-            block_on_file=action.type == "dockercompose" and action.reconciliation_mode == "block",
-        )

@@ -15,8 +15,8 @@ from drydock.hosts.local import full_engine
 from drydock.kernel import Kernel
 from drydock.updates.execution.backups import Backups, rollback_operation
 from drydock.updates.execution.journal import Journal
-from drydock.updates.plan.effects import PlanOptions
 from drydock.updates.plan.health_gate import Check, check_of, has_health_check, milliseconds, rollback_window
+from drydock.updates.plan.options import PlanOptions
 
 log = structlog.get_logger("updates")
 

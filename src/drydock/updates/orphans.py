@@ -9,7 +9,6 @@ import structlog
 from drydock.clock import Clock
 from drydock.core.errors import EngineError
 from drydock.core.labels import SELF_UPDATE_OPERATION
-from drydock.core.model import HostKey
 from drydock.core.operation import OPERATION_LABEL
 from drydock.core.temporary import temporary_base
 from drydock.core.times import DAY_MS, from_iso
@@ -38,20 +37,18 @@ class Sweeper:
         """One pass over all hosts; an Engine that does not answer is left for the next time."""
         for host in self._hosts.all():
             try:
-                await self._sweep(host.key, full_engine(host))
+                engine = full_engine(host)
+                entries = await engine.list_containers(all=True)
+                await self._helpers(engine, entries)
+                by_name = {name.lstrip("/"): entry for entry in entries for name in entry.get("Names") or []}
+                for name, entry in by_name.items():
+                    base = temporary_base(name)
+                    ours = any((row.host, row.container_name) == (host.key, base) for row in self._journal.active())
+                    if base is not None and not ours:
+                        async with self._locks.hold([container_key(host.key, base)], permit=False):
+                            await self._orphan(engine, name, base, entry["Id"], by_name.get(base))
             except EngineError as error:
                 log.warning("sweep.skipped", watcher=host.key.watcher, error=error.message)
-
-    async def _sweep(self, host: HostKey, engine: Engine) -> None:
-        entries = await engine.list_containers(all=True)
-        await self._helpers(engine, entries)
-        by_name = {name.lstrip("/"): entry for entry in entries for name in entry.get("Names") or []}
-        for name, entry in by_name.items():
-            base = temporary_base(name)
-            ours = any((row.host, row.container_name) == (host, base) for row in self._journal.active())
-            if base is not None and not ours:
-                async with self._locks.hold([container_key(host, base)], permit=False):
-                    await self._orphan(engine, name, base, entry["Id"], by_name.get(base))
 
     async def _helpers(self, engine: Engine, entries: Iterable[Document]) -> None:
         """Helpers of operations that ended. Those of another Drydock are left to it, unless they have stopped."""

@@ -31,6 +31,7 @@ from drydock.updates.health_monitor import HealthMonitor
 from drydock.updates.lifecycle import Lifecycle
 from drydock.updates.needs import Needs
 from drydock.updates.orphans import Sweeper
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.preview import Previews
 from drydock.updates.queue import Queue
 from drydock.updates.recovery import Recovery
@@ -47,12 +48,15 @@ class Updates(Room):
 
     def __init__(self, kernel: Kernel, settings: Settings, needs: Needs, own: OwnContainer) -> None:
         behaviour, hosts = settings[UpdatesSettings], needs.hosts
-        self.actions = actions = Actions((one.settings for one in settings.components(Action)), behaviour)
+        self.actions = actions = Actions(one.settings for one in settings.components(Action))
 
         async def pull_auth(reference: str) -> PullAuth | None:
             image = parse(reference)
             login = await needs.logins(image.registry_host, image.repository)
             return PullAuth(login.username, login.password.reveal()) if login else None
+
+        def options_for(operation: Operation) -> PlanOptions:
+            return PlanOptions(settings=behaviour, action=actions.get(operation.trigger_name) or Action())
 
         broadcast = Broadcast(kernel, capped=bool(behaviour.max_concurrent))
         journal = Journal(kernel.store.operations, kernel.clock, broadcast.changed)
@@ -73,7 +77,7 @@ class Updates(Room):
             announce=lambda row: needs.announce(row.id),
             notice=audit.notice,
         )
-        worker = Worker(journal, kernel.clock, hosts, surroundings, actions.plan_options)
+        worker = Worker(journal, kernel.clock, hosts, surroundings, options_for)
         monitor = HealthMonitor(kernel, hosts, journal, backups)
         completion = Completion(kernel, needs.watching, journal, audit, backups, hooks, monitor)
 

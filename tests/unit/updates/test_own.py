@@ -208,7 +208,7 @@ def test_the_row_in_the_helper_knows_how_the_old_one_was(harness: UpdateHarness)
     order = order_for(row, Access(host="engine", protocol="https", port=2376), "http://127.0.0.1:1/", "secret", 9000)
     known = process.row_of(read_order(order.variables()))
     assert known.old_restart_policy == {"Name": "always", "MaximumRetryCount": 0}
-    assert process.options_of(order).liveness_grace_s == 9.0
+    assert process.options_of(order).settings.liveness_grace_s == 9.0
     assert process.watcher_settings(order).host == "engine"
 
 

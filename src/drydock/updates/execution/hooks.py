@@ -90,8 +90,12 @@ class Hooks:
             log.info("hooks.disabled", operation=operation.id, hook=which)
             return None
         await self._audit.note(operation, "hook-configured", "info", f"{which}-update hook")
-        failure = self._problem(command)
-        if failure is None:
+        failure, allowed = None, self._settings.allowed_commands
+        if _COMMAND.fullmatch(command) is None:
+            failure = "Hook command contains unsupported shell syntax: write one command with plain or quoted arguments"
+        elif allowed is not None and (first := shlex.split(command)[0]) not in allowed:
+            failure = f"Hook command {first} is not in DD_HOOKS_ALLOWED_COMMANDS"
+        else:
             wanted = labels.get(HOOK_TIMEOUT, "").strip()
             seconds = int(wanted) / 1000 if wanted.isdecimal() and int(wanted) > 0 else DEFAULT_TIMEOUT_S
             result = await run(command, self._environment(operation), seconds)
@@ -105,14 +109,6 @@ class Hooks:
         else:
             await self._audit.note(operation, f"hook-{which}-failed", "error", failure)
         return failure
-
-    def _problem(self, command: str) -> str | None:
-        if _COMMAND.fullmatch(command) is None:
-            return "Hook command contains unsupported shell syntax: write one command with plain or quoted arguments"
-        allowed, first = self._settings.allowed_commands, shlex.split(command)[0]
-        if allowed is not None and first not in allowed:
-            return f"Hook command {first} is not in DD_HOOKS_ALLOWED_COMMANDS"
-        return None
 
     def _environment(self, operation: Operation) -> dict[str, str]:
         kept = {name: value for name, value in self._environ.items() if _PASSED_ON.fullmatch(name)}

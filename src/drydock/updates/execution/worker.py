@@ -20,6 +20,7 @@ from drydock.hosts.local import full_engine
 from drydock.updates.execution.executor import Executor, Surroundings
 from drydock.updates.execution.journal import Journal
 from drydock.updates.plan import effects as fx
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.plan.recovery import recover, retry_restore
 from drydock.updates.plan.update import update
 from drydock.updates.self_update.handover import attend, hand_over
@@ -54,7 +55,7 @@ class Worker:
         clock: Clock,
         hosts: Hosts,
         surroundings: Surroundings,
-        options_for: Callable[[Operation], fx.PlanOptions],
+        options_for: Callable[[Operation], PlanOptions],
     ) -> None:
         self._journal = journal
         self._clock = clock

@@ -18,7 +18,6 @@ from drydock.updates.plan.effects import (
     Instant,
     Now,
     Plan,
-    PlanOptions,
     Probe,
     Sleep,
     StepFailed,
@@ -26,6 +25,7 @@ from drydock.updates.plan.effects import (
     reach,
     record,
 )
+from drydock.updates.plan.options import PlanOptions
 
 WINDOW_LABEL = "dd.rollback.window"
 NANO = 1_000_000_000
@@ -54,8 +54,8 @@ def alive(container: str, options: PlanOptions, *, fresh: bool = True) -> Plan[D
 
     `fresh`: it was started just now, so that any restart by its policy is a failure, also one that runs at the moment.
     """
-    if options.liveness_grace_s:
-        yield Sleep(options.liveness_grace_s)
+    if options.settings.liveness_grace_s:
+        yield Sleep(options.settings.liveness_grace_s)
     document: Document = yield Inspect(container)
     state = document["State"]
     if not state.get("Running"):
@@ -112,7 +112,7 @@ def healthy(document: Document, options: PlanOptions) -> Plan[Operation]:
         if now.monotonic - began.monotonic >= limit:
             waited = round((now.monotonic - began.monotonic) * 1000)
             raise NotHealthy(f"Health gate timed out after {waited}ms for container {_name(document)}")
-        if options.heartbeat_s and now.monotonic - beat >= options.heartbeat_s:
+        if options.settings.heartbeat_s and now.monotonic - beat >= options.settings.heartbeat_s:
             beat = now.monotonic
             yield Touch()
         yield Sleep(options.gate_poll_s)

@@ -30,7 +30,6 @@ from drydock.updates.plan.effects import (
     Notice,
     Plan,
     PlanFiles,
-    PlanOptions,
     PodmanSays,
     PreHook,
     Pull,
@@ -91,7 +90,7 @@ class DryRun(StepFailed):
     code = "dry-run"
 
 
-def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
+def prepare(operation: Operation) -> Plan[Operation]:
     """Make the image available, check everything that can be checked, journal how to go there and back."""
     old = yield from _container(operation)
     name, labels = old["Name"].lstrip("/"), old["Config"].get("Labels") or {}
@@ -129,7 +128,7 @@ def prepare(operation: Operation, options: PlanOptions) -> Plan[Operation]:
     yield record(phase="prepare")
     yield from stop_if_cancelled()
     old = yield from _container(operation)
-    return (yield from _journal(operation, options, old, source, target, engine))
+    return (yield from _journal(operation, old, source, target, engine))
 
 
 def stop_if_cancelled() -> Plan[None]:
@@ -169,7 +168,15 @@ def _acquire(operation: Operation, source: Document | None, engine: EngineFacts)
             parts = (source.get("Os"), source["Architecture"], source.get("Variant"))
             platform = "/".join(part for part in parts if part)
         sources = [wanted.reference] if wanted.image_id is None else wanted.sources
-        used = yield from _pull_first(sources, platform)
+        errors = list[str]()
+        for used in sources:  # the first that can be pulled
+            try:
+                yield Pull(used, platform)
+                break
+            except EngineError as error:
+                errors.append(error.message)
+        else:
+            raise PullFailed("; ".join(errors) or "The image is gone and no registry reference of it is known")
         image = yield InspectImage(used)
         assert image is not None
         if used != wanted.reference:
@@ -186,24 +193,11 @@ def _acquire(operation: Operation, source: Document | None, engine: EngineFacts)
     return operation, image
 
 
-def _pull_first(sources: list[str], platform: str | None) -> Plan[str]:
-    errors = []
-    for reference in sources:
-        try:
-            yield Pull(reference, platform)
-        except EngineError as error:
-            errors.append(error.message)
-            continue
-        return reference
-    raise PullFailed("; ".join(errors) or "The image is gone and no registry reference of it is known")
-
-
 # ── the documents ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _journal(
     operation: Operation,
-    options: PlanOptions,
     old: Document,
     source: Document | None,
     target: Document,
@@ -221,7 +215,7 @@ def _journal(
     taken = {taken.lstrip("/") for entry in entries for taken in entry.get("Names") or []}
     while temporary_name(name, stamp) in taken:
         stamp += 1
-    backup_id = yield from _backup(operation, options, old, source)
+    backup_id = yield from _backup(operation, old, source)
     host, state = old.get("HostConfig") or {}, old["State"]
     # Stopped by us (a dependent), or by the crash that interrupted the operation: it counts as running (§0, I2).
     stopped_since = (operation.source == "dependent" or operation.attempt > 0) and operation.old_container_was_running
@@ -318,7 +312,7 @@ def _references(old: Document) -> Plan[tuple[dict[str, str], frozenset[str]]]:
     return replaced, frozenset(inherited)
 
 
-def _backup(operation: Operation, options: PlanOptions, old: Document, source: Document | None) -> Plan[str | None]:
+def _backup(operation: Operation, old: Document, source: Document | None) -> Plan[str | None]:
     """Keep the old image alive by a tag, and write the backup record (updates.md §8.1).
 
     A rollback makes one only of a container that is well: a broken one is not worth going back to.
@@ -327,7 +321,7 @@ def _backup(operation: Operation, options: PlanOptions, old: Document, source: D
     if operation.kind == "container-rollback":
         healthy = (old["State"].get("Health") or {}).get("Status") == "healthy" or not has_health_check(old)
         worth_keeping = worth_keeping and bool(old["State"].get("Running")) and healthy
-    if source is None or not options.backup or not worth_keeping:
+    if source is None or not worth_keeping:
         return None
     current: Operation = yield CurrentRow()
     if current.backup_id is not None:

@@ -18,13 +18,13 @@ from drydock.updates.plan.effects import (
     JournalError,
     Notice,
     Plan,
-    PlanOptions,
     Requeue,
     Sleep,
     look,
     record,
     write,
 )
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.plan.rollback import (
     LONGEST_DELAY_S,
     RestoreFailed,

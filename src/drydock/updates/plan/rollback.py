@@ -26,7 +26,6 @@ from drydock.updates.plan.effects import (
     Notice,
     Now,
     Plan,
-    PlanOptions,
     Pull,
     Remove,
     Rename,
@@ -43,6 +42,7 @@ from drydock.updates.plan.effects import (
     record,
     write,
 )
+from drydock.updates.plan.options import PlanOptions
 
 LONGEST_DELAY_S = 60.0
 _STUCK = re.compile(r"task \S+ already exists")
@@ -197,8 +197,8 @@ def _ensure_running(container: str, options: PlanOptions) -> Plan[None]:
     if document["State"].get("Running"):
         return
     yield Start(container)
-    if options.liveness_grace_s:
-        yield Sleep(options.liveness_grace_s)
+    if options.settings.liveness_grace_s:
+        yield Sleep(options.settings.liveness_grace_s)
     document = yield Inspect(container)
     if not document["State"].get("Running"):
         raise StepFailed(f"The old container does not run (exit code {document['State'].get('ExitCode')})")

@@ -23,7 +23,6 @@ from drydock.updates.plan.effects import (
     Inspect,
     Notice,
     Plan,
-    PlanOptions,
     Remove,
     Rename,
     Run,
@@ -40,6 +39,7 @@ from drydock.updates.plan.effects import (
     write,
 )
 from drydock.updates.plan.health_gate import alive, has_health_check, healthy
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.plan.preflight import (
     DryRun,
     Gone,
@@ -70,7 +70,7 @@ Finish = Callable[[Operation, PlanOptions], Plan[Operation]]
 def update(operation: Operation, options: PlanOptions, finish: Finish | None = None) -> Plan[Operation]:
     """From an accepted operation to a terminal row; `finish` is what follows the rename (`replace`)."""
     try:
-        operation = yield from prepare(operation, options)
+        operation = yield from prepare(operation)
         yield from _rename(operation)
     except NothingToDo:
         if operation.kind == "container-rollback":
@@ -253,13 +253,15 @@ def _verify(operation: Operation, options: PlanOptions) -> Plan[None]:
         yield from healthy(document, options)
 
 
-def write_files(operation: Operation, options: PlanOptions) -> Plan[None]:
+def write_files(operation: Operation, options: PlanOptions, *, may_undo: bool = True) -> Plan[None]:
     """Compose files change when the new container is good; only `block` lets a failure undo the update."""
+    action = options.action
+    block = may_undo and action.type == "dockercompose" and action.reconciliation_mode == "block"
     for edit in operation.edits:
         try:
             yield WriteFile(edit)
         except DrydockError as error:
-            if options.block_on_file:
+            if block:
                 raise
             yield Notice("compose-sync-failed", error.message)
         else:
@@ -285,7 +287,7 @@ def commit(operation: Operation, options: PlanOptions) -> Plan[Operation]:
 def _remove_old(operation: Operation, options: PlanOptions) -> Plan[str | None]:
     """Delete the old container, without its volumes. Returns a warning when the Engine refuses for good."""
     old = operation.old_container_id or ""
-    if operation.auto_remove and (yield WaitRemoved(old, options.auto_remove_timeout_s)):
+    if operation.auto_remove and (yield WaitRemoved(old, options.action.auto_remove_timeout)):
         return None
     refusals, backoff = iter(options.remove_retries_s), Backoff(1.0, LONGEST_DELAY_S)
     while True:

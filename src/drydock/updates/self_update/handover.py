@@ -8,8 +8,6 @@ inside of the new one.
 
 from __future__ import annotations
 
-import msgspec
-
 from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineConflict, EngineError, EngineNotFound, EngineUnreachable
 from drydock.core.labels import SELF_UPDATE_OPERATION
@@ -24,7 +22,6 @@ from drydock.updates.plan.effects import (
     Inspect,
     ListContainers,
     Plan,
-    PlanOptions,
     Remove,
     Reread,
     Sleep,
@@ -36,6 +33,7 @@ from drydock.updates.plan.effects import (
     record,
     write,
 )
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.plan.preflight import stop_if_cancelled
 from drydock.updates.plan.recovery import Decision, Scene, decide, observe
 from drydock.updates.plan.rollback import roll_back, wall_time
@@ -114,7 +112,7 @@ def _attend(options: PlanOptions, failure: DrydockError | None) -> Plan[Operatio
     row: Operation = yield Reread()
     if not row.active:  # the helper has reported
         if row.status == "succeeded":
-            yield from write_files(row, msgspec.structs.replace(options, block_on_file=False))
+            yield from write_files(row, options, may_undo=False)
         return row
     helpers: list[Document] = []
     for entry in (yield ListContainers(f"{SELF_UPDATE_OPERATION}={row.id}")):
@@ -184,6 +182,5 @@ def _alone(row: Operation, scene: Scene, options: PlanOptions, failure: DrydockE
 
 def _succeed(row: Operation, options: PlanOptions) -> Plan[Operation]:
     """Files follow once the new container is good. There is no way back from here, whatever becomes of them."""
-    options = msgspec.structs.replace(options, block_on_file=False)
-    yield from write_files(row, options)
+    yield from write_files(row, options, may_undo=False)
     return (yield from commit(row, options))

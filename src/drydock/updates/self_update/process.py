@@ -21,9 +21,10 @@ from drydock.hosts.local import LocalHost
 from drydock.hosts.settings import WatcherSettings
 from drydock.updates.execution.executor import Executor, Surroundings
 from drydock.updates.execution.journal import Journal
-from drydock.updates.plan.effects import PlanOptions
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.self_update.helper import FINALIZE_COMMAND, PREFIX, Order
 from drydock.updates.self_update.swap import swap
+from drydock.updates.settings import UpdatesSettings
 
 log = structlog.get_logger("self-update")
 
@@ -88,12 +89,11 @@ def row_of(order: Order) -> Operation:
 def options_of(order: Order) -> PlanOptions:
     """The times of an order as the plan takes them."""
     return PlanOptions(
-        liveness_grace_s=order.liveness_grace_ms / 1000,
+        settings=UpdatesSettings(liveness_grace_s=order.liveness_grace_ms / 1000, heartbeat_s=0),
         gate_poll_s=order.poll_interval_ms / 1000,
         least_gate_s=order.health_timeout_ms / 1000,
         rollback_window_s=order.health_timeout_ms / 1000,
         stop_slack_s=order.start_timeout_ms / 1000,
-        heartbeat_s=0,
     )
 
 

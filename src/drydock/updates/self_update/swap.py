@@ -11,8 +11,9 @@ from drydock.backoff import Backoff
 from drydock.core.errors import DrydockError, EngineError, EngineUnreachable
 from drydock.core.operation import Operation
 from drydock.docker.api import Document
-from drydock.updates.plan.effects import Plan, PlanOptions, Sleep, Start, StepFailed, look, record, write
+from drydock.updates.plan.effects import Plan, Sleep, Start, StepFailed, look, record, write
 from drydock.updates.plan.health_gate import alive, has_health_check, healthy
+from drydock.updates.plan.options import PlanOptions
 from drydock.updates.plan.preflight import explain
 from drydock.updates.plan.rollback import LONGEST_DELAY_S, roll_back
 from drydock.updates.plan.update import commit, disarm, stop_surely
