@@ -109,8 +109,12 @@ class Entry:
 
     def row(self, now_ms: int) -> bytes:
         """The list form, encoded; vulnerabilities are emptied."""
-        if self._row is None:
-            self._row = self._encode_row()
+        if self._row is None and self.clock is None:
+            self._row = encode(list_form(self.view, False))
+        elif self._row is None:  # in two halves, between which the age of the moment goes
+            text = encode(list_form(msgspec.structs.replace(self.view, update_age=_AGE), False))
+            before, _, after = text.partition(_AGE_FIELD + str(_AGE).encode())
+            self._row = before + _AGE_FIELD, after
         if isinstance(self._row, bytes):
             return self._row
         return b"%s%d%s" % (self._row[0], self.age(now_ms) or 0, self._row[1])
@@ -122,13 +126,6 @@ class Entry:
     def aged(self, now_ms: int) -> ContainerView:
         """The view with the age of this moment."""
         return msgspec.structs.replace(self.view, update_age=self.age(now_ms)) if self.clock is not None else self.view
-
-    def _encode_row(self) -> tuple[bytes, bytes] | bytes:
-        if self.clock is None:
-            return encode(list_form(self.view, False))
-        text = encode(list_form(msgspec.structs.replace(self.view, update_age=_AGE), False))
-        before, _, after = text.partition(_AGE_FIELD + str(_AGE).encode())
-        return before + _AGE_FIELD, after
 
     def _deadlines(self, now_ms: int, context: ViewContext) -> Iterator[int]:
         """Moments at which the view changes by time alone."""

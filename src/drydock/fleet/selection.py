@@ -53,8 +53,22 @@ def select(by_name: Sequence[Entry], wanted: Wanted, now_ms: int) -> list[Entry]
     """The entries that match, in order. `by_name` is sorted by name already."""
     tests = list(_tests(wanted))
     found = [entry for entry in by_name if entry.visible and all(test(entry) for test in tests)]
-    if wanted.sort != "name":
-        found.sort(key=_order(wanted.sort, now_ms))
+    # the entries are in name order already and sorting is stable, so the name is the last tie-break
+
+    def by_age(entry: Entry) -> tuple[bool, int, str]:
+        container, age = entry.container, entry.age(now_ms)
+        return age is not None, age or 0, f"{container.watcher}.{container.name}.{container.id}"
+
+    def by_created(entry: Entry) -> tuple[bool, int]:
+        created = from_iso(entry.container.image.created)
+        return created is None, created or 0
+
+    if wanted.sort == "status":
+        found.sort(key=lambda entry: not entry.view.update_available)
+    elif wanted.sort == "age":
+        found.sort(key=by_age)
+    elif wanted.sort == "created":
+        found.sort(key=by_created)
     return found[::-1] if wanted.descending else found
 
 
@@ -106,22 +120,3 @@ def _exact_test(path: str, value: str) -> Test:
         return bool(found == value)
 
     return test
-
-
-def _order(sort: SortKey, now_ms: int) -> Callable[[Entry], Any]:
-    """Keys for entries that are already in name order: sorting is stable, so the name is the last tie-break."""
-    if sort == "status":
-        return lambda entry: not entry.view.update_available
-    if sort == "age":
-        return lambda entry: _age_key(entry, now_ms)
-    return _created_key
-
-
-def _age_key(entry: Entry, now_ms: int) -> tuple[bool, int, str]:
-    container, age = entry.container, entry.age(now_ms)
-    return age is not None, age or 0, f"{container.watcher}.{container.name}.{container.id}"
-
-
-def _created_key(entry: Entry) -> tuple[bool, int]:
-    created = from_iso(entry.container.image.created)
-    return created is None, created or 0
