@@ -134,7 +134,14 @@ class Queue:
             hangs_on = self._hangs_on(operation)
             if any(one.id not in hangs_on for one in self._fleet.by_host(operation.host)):
                 await self.explore(operation)
-            async with self.locks.hold(self._keys(operation), permit=not operation.by_helper):
+            # Locked are the container, and those that are stopped and created anew with it.
+            begun = (dependent.name for dependent in operation.dependents)
+            names = [operation.container_name, *begun, *self._dependents(operation)]
+            keys = [container_key(operation.host, name) for name in names]
+            project = (operation.container.labels if operation.container else {}).get(PROJECT)
+            if project and (operation.trigger_name or "").startswith("dockercompose."):
+                keys.append(project_key(operation.host, project))
+            async with self.locks.hold(keys, permit=not operation.by_helper):
                 outcome = await work()
                 for ended in outcome.all():
                     await self._completion.follow(ended, self.run)
@@ -156,16 +163,6 @@ class Queue:
     def _hangs_on(self, operation: Operation) -> Any:
         host = self._hosts.get(operation.host)
         return host.namespaces.known if host is not None else {}
-
-    def _keys(self, operation: Operation) -> list[str]:
-        """The locks an operation needs: of its container, and of those that are stopped and created anew with it."""
-        begun = (dependent.name for dependent in operation.dependents)
-        names = [operation.container_name, *begun, *self._dependents(operation)]
-        keys = [container_key(operation.host, name) for name in names]
-        project = (operation.container.labels if operation.container else {}).get(PROJECT)
-        if project and (operation.trigger_name or "").startswith("dockercompose."):
-            keys.append(project_key(operation.host, project))
-        return keys
 
     def _dependents(self, operation: Operation) -> Iterator[str]:
         """Names of the containers that share a namespace with this one, or with one of those."""

@@ -44,6 +44,9 @@ class Backups:
             reference = split(container["Config"]["Image"])
             name = reference.name or container["Config"]["Image"]
             tag = "" if reference.digest else reference.tag or DEFAULT_TAG
+        # The digest under which the image can be pulled by that name, or the only one there is.
+        pairs = [entry.partition("@")[::2] for entry in image.get("RepoDigests") or []]
+        own = [digest for repository, digest in pairs if repository.removeprefix("docker.io/") == name]
         backup_id = str(uuid.uuid4())
         repository, backup_tag = backup_reference(operation.container_name, backup_id)
         backup = Backup(
@@ -52,7 +55,7 @@ class Backups:
             container_name=operation.container_name,
             image_name=name,
             image_tag=tag,
-            image_digest=_digest(name, image),
+            image_digest=next(iter(own or [digest for _, digest in pairs]), None),
             timestamp=to_iso(self._clock.now_ms()),
             trigger_name=operation.trigger_name,
             image_id=image["Id"],
@@ -72,7 +75,9 @@ class Backups:
         engine = full_engine(self._hosts.of(operation))
         keep = action.backup_count if action else DEFAULT_COUNT
         backups = await self.records.of(operation.key)
-        unused = [one for one in backups if one.id == operation.backup_id and _old_one_is_back(operation)]
+        by_wish = operation.kind == "container-rollback" and operation.status == "rolled-back"
+        undone = operation.status != "succeeded" and operation.phase != "rollback-failed" and not by_wish
+        unused = [one for one in backups if undone and one.id == operation.backup_id]
         remaining = [one for one in backups if one not in unused]
         for backup in [*unused, *remaining[keep:]]:
             if backup.backup_ref:
@@ -94,14 +99,6 @@ class Backups:
                     await _remove_image(engine, reference)
 
 
-def _old_one_is_back(operation: Operation) -> bool:
-    """The container was not replaced in the end, and runs what it ran before."""
-    if operation.phase == "rollback-failed":
-        return False
-    by_wish = operation.kind == "container-rollback" and operation.status == "rolled-back"
-    return operation.status != "succeeded" and not by_wish
-
-
 async def _remove_image(engine: Engine, reference: str) -> None:
     try:
         await engine.remove_image(reference)
@@ -109,13 +106,6 @@ async def _remove_image(engine: Engine, reference: str) -> None:
         return
     except EngineError as error:
         log.warning("update.image_not_removed", image=reference, error=error.message)
-
-
-def _digest(name: str, image: Document) -> str | None:
-    """The digest under which the backed-up image can be pulled by `name`, or the only one there is."""
-    pairs = [entry.partition("@")[::2] for entry in image.get("RepoDigests") or []]
-    own = [digest for repository, digest in pairs if repository.removeprefix("docker.io/") == name]
-    return next(iter(own or [digest for _, digest in pairs]), None)
 
 
 def rollback_operation(

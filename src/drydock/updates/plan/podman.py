@@ -33,8 +33,16 @@ def as_docker(
     the container (the service's own for one created over the API).
     """
     found = deepcopy(inspect)
-    config = found["Config"]
-    _settle_config(config, source or {})
+    config, image = found["Config"], source or {}
+    for name in ("Entrypoint", "Cmd"):
+        if not config.get(name):
+            config[name] = None
+    if config.get("WorkingDir") == "/" and not image.get("WorkingDir"):
+        config["WorkingDir"] = image.get("WorkingDir", "")
+    if _signal(config.get("StopSignal")) == _signal(image.get("StopSignal") or "SIGTERM"):
+        config.pop("StopSignal", None)
+    own = set(_OWN_VARIABLES) - set(image.get("Env") or [])
+    config["Env"] = [entry for entry in config.get("Env") or [] if entry not in own]
     if check is not None and _filled(config.get("Healthcheck") or {}) == _filled(check):
         config.pop("Healthcheck", None)
     return found, _keep_addresses(found, command)
@@ -49,19 +57,6 @@ def volumes_at_risk(inspect: Document) -> list[str]:
         return []
     mounts = inspect.get("Mounts") or []
     return [mount["Destination"] for mount in mounts if _NAMELESS.fullmatch(str(mount.get("Name") or ""))]
-
-
-def _settle_config(config: Document, source: Mapping[str, Any]) -> None:
-    if not config.get("Entrypoint"):
-        config["Entrypoint"] = None
-    if not config.get("Cmd"):
-        config["Cmd"] = None
-    if config.get("WorkingDir") == "/" and not source.get("WorkingDir"):
-        config["WorkingDir"] = source.get("WorkingDir", "")
-    if _signal(config.get("StopSignal")) == _signal(source.get("StopSignal") or "SIGTERM"):
-        config.pop("StopSignal", None)
-    own = set(_OWN_VARIABLES) - set(source.get("Env") or [])
-    config["Env"] = [entry for entry in config.get("Env") or [] if entry not in own]
 
 
 def _signal(value: Any) -> str:

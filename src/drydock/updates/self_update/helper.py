@@ -117,6 +117,11 @@ def document(order: Order, access: Access, carrier: Document, image: Document, u
     image of this process, `user` who opens the socket.
     """
     host = carrier.get("HostConfig") or {}
+    # Memory in place of the image's volumes, which would be left behind otherwise; and the socket.
+    volumes = (image.get("Config") or {}).get("Volumes") or {}
+    mounts: list[Document] = [{"Type": "tmpfs", "Target": path} for path in volumes]
+    if access.socket is not None:
+        mounts.append({"Type": "bind", "Source": access.socket, "Target": DEFAULT_SOCKET})
     borrowed = {key: host[key] for key in ("GroupAdd", "SecurityOpt", "UsernsMode", "Privileged") if host.get(key)}
     return {
         "Image": image["Id"],
@@ -132,18 +137,9 @@ def document(order: Order, access: Access, carrier: Document, image: Document, u
             "RestartPolicy": {"Name": "on-failure"},
             "AutoRemove": False,
             "NetworkMode": access.network_mode,
-            "Mounts": _mounts(access, image),
+            "Mounts": mounts,
         },
     }
-
-
-def _mounts(access: Access, image: Document) -> list[Document]:
-    """The socket; and memory in place of the image's volumes, which would be left behind otherwise."""
-    volumes = (image.get("Config") or {}).get("Volumes") or {}
-    mounts: list[Document] = [{"Type": "tmpfs", "Target": path} for path in volumes]
-    if access.socket is not None:
-        mounts.append({"Type": "bind", "Source": access.socket, "Target": DEFAULT_SOCKET})
-    return mounts
 
 
 def user_for(carrier: Document, *, same_image: bool) -> str:
