@@ -35,7 +35,8 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._failure: Exception | None = None
         self._numbers = itertools.count(1)
         self.clock = ShiftedClock()
         self.http = requests.Session()
@@ -46,7 +47,9 @@ class Running:
 
     def __enter__(self) -> Running:
         self._thread.start()
-        assert self._ready.wait(PATIENCE_S)
+        assert self._ready.wait(PATIENCE_S), "the product did not start"
+        if self._failure is not None:
+            raise self._failure
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,6 +59,13 @@ class Running:
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine on the product's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as failure:  # told where the product was asked for
+            self._failure = failure
+            self._ready.set()
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -72,10 +82,10 @@ class Running:
 
     async def _past(self) -> None:
         """One update that is over: a backup and an operation."""
-        service = self.whole.server.services.updates.service
-        operation = await service.request(self.whole.ids()[0])
+        updates = self.whole.server.services.updates
+        operation = await updates.admission.request(self.whole.ids()[0])
         async with asyncio.timeout(PATIENCE_S):
-            while (await service.get(operation.id)).active:  # noqa: ASYNC110  # a row offers no event
+            while (await updates.operation(operation.id)).active:  # noqa: ASYNC110  # a row offers no event
                 await asyncio.sleep(0.02)
 
     # ── callers ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,16 +142,16 @@ class Running:
         return await self.whole.container(f"more{next(self._numbers)}")
 
     def _busy(self, container: Container) -> bool:
-        return self.whole.server.services.updates.service.active(container) is not None
+        return self.whole.server.services.updates.queue.active(container) is not None
 
     async def _operation(self, label: str) -> str:
         """An operation that is over; to cancel, one that pulls for a while."""
-        service = self.whole.server.services.updates.service
+        updates = self.whole.server.services.updates
         if label.endswith("/cancel"):
             id = await self.whole.container(f"slow{next(self._numbers)}", "slow")
-            return str((await service.request(id)).id)
+            return str((await updates.admission.request(id)).id)
         for one in self.whole.server.application.fleet.all():
-            for row in await service.history(one.id):
+            for row in await updates.history(one.id):
                 return str(row.id)
         raise AssertionError("no operation is left")
 
