@@ -180,7 +180,15 @@ def _print(options: CheckOptions, views: list[ContainerView], progress: Progress
         console.print(table)
     if hidden := len(views) - len(shown):
         console.print(f"{hidden} up to date (--all lists them)", style="dim")
-    console.print(_last_line(views, progress, took_ms))
+    s, hosts = _summary(views, progress), progress.requests()
+    asked = sum(host.requests for host in hosts)
+    pulls = progress.poll.counted_pulls() if progress.poll else 0  # manifests of Docker Hub, which has a pull quota
+    console.print(
+        f"{_count(s['containers'], 'container')}, {_count(s['updates'], 'update')} ({s['major']} major), "
+        f"{s['newerBeyondPinned']} newer beyond a pinned tag, {s['unchecked']} could not be checked · "
+        f"{_count(asked, 'request')} to {_count(len(hosts), 'registry', 'registries')}, "
+        f"{pulls} counted pulls · {took_ms / 1000:.1f} s"
+    )
 
 
 def _row(container: ContainerView) -> tuple[str, ...]:
@@ -226,18 +234,6 @@ def _summary(views: list[ContainerView], progress: Progress) -> dict[str, Any]:
         "unchecked": kinds["error"] + progress.total - len(progress.done),
         "upToDate": kinds[""],
     }
-
-
-def _last_line(views: list[ContainerView], progress: Progress, took_ms: int) -> str:
-    s, hosts = _summary(views, progress), progress.requests()
-    asked = sum(host.requests for host in hosts)
-    pulls = progress.poll.counted_pulls() if progress.poll else 0  # manifests of Docker Hub, which has a pull quota
-    return (
-        f"{_count(s['containers'], 'container')}, {_count(s['updates'], 'update')} ({s['major']} major), "
-        f"{s['newerBeyondPinned']} newer beyond a pinned tag, {s['unchecked']} could not be checked · "
-        f"{_count(asked, 'request')} to {_count(len(hosts), 'registry', 'registries')}, "
-        f"{pulls} counted pulls · {took_ms / 1000:.1f} s"
-    )
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

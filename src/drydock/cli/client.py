@@ -56,7 +56,17 @@ class Client:
                 found: bytes = answer.read()
                 return found
         except urllib.error.HTTPError as error:
-            raise ClientError(_refusal(error)) from error
+            try:
+                document = json.load(error)
+            except ValueError:
+                document = {}
+            text = document.get("error", error.reason)
+            scope = (document.get("details") or {}).get("requiredScope")
+            if error.code == 401:
+                text = f"{text}: give a token with --token, --token-file or DD_CLIENT_TOKEN"
+            elif scope:
+                text = f"{text} (the token lacks the scope {scope!r})"
+            raise ClientError(str(text)) from error
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise self.unreachable(getattr(error, "reason", error)) from error
 
@@ -73,15 +83,3 @@ def client(server: str, token: str | None, token_file: str | None) -> Client:
         except OSError as error:
             raise ClientError(f"The token file {token_file} cannot be read: {error.strerror}") from error
     return Client(server, token)
-
-
-def _refusal(error: urllib.error.HTTPError) -> str:
-    try:
-        document = json.load(error)
-    except ValueError:
-        document = {}
-    text = document.get("error", error.reason)
-    scope = (document.get("details") or {}).get("requiredScope")
-    if error.code == 401:
-        return f"{text}: give a token with --token, --token-file or DD_CLIENT_TOKEN"
-    return f"{text} (the token lacks the scope {scope!r})" if scope else str(text)

@@ -19,7 +19,7 @@ from drydock.cli.check import PIPED_WIDTH, CheckOptions, Progress, chosen
 from drydock.cli.client import ClientError, client
 from drydock.cli.config import report
 from drydock.cli.oneshot import NoEngine, look
-from drydock.config.load import Settings, load
+from drydock.config.load import load
 from drydock.core.errors import ConfigError
 from drydock.core.explain import explain
 from drydock.core.view import ViewContext, view
@@ -77,20 +77,20 @@ def _from_engine(options: ExplainOptions) -> dict[str, Any]:
         report(loaded.problems)
         raise ConfigError("The configuration cannot be used")
     log_setup.configure(os.environ.get("DD_LOG_LEVEL", "fatal"), "text")
-    progress = Progress()
-    asyncio.run(_check(loaded.settings, options, progress))
+    settings, progress = loaded.settings, Progress()
+
+    async def check() -> None:
+        async with look(settings, options.host, progress) as found:
+            containers = chosen(found, CheckOptions(names=(options.name,)))
+            await found.checker.check(containers[:1], "cli")
+
+    asyncio.run(check())
     container, trace = next(iter(progress.done.values()))
     now_ms = time.time_ns() // 1_000_000
-    context = ViewContext(maturity_threshold_days=loaded.settings[FleetSettings].maturity_threshold_days)
+    context = ViewContext(maturity_threshold_days=settings[FleetSettings].maturity_threshold_days)
     explanation = explain(container, trace, view(container, now_ms, context), None, now_ms)
     document: dict[str, Any] = msgspec.to_builtins(explanation)
     return document
-
-
-async def _check(settings: Settings, options: ExplainOptions, progress: Progress) -> None:
-    async with look(settings, options.host, progress) as found:
-        containers = chosen(found, CheckOptions(names=(options.name,)))
-        await found.checker.check(containers[:1], "cli")
 
 
 def _print(document: dict[str, Any], *, everything: bool) -> None:
@@ -102,23 +102,18 @@ def _print(document: dict[str, Any], *, everything: bool) -> None:
         mark, style = MARKS[step["outcome"]]
         console.print(f"[{style}]{mark}[/{style}] {step['stage']:<12} ", end="")
         console.print(step["reason"], markup=False)
-    _print_tags(console, document.get("tags"), everything=everything)
+    if tags := document.get("tags"):
+        console.print(
+            f"\n{tags['listed']} tags listed, {tags['considered']} considered, chosen: {tags.get('chosen') or '–'}"
+        )
+        removed = tags.get("removed", [])
+        if everything:
+            for tag in removed:
+                console.print(f"  {tag['tag']}: {tag['reason']} ({tag['rule']})", markup=False)
+        else:
+            counts = tags.get("removedByRule") or Counter(tag["rule"] for tag in removed)
+            for rule, count in sorted(counts.items(), key=lambda item: -item[1]):
+                console.print(f"  {count} × {rule}", markup=False)
     for host, use in document["requests"].items():
         left = f", {use['quotaLeft']} pulls left" if use.get("quotaLeft") is not None else ""
         console.print(f"{host}: {use['requests']} requests, {use['cached']} from cache{left}", style="dim")
-
-
-def _print_tags(console: Console, tags: dict[str, Any] | None, *, everything: bool) -> None:
-    if not tags:
-        return
-    console.print(
-        f"\n{tags['listed']} tags listed, {tags['considered']} considered, chosen: {tags.get('chosen') or '–'}"
-    )
-    removed = tags.get("removed", [])
-    if everything:
-        for tag in removed:
-            console.print(f"  {tag['tag']}: {tag['reason']} ({tag['rule']})", markup=False)
-        return
-    counts = tags.get("removedByRule") or Counter(tag["rule"] for tag in removed)
-    for rule, count in sorted(counts.items(), key=lambda item: -item[1]):
-        console.print(f"  {count} × {rule}", markup=False)

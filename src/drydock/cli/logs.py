@@ -45,24 +45,21 @@ class LogsOptions(msgspec.Struct, frozen=True):
 def run(options: LogsOptions) -> int:
     """0 when everything was printed, 1 with the reason on standard error."""
     try:
-        return _print(client(options.server, options.token, options.token_file), options)
+        server = client(options.server, options.token, options.token_file)
+        container = find(server, options.name)
+        path = f"/api/v1/containers/{quote(container['id'], safe='')}/logs"
+        if not options.follow:
+            sys.stdout.write(server.text(path, **_query(options), timestamps=_word(options.timestamps)))
+            return 0
+        code = asyncio.run(_stream(server, path, options))
+        if code == NO_COOKIE:
+            # A stream needs a session cookie; with a token the log is polled instead.
+            return _poll(server, path, options)
     except ClientError as error:
         print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
-
-
-def _print(server: Client, options: LogsOptions) -> int:
-    container = find(server, options.name)
-    path = f"/api/v1/containers/{quote(container['id'], safe='')}/logs"
-    if not options.follow:
-        sys.stdout.write(server.text(path, **_query(options), timestamps=_word(options.timestamps)))
-        return 0
-    code = asyncio.run(_stream(server, path, options))
-    if code == NO_COOKIE:
-        # A stream needs a session cookie; with a token the log is polled instead.
-        return _poll(server, path, options)
     if code == 1000:
         return 0
     print(ENDINGS.get(code, f"The server closed the stream ({code})"), file=sys.stderr)

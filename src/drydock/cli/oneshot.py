@@ -64,13 +64,25 @@ class Look:
 async def look(settings: Settings, host: str | None, progress: Progress, *, cache: bool = True) -> AsyncIterator[Look]:
     """Connect, enumerate, and hand out a checker. Raises NoEngine, ConfigError."""
     clock = SystemClock()
-    watcher = _with_connection(next(iter(settings.all(WatcherSettings)), WatcherSettings(name="local")), host)
+    watcher = next(iter(settings.all(WatcherSettings)), WatcherSettings(name="local"))
+    # at `--host`, else at `DOCKER_HOST`, else where the watcher is configured (by default the local socket)
+    environ = os.environ if host is None else {**os.environ, "DOCKER_HOST": host}
+    if environ.get("DOCKER_HOST"):
+        there = from_docker_host(environ)
+        connection = {field.name: getattr(there, field.name) for field in dataclasses.fields(there)}
+        watcher = dataclasses.replace(watcher, **connection)
     address = resolve(watcher)
+    kept = CACHE if cache else None
+    if cache:
+        try:
+            CACHE.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            kept = None
     looked_at = LocalHost(watcher, connect(address), clock, address)
     try:
         async with (
             HttpClient.build(settings, os.environ) as http,
-            Registries.build(settings, http, clock, _cache_path(cache)) as registries,
+            Registries.build(settings, http, clock, kept) as registries,
         ):
             discovery = Discovery(looked_at, context_of(looked_at, registries), clock)
             try:
@@ -80,27 +92,6 @@ async def look(settings: Settings, host: str | None, progress: Progress, *, cach
             yield Look(found.present, Checker(registries, Kept(), clock, progress))
     finally:
         await looked_at.close()
-
-
-def _cache_path(wanted: bool) -> Path | None:
-    if not wanted:
-        return None
-    try:
-        CACHE.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return CACHE
-
-
-def _with_connection(watcher: WatcherSettings, host: str | None) -> WatcherSettings:
-    """The watcher at `--host`, else at `DOCKER_HOST`, else where it is configured (by default the local socket)."""
-    environ = os.environ if host is None else {**os.environ, "DOCKER_HOST": host}
-    if not environ.get("DOCKER_HOST"):
-        return watcher
-    there = from_docker_host(environ)
-    return dataclasses.replace(
-        watcher, **{field.name: getattr(there, field.name) for field in dataclasses.fields(there)}
-    )
 
 
 def with_family(containers: list[Container], family: str | None) -> list[Container]:

@@ -59,20 +59,21 @@ def run() -> int:
 async def _serve(settings: Settings, buffer: LogBuffer) -> None:
     listener = listen(settings) if settings[ServerSettings].enabled else None
     async with app.run(settings, os.environ, log_buffer=buffer) as application:
-        _settle_memory()
+        # what exists now stays until the end: exempt from garbage collection, which would cost 0.1 s each time
+        gc.freeze()
+        gc.enable()
         if listener is None:
-            await _until_signal()
+            stop = asyncio.Event()
+            for number in SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await stop.wait()
             return
-        log.info("server.listening", address=_address(listener), tls=settings[ServerSettings].tls)
+        host, port = listener.getsockname()[:2]
+        address = f"{'[' + host + ']' if ':' in host else host}:{port}"
+        log.info("server.listening", address=address, tls=settings[ServerSettings].tls)
         server = _Server(_uvicorn(settings, application), application)
         await server.serve(sockets=[listener])
     log.info("server.stopped")
-
-
-def _settle_memory() -> None:
-    """What exists now stays until the end: exempt it from garbage collection, which would cost 0.1 s each time."""
-    gc.freeze()
-    gc.enable()
 
 
 def _uvicorn(settings: Settings, application: app.Application) -> uvicorn.Config:
@@ -117,13 +118,6 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def _until_signal() -> None:
-    stop = asyncio.Event()
-    for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
-
-
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; ConfigError when the address cannot be used."""
     host, port = settings[ServerSettings].host, settings[ServerSettings].port
@@ -137,8 +131,3 @@ def listen(settings: Settings) -> socket.socket:
             f"Cannot listen on {host or 'all interfaces'} port {port}: {error.strerror}",
             hint="Set DD_SERVER_PORT or DD_SERVER_HOST, or stop what uses the port.",
         ) from error
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"{'[' + host + ']' if ':' in host else host}:{port}"
