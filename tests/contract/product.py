@@ -66,7 +66,7 @@ class Product:
         """Entries of one action, newest first, as they are stored."""
         from drydock.core.audit import AuditFilter
 
-        found, _ = await self.services.audit.query(AuditFilter(actions=(action,)), 100, 0)
+        found, _ = await self.services.audit.records.query(AuditFilter(actions=(action,)), 100, 0)
         return [
             {name: getattr(entry, name) for name in entry.__struct_fields__ if getattr(entry, name) is not None}
             for entry in found

@@ -160,12 +160,14 @@ async def test_a_change_is_told_and_audited(policy: HttpApp) -> None:
     policy.events.clear()
     await act(policy, action="skip-current")
     assert [type(event) for event in policy.events if isinstance(event, ContainerUpdated)] == [ContainerUpdated]
-    entries, _ = await policy.services.audit.query(AuditFilter(actions=("update-policy-override-set",)), 10, 0)
+    entries, _ = await policy.services.audit.records.query(AuditFilter(actions=("update-policy-override-set",)), 10, 0)
     details = msgspec.json.decode(entries[0].details or "")
     assert (details["operation"], details["fields"]["skip_tags"]["override"]) == ("skip-current", ["1.1.0"])
     assert entries[0].container_identity_key == "::local::c001"
     await act(policy, action="clear-skips")
-    _, total = await policy.services.audit.query(AuditFilter(actions=("update-policy-override-cleared",)), 10, 0)
+    _, total = await policy.services.audit.records.query(
+        AuditFilter(actions=("update-policy-override-cleared",)), 10, 0
+    )
     assert total == 1
 
 
@@ -242,7 +244,7 @@ async def test_reveal(http_app: HttpApp) -> None:
     assert (await http_app.api.post(f"/containers/{TWO}/env/reveal")).json() == {"env": []}
     assert (await http_app.api.post("/containers/nope/env/reveal")).status_code == 404
     assert (await http_app.api.get(f"/containers/{ONE}/env/reveal")).status_code == 405
-    entries, total = await http_app.services.audit.query(AuditFilter(), 10, 0)
+    entries, total = await http_app.services.audit.records.query(AuditFilter(), 10, 0)
     assert (total, {entry.action for entry in entries}, entries[1].status) == (2, {"env-reveal"}, "info")
     assert "s3cret" not in str(entries)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import msgspec
@@ -12,12 +11,12 @@ import structlog
 from drydock.audit.catalogue import ACTIONS
 from drydock.audit.from_events import EventAudit
 from drydock.clock import Clock
-from drydock.core.audit import AuditEntry, AuditFilter, AuditStatus
+from drydock.core.audit import AuditEntry, AuditStatus
 from drydock.core.model import Container, audit_key
 from drydock.core.times import to_iso
 from drydock.events import AuditRecorded, Bus
 from drydock.kernel import Room
-from drydock.store.audit import AuditRecords, Verdict
+from drydock.store.audit import AuditRecords
 from drydock.supervisor import Supervisor
 
 log = structlog.get_logger("audit")
@@ -31,7 +30,7 @@ class AuditTrail(Room):
     """The audit log; `kernel.audit` of every other room, and therefore built before the kernel."""
 
     def __init__(self, records: AuditRecords, bus: Bus, clock: Clock, supervisor: Supervisor) -> None:
-        self._records = records
+        self.records = records
         self._clock = clock
         self._bus = bus
         self._supervisor = supervisor
@@ -75,28 +74,16 @@ class AuditTrail(Room):
         for entry in entries:
             if entry.action not in ACTIONS:
                 log.warning("audit.unknown_action", action=entry.action)
-        await self._records.append(*entries)
+        await self.records.append(*entries)
         for entry in entries:
             self._bus.publish(AuditRecorded(entry=msgspec.to_builtins(entry)))
         before, self._written = self._written, self._written + len(entries)
         if before // PRUNE_EVERY != self._written // PRUNE_EVERY:
             await self.prune()
 
-    async def query(self, wanted: AuditFilter, limit: int, offset: int) -> tuple[list[AuditEntry], int]:
-        """Entries newest first, and how many match."""
-        return await self._records.query(wanted, limit, offset)
-
-    def walk(self, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
-        """Every entry that matches, newest first, a page at a time."""
-        return self._records.walk(wanted)
-
-    async def verify(self) -> Verdict:
-        """Check the hash chain."""
-        return await self._records.verify()
-
     async def prune(self) -> None:
         """Drop what is older than 30 days."""
-        gone = await self._records.prune(self._clock.now_ms())
+        gone = await self.records.prune(self._clock.now_ms())
         if gone:
             log.info("audit.pruned", entries=gone)
 

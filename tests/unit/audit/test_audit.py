@@ -60,9 +60,9 @@ TAMPERING = {
 
 
 async def test_an_untouched_chain_is_intact(trail: AuditTrail) -> None:
-    assert (await trail.verify()).intact
+    assert (await trail.records.verify()).intact
     await fill(trail, 5)
-    verdict = await trail.verify()
+    verdict = await trail.records.verify()
     assert (verdict.intact, verdict.entries, len(verdict.head)) == (True, 5, 64)
 
 
@@ -72,7 +72,7 @@ async def test_tampering_is_found(trail: AuditTrail, tmp_path: Path, how: str) -
     with sqlite3.connect(tmp_path / "drydock.db") as connection:
         connection.execute(TAMPERING[how])
     connection.close()
-    verdict = await trail.verify()
+    verdict = await trail.records.verify()
     assert not verdict.intact
     assert verdict.reason
 
@@ -83,13 +83,13 @@ async def test_pruning_keeps_the_chain(trail: AuditTrail, clock: ManualClock) ->
     await fill(trail, 2)
     clock.advance(11 * DAY_MS / 1000)
     await trail.prune()
-    verdict = await trail.verify()
+    verdict = await trail.records.verify()
     assert (verdict.intact, verdict.entries) == (True, 2)
     clock.advance(40 * DAY_MS / 1000)
     await trail.prune()
-    assert (await trail.verify()).intact
+    assert (await trail.records.verify()).intact
     await fill(trail, 1)
-    verdict = await trail.verify()
+    verdict = await trail.records.verify()
     assert (verdict.intact, verdict.entries) == (True, 1)
 
 
@@ -114,7 +114,7 @@ async def test_the_command_verifies_without_a_server(trail: AuditTrail, store: S
 
 
 async def actions(trail: AuditTrail) -> list[str]:
-    found, _ = await trail.query(AuditFilter(), 100, 0)
+    found, _ = await trail.records.query(AuditFilter(), 100, 0)
     return [entry.action for entry in found][::-1]
 
 

@@ -63,7 +63,7 @@ async def query(request: ApiRequest) -> AuditPage:
     """What happened, newest first."""
     params = request.params
     cut = page(params, default=DEFAULT_LIMIT, least=1)
-    entries, total = await request.services.audit.query(_filter(params), cut.limit, cut.offset)
+    entries, total = await request.services.audit.records.query(_filter(params), cut.limit, cut.offset)
     more = cut.offset + len(entries) < total
     found = links(request.scope["path"], params, cut, len(entries), total)
     return AuditPage(entries, total, cut.limit, cut.offset, more, found)
@@ -71,11 +71,16 @@ async def query(request: ApiRequest) -> AuditPage:
 
 def _filter(params: Query) -> AuditFilter:
     action = _name(params, "action")
+    actions = (action,) if action else _actions(params)
+    container, status = _name(params, "container"), params.text("status")
+    if status and status not in STATUSES:
+        raise _refusal("status")
+    agent = _name(params, "agent")
     return AuditFilter(
-        actions=(action,) if action else _actions(params),
-        container=_name(params, "container"),
-        status=_status(params),
-        agent=_agent(params),
+        actions=actions,
+        container=container,
+        status=status or None,
+        agent="" if agent == LOCAL else agent,
         text=(params.text("q") or "")[:LONGEST_TEXT] or None,
         since=_instant(params, "from"),
         until=_instant(params, "to"),
@@ -87,18 +92,6 @@ def _name(params: Query, parameter: str) -> str | None:
     if value and not _NAME.fullmatch(value):
         raise _refusal(parameter)
     return value or None
-
-
-def _status(params: Query) -> str | None:
-    value = params.text("status")
-    if value and value not in STATUSES:
-        raise _refusal("status")
-    return value or None
-
-
-def _agent(params: Query) -> str | None:
-    value = _name(params, "agent")
-    return "" if value == LOCAL else value
 
 
 def _actions(params: Query) -> tuple[str, ...]:
@@ -137,7 +130,7 @@ async def export(request: ApiRequest) -> Stream:
     params, form = request.params, request.params.text("format") or ""
     if form not in FORMATS:
         raise _refusal("format")
-    pages = request.services.audit.walk(_filter(params))
+    pages = request.services.audit.records.walk(_filter(params))
     day = to_iso(request.services.clock.now_ms())[:10]
     headers = {"Content-Disposition": f'attachment; filename="drydock-audit-{day}.{form}"'}
     return Stream(_table(pages) if form == "csv" else _lines(pages), media_type=FORMATS[form], headers=headers)

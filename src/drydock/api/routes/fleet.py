@@ -131,7 +131,7 @@ async def summary(request: ApiRequest) -> Summary:
 @get("/recent-status", opt=READ, responses=problems(_200=document(RecentStatus, "Outcomes")))
 async def recent_status(request: ApiRequest) -> RecentStatus:
     """What happened last to each container, from the newest 100 audit entries."""
-    entries, _ = await request.services.audit.query(AuditFilter(), RECENT_ENTRIES, 0)
+    entries, _ = await request.services.audit.records.query(AuditFilter(), RECENT_ENTRIES, 0)
     found = RecentStatus({}, {})
     for entry in entries:
         status = _STATUS_OF.get(entry.action)
