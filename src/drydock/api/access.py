@@ -60,20 +60,6 @@ async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
     if scope is None and connection.scope.get("method") != "OPTIONS":
         raise NotFound("Route not found")
     services = services_of(connection)
-    caller = await _identified(connection, handler)
-    if caller is None:
-        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
-    asked_by(Requester(user=caller.name, ip=client_address(connection.scope, services.proxies), key=caller.key))
-    if scope:
-        admit_scope(caller, scope)
-    narrow(connection, handler, caller)
-    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
-        _check_origin(connection, services, caller)
-
-
-async def _identified(connection: Connection, handler: BaseRouteHandler) -> Caller | None:
-    """Who calls, also kept for limits and handlers. An upgrade is checked for its origin and counted on the way."""
-    services = services_of(connection)
     upgrade = connection.scope["type"] == ScopeType.WEBSOCKET
     if upgrade:
         check_websocket_origin(connection.scope, services.proxies)
@@ -81,10 +67,23 @@ async def _identified(connection: Connection, handler: BaseRouteHandler) -> Call
     if upgrade and caller is not None and caller.kind not in BY_COOKIE and handler.opt.get("credentials") != "any":
         caller = None
     if caller is not None:
-        connection.scope["state"]["caller"] = caller
+        connection.scope["state"]["caller"] = caller  # for limits and handlers
     if upgrade:
         await spend(connection, *UPGRADES)
-    return caller
+    if caller is None:
+        raise Unauthorized(siblings=handler.opt.get("unauthorized"))
+    asked_by(Requester(user=caller.name, ip=client_address(connection.scope, services.proxies), key=caller.key))
+    if scope:
+        admit_scope(caller, scope)
+    narrow(connection, handler, caller)
+    if connection.scope.get("method", "GET") not in _SAFE and caller.kind != "key":
+        # Same origin for what carries cookies (platform.md §6.3). Anonymous mode needs no cookie, so any page that a
+        # person visits could act: what a browser calls cross-site is refused there, unless CORS allows its origin.
+        if caller.kind == "anonymous":
+            allowed = services.settings[ServerSettings].allowed_origin
+            if allowed not in ("*", connection.headers.get("origin", "")):
+                refuse_cross_site(connection.scope)
+        check_same_origin(connection.scope, services.proxies, services.settings[PublicSettings].public_url)
 
 
 async def caller_now(connection: Connection) -> Caller | None:
@@ -114,18 +113,6 @@ def narrow(connection: Connection, handler: BaseRouteHandler, caller: Caller) ->
     container = services_of(connection).fleet.get(id)
     if container is None or not caller.reach.covers(container):
         raise NotFound("Container not found")
-
-
-def _check_origin(connection: Connection, services: Services, caller: Caller) -> None:
-    """Same origin for what carries cookies (platform.md §6.3).
-
-    Anonymous mode needs no cookie, so any page that a person visits could act: what a browser calls cross-site is refused
-    there, unless it comes from the configured CORS origin.
-    """
-    allowed = services.settings[ServerSettings].allowed_origin
-    if caller.kind == "anonymous" and allowed not in ("*", connection.headers.get("origin", "")):
-        refuse_cross_site(connection.scope)
-    check_same_origin(connection.scope, services.proxies, services.settings[PublicSettings].public_url)
 
 
 def admit_scope(caller: Caller, scope: str) -> None:

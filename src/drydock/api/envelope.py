@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from drydock.api.tombstone import Removed, legacy_key, unversioned
 from drydock.core import errors
+from drydock.core.scrub import printable
 
 log = structlog.get_logger("api")
 
@@ -49,7 +50,7 @@ def translate(exc: Exception, path: str) -> errors.DrydockError:
 
 def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     if isinstance(exc, ValidationException):
-        log.info("api.invalid_request", path=path, reason=_printable(f"{exc.detail} {exc.extra}"))
+        log.info("api.invalid_request", path=path, reason=printable(f"{exc.detail} {exc.extra}", 500))
         return errors.BadRequest()
     if exc.status_code == 404 and _SLASH_IN_REFERENCE.fullmatch(path):
         return errors.BadRequest("Invalid container ID")
@@ -61,10 +62,6 @@ def _translate_http(exc: HTTPException, path: str) -> errors.DrydockError:
     if kind is None:
         return _Plain.of(exc.status_code)
     return kind(headers=dict(exc.headers or {}))
-
-
-def _printable(text: str) -> str:
-    return "".join(ch if ch.isprintable() else " " for ch in text)[:500]
 
 
 class _Plain(errors.DrydockError):

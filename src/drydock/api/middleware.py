@@ -121,7 +121,11 @@ class Entrance:
         path, state = scope["path"], scope["state"]
         sign_in = path.startswith("/auth/") or path in _STATUS
         limiter = self._sign_in if sign_in else self._outer if path.startswith(_API) else None
-        key = await self._key(scope) if limiter else ""
+        key = ""
+        if limiter and self._by_identity:
+            key = await self._identity(scope)
+        elif limiter:
+            key = bucket(client_address(scope, self._proxies))
         verdict = limiter.hit(key) if limiter else None
 
         async def sent(message: Message) -> None:
@@ -147,10 +151,8 @@ class Entrance:
             return
         await self._app(scope, receive, sent)
 
-    async def _key(self, scope: Any) -> str:
-        """The address; with identity keying the login, which must be looked at before anything is counted then."""
-        if not self._by_identity:
-            return bucket(client_address(scope, self._proxies))
+    async def _identity(self, scope: Any) -> str:
+        """The login, which must be looked at before anything is counted then; else the address."""
         connection: Connection = ASGIConnection(scope)
         try:
             return limit_key(connection, await caller_now(connection))

@@ -47,7 +47,12 @@ class Proxies:
             address = peer if hop == 0 else plain_address(text)
             if address is None:
                 return last  # no address: the request can only be counted against the hop that passed it on
-            if not self._trusts(address, hop):
+            if self._networks:
+                parsed = _address(address)
+                trusted = parsed is not None and any(parsed in network for network in self._networks)
+            else:
+                trusted = hop < self._hops
+            if not trusted:
                 return address
             last = address
         return last
@@ -57,12 +62,6 @@ class Proxies:
         if not self.untrusted_seen and proxy_advice(scope, self):
             self.untrusted_seen = True
             log.warning("server.untrusted_proxy", advice=PROXY_ADVICE)
-
-    def _trusts(self, address: str, hop: int) -> bool:
-        if self._networks:
-            parsed = _address(address)
-            return parsed is not None and any(parsed in network for network in self._networks)
-        return hop < self._hops
 
 
 def _networks(text: str) -> Iterable[Network]:

@@ -83,7 +83,10 @@ ANYWHERE = (400, 401, 403, 423, 429, 500, 503)
 
 def problems(*statuses: int, **described: ResponseSpec) -> Responses:
     """`responses=` of a handler: the error envelope for what any route may answer, and every status given."""
-    found = {status: _problem(status) for status in sorted({*ANYWHERE, *statuses})}
+    found = {
+        status: ResponseSpec(Problem, generate_examples=False, description=_TEXTS.get(status, "Refused"))
+        for status in sorted({*ANYWHERE, *statuses})
+    }
     return {**found, **{int(name.lstrip("_")): spec for name, spec in described.items()}}
 
 
@@ -104,10 +107,6 @@ _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Proble
 def document(kind: Any, description: str, *, media_type: str = "application/json") -> ResponseSpec:
     """A described answer of type `kind`."""
     return ResponseSpec(kind, generate_examples=False, description=description, media_type=media_type)
-
-
-def _problem(status: int) -> ResponseSpec:
-    return ResponseSpec(Problem, generate_examples=False, description=_TEXTS.get(status, "Refused"))
 
 
 _TEXTS = {
@@ -162,23 +161,15 @@ def reads(
             self.parameters = [*(self.parameters or []), *parameters] or None
             self.request_body = body or self.request_body
             if files:
-                self.responses = {**(self.responses or {}), "200": _file(files)}
-            for media_type in bare:
-                _content(self, "200")[media_type] = OpenAPIMediaType(OBJECT)
+                content = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
+                a_file = OpenAPIResponse(description="A file", content=dict.fromkeys(files, content))
+                self.responses = {**(self.responses or {}), "200": a_file}
+            if bare:
+                answer = (self.responses or {})["200"]
+                assert isinstance(answer, OpenAPIResponse)
+                answer.content = {**(answer.content or {}), **{name: OpenAPIMediaType(OBJECT) for name in bare}}
 
     return Described
-
-
-def _file(media_types: Sequence[str]) -> OpenAPIResponse:
-    content = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
-    return OpenAPIResponse(description="A file", content=dict.fromkeys(media_types, content))
-
-
-def _content(operation: Operation, status: str) -> dict[str, OpenAPIMediaType]:
-    answer = (operation.responses or {})[status]
-    assert isinstance(answer, OpenAPIResponse)
-    answer.content = answer.content or {}
-    return answer.content
 
 
 def fields(*required: str, **properties: Schema) -> RequestBody:

@@ -5,8 +5,6 @@ What is decided, is decided in `auth.room`; here are cookies, status codes and r
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import structlog
 from litestar import Response, Router, get, post
@@ -21,10 +19,10 @@ from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.auth.caller import Connection
 from drydock.auth.openid import OidcFailure
 from drydock.auth.providers import Fault
-from drydock.auth.room import ANONYMOUS_NAME, Provider, SignedIn, Visit
+from drydock.auth.room import ANONYMOUS_NAME, Provider, Visit
 from drydock.auth.sessions import REMEMBERED_MS, read_cookie, set_cookie
 from drydock.auth.strategies.oidc import Redirect
-from drydock.core.errors import DrydockError, Forbidden, Unauthorized
+from drydock.core.errors import Forbidden, Unauthorized
 
 log = structlog.get_logger("auth")
 
@@ -106,7 +104,7 @@ async def login(request: ApiRequest) -> Response[User]:
     """Sign in with name and password, as a Basic header or as JSON `username` and `password`."""
     authorization = header(request.scope, b"authorization")
     done = await request.services.auth.login(authorization, await request.document(), visit(request))
-    return Response(User(done.user), headers={**PRIVATE, **_cookie(request, done)})
+    return Response(User(done.user), headers={**PRIVATE, **_cookie(request, done.cookie, done.remember)})
 
 
 @get("/auth/user", opt=READ, responses=problems(_200=document(User, "Who is signed in")))
@@ -119,10 +117,7 @@ async def user(request: ApiRequest) -> Response[User]:
 async def logout(request: ApiRequest) -> Response[LoggedOut]:
     """Sign out: the session ends, its cookie is taken back."""
     url = await request.services.auth.logout(visit(request))
-    gone = set_cookie(
-        "", same_site=request.services.settings[ServerSettings].cookie_samesite, secure=is_secure(request), max_age_s=0
-    )
-    return Response(LoggedOut(url), headers={"Set-Cookie": gone})
+    return Response(LoggedOut(url), headers=_cookie(request, ""))
 
 
 @post(
@@ -138,8 +133,7 @@ async def remember(request: ApiRequest) -> Response[Ok]:
     """Keep or forget the sign-in after the browser is closed; before signing in, for the coming one."""
     wish = (await request.document()).get("remember") is True
     cookie, signed_in = await request.services.auth.remember(wish, visit(request))
-    kept = SignedIn(user="", cookie=cookie, remember=wish and signed_in)
-    return Response(Ok(), headers=_cookie(request, kept))
+    return Response(Ok(), headers=_cookie(request, cookie, wish and signed_in))
 
 
 @get(
@@ -152,8 +146,7 @@ async def remember(request: ApiRequest) -> Response[Ok]:
 async def oidc_redirect(request: ApiRequest, name: FromPath[str]) -> Response[Redirect]:
     """Begin a sign-in at an identity provider."""
     redirect, cookie = await request.services.auth.start_oidc(name, visit(request))
-    headers = _cookie(request, SignedIn(user="", cookie=cookie)) if cookie else {}
-    return Response(redirect, headers=headers)
+    return Response(redirect, headers=_cookie(request, cookie))
 
 
 _ANSWER = tuple(parameter(name, f"`{name}` of the provider's answer") for name in ("code", "state", "iss"))
@@ -177,8 +170,11 @@ async def oidc_callback(request: ApiRequest, name: FromPath[str]) -> Response[No
     except (Unauthorized, OidcFailure) as error:
         if "text/html" not in (header(request.scope, b"accept") or ""):
             raise
-        return Response(None, status_code=302, headers={"Location": f"{home}login?error={_code(error)}"})
-    return Response(None, status_code=302, headers={"Location": home, **_cookie(request, done)})
+        text = error.message
+        code = "session" if "session" in text.lower() else "state" if "state" in text else "failed"
+        return Response(None, status_code=302, headers={"Location": f"{home}login?error={code}"})
+    headers = {"Location": home, **_cookie(request, done.cookie, done.remember)}
+    return Response(None, status_code=302, headers=headers)
 
 
 def visit(request: ApiRequest) -> Visit:
@@ -188,25 +184,15 @@ def visit(request: ApiRequest) -> Visit:
     return Visit(cookie=cookie, address=request.address, agent=agent[:200] if agent else None)
 
 
-def is_secure(request: ApiRequest) -> bool:
-    """Whether the browser uses TLS, to this server or to a trusted proxy."""
-    services = request.services
-    origin = own_origin(request.scope, services.proxies)
-    return services.settings[ServerSettings].tls or (origin is not None and origin[0] == "https")
-
-
-def _cookie(request: ApiRequest, done: SignedIn) -> dict[str, str]:
-    """The `Set-Cookie` header of a sign-in; none in anonymous mode."""
-    if done.cookie is None:
+def _cookie(request: ApiRequest, value: str | None, remember: bool = False) -> dict[str, str]:
+    """The `Set-Cookie` header for a session; "" takes the cookie back, None (anonymous mode) sets none."""
+    if value is None:
         return {}
-    return {
-        "Set-Cookie": set_cookie(
-            done.cookie,
-            same_site=request.services.settings[ServerSettings].cookie_samesite,
-            secure=is_secure(request),
-            max_age_s=REMEMBERED_MS // 1000 if done.remember else None,
-        )
-    }
+    services = request.services
+    server, origin = services.settings[ServerSettings], own_origin(request.scope, services.proxies)
+    secure = server.tls or (origin is not None and origin[0] == "https")  # to this server or to a trusted proxy
+    max_age_s = 0 if not value else REMEMBERED_MS // 1000 if remember else None
+    return {"Set-Cookie": set_cookie(value, same_site=server.cookie_samesite, secure=secure, max_age_s=max_age_s)}
 
 
 def _home(request: ApiRequest) -> str:
@@ -216,11 +202,6 @@ def _home(request: ApiRequest) -> str:
     scheme, host, port = public
     standard = port == {"http": 80, "https": 443}[scheme]
     return f"{scheme}://{host}/" if standard else f"{scheme}://{host}:{port}/"
-
-
-def _code(error: DrydockError) -> str:
-    text: Any = error.message
-    return "session" if "session" in text.lower() else "state" if "state" in text else "failed"
 
 
 router = Router(

@@ -10,8 +10,8 @@ from drydock.api.access import ADMIN, READ, spend
 from drydock.api.openapi import document, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.errors import BadGateway, NotFound, TooManyRequests
-from drydock.icons.room import Icons, Picture, fallback
-from drydock.icons.sources import SOURCES, IconName, icon_name
+from drydock.icons.room import Picture, fallback
+from drydock.icons.sources import SOURCES, icon_name
 
 KEPT = "public, max-age=31536000, immutable"
 NOT_KEPT = "no-store"
@@ -39,32 +39,19 @@ async def icon(request: ApiRequest, provider: FromPath[str], slug: FromPath[str]
     if at_hand is not None:
         return _shown(at_hand, KEPT)
     try:
-        return _shown(await _fetched(request, icons, name), KEPT)
+        # what must be fetched counts against the budget of the client; what is kept does not
+        maximum, window_s = icons.budget
+        await spend(request, BUDGET, maximum, window_s)
+        return _shown(await icons.fetched(name), KEPT)
     except (NotFound, BadGateway, TooManyRequests):
-        if not _wants_image(request):
+        # an `<img>` and its like get a picture; programs get the reason
+        wanted = request.headers.get("sec-fetch-dest", "").strip().lower()
+        if wanted != "image" and "image/" not in request.headers.get("accept", "").lower():
             raise
-        _forgive(request)
+        state = request.scope["state"]
+        if "rate" in state:  # the placeholder is not an error, so it carries no `Retry-After`
+            state["rate"] = state["rate"]._replace(allowed=True)
         return _shown(fallback(), NOT_KEPT)
-
-
-async def _fetched(request: ApiRequest, icons: Icons, name: IconName) -> Picture:
-    """What must be fetched counts against the budget of the client; what is kept does not."""
-    maximum, window_s = icons.budget
-    await spend(request, BUDGET, maximum, window_s)
-    return await icons.fetched(name)
-
-
-def _wants_image(request: ApiRequest) -> bool:
-    """An `<img>` and its like; programs get the reason instead."""
-    asked = request.headers.get("sec-fetch-dest", "").strip().lower()
-    return asked == "image" or "image/" in request.headers.get("accept", "").lower()
-
-
-def _forgive(request: ApiRequest) -> None:
-    """The placeholder is not an error, so it carries no `Retry-After`."""
-    state = request.scope["state"]
-    if "rate" in state:
-        state["rate"] = state["rate"]._replace(allowed=True)
 
 
 def _shown(picture: Picture, cache: str) -> Response[bytes]:

@@ -54,7 +54,13 @@ async def entries(request: ApiRequest) -> list[LogEntry]:
     if not buffer.enabled:
         return []
     query = request.params
-    wanted = Wanted(level=_level(query), component=_component(query), since=_since(query))
+    level, component = (query.text("level") or "").lower(), query.text("component")
+    if level and level not in RANKS:
+        raise BadRequest("Invalid level query parameter")
+    if component and not _NAME.fullmatch(component):
+        raise BadRequest("Invalid component query parameter")
+    since = query.integer("since", -1)
+    wanted = Wanted(level=level or None, component=component or None, since=since if since >= 0 else None)
     return buffer.entries(wanted, _tail(query))
 
 
@@ -102,25 +108,6 @@ async def stream(socket: WebSocket[Any, Any, Any]) -> None:
         channel.close()
     if connected:
         await close_socket(socket, TOO_SLOW if drops >= DROPS_BEFORE_CLOSE else SHUTDOWN_CODE)
-
-
-def _level(query: Query) -> str | None:
-    text = (query.text("level") or "").lower()
-    if text and text not in RANKS:
-        raise BadRequest("Invalid level query parameter")
-    return text or None
-
-
-def _component(query: Query) -> str | None:
-    text = query.text("component")
-    if text and not _NAME.fullmatch(text):
-        raise BadRequest("Invalid component query parameter")
-    return text or None
-
-
-def _since(query: Query) -> int | None:
-    since = query.integer("since", -1)
-    return since if since >= 0 else None
 
 
 def _tail(query: Query) -> int | None:

@@ -27,12 +27,7 @@ TEXT = "text/plain; charset=utf-8"
 )
 async def metrics(request: ApiRequest) -> Response[bytes]:
     """Metrics in the Prometheus text format."""
-    await _admit(request)
-    return Response(request.services.metrics.text(), media_type=TEXT)
-
-
-async def _admit(request: ApiRequest) -> None:
-    """The token when one is set, else the API's credentials, else everyone."""
+    # for the token when one is set, else by the API's credentials, else for everyone
     access = request.services.settings[MetricsAccessSettings]
     if access.metrics_token is not None:
         await _check_token(request, header(request.scope, b"authorization") or "", access.metrics_token)
@@ -42,6 +37,7 @@ async def _admit(request: ApiRequest) -> None:
             raise Unauthorized()
         narrow(request, request.route_handler, caller)
         admit_scope(caller, "read")
+    return Response(request.services.metrics.text(), media_type=TEXT)
 
 
 async def _check_token(request: ApiRequest, authorization: str, token: Secret) -> None:

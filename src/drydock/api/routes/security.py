@@ -251,23 +251,18 @@ async def sbom(request: ApiRequest, container_id: FromPath[str]) -> Response[byt
     """What is in the image of this container. `Accept: application/spdx+json` gives the bare document."""
     bare_type, form = _sbom_form(request)
     container = request.services.fleet.need(container_id)
-    found = await _sbom(request, container_id, form)
+    try:
+        found = await request.services.security.service.sbom(container_id, form)
+    except DrydockError as error:
+        if error.status != 500:
+            raise
+        raise DrydockError("Error generating SBOM") from error  # always the same text; the reason is in the log
     if bare_type is None and not request.params.flag("raw"):
         return Response(msgspec.json.encode(found), media_type=JSON)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", container.name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.{EXTENSIONS[form]}.json"'}
     kind = next(media for media, known in BARE.items() if known == form)
     return Response(msgspec.json.encode(found.document), media_type=kind, headers=headers)
-
-
-async def _sbom(request: ApiRequest, id: str, form: SbomFormat) -> Any:
-    """Every failure to generate has the same text; the reason is in the log."""
-    try:
-        return await request.services.security.service.sbom(id, form)
-    except DrydockError as error:
-        if error.status != 500:
-            raise
-        raise DrydockError("Error generating SBOM") from error
 
 
 def _sbom_form(request: ApiRequest) -> tuple[str | None, SbomFormat]:

@@ -50,13 +50,6 @@ async def status(request: ApiRequest, operation_id: FromPath[str]) -> SelfUpdate
 )
 async def finalize(request: ApiRequest) -> Response[Finalized]:
     """The helper's report of how it ended; from the loopback only, whatever forwarded headers say."""
-    _check_loopback(request)
-    report = read_report(await request.document())
-    secret = header(request.scope, SECRET.lower().encode()) or ""
-    return Response(await request.updates.self_updates.finalize(report, secret), status_code=202)
-
-
-def _check_loopback(request: ApiRequest) -> None:
     host = (request.scope.get("client") or ("", 0))[0]
     try:
         address = ipaddress.ip_address(host)
@@ -65,6 +58,9 @@ def _check_loopback(request: ApiRequest) -> None:
     mapped = getattr(address, "ipv4_mapped", None) or address
     if mapped is None or not mapped.is_loopback:
         raise Forbidden("Loopback access required")
+    report = read_report(await request.document())
+    secret = header(request.scope, SECRET.lower().encode()) or ""
+    return Response(await request.updates.self_updates.finalize(report, secret), status_code=202)
 
 
 router = Router("/api/v1", route_handlers=[status, finalize], tags=["Actions"])

@@ -13,7 +13,6 @@ from drydock.api.envelope import JSON_TYPE
 from drydock.api.network import PROXY_ADVICE
 from drydock.api.openapi import complete, document, problems
 from drydock.api.request import ApiRequest
-from drydock.api.services import Services
 from drydock.api.settings import PublicSettings, ServerSettings
 from drydock.config.load import Settings
 from drydock.fleet.counters import ContainerCounts, SecurityCounts
@@ -100,23 +99,19 @@ async def glance(request: ApiRequest) -> Glance:
     """One small answer for dashboards: containers, updates, findings, agents, and when was looked last."""
     services = request.services
     counted = services.fleet.summary()
-    runs = [item.metadata.get("lastRunAt") for item in services.watching.components() if item.metadata]
-    return Glance(
-        containers=counted.containers,
-        updates=_updates(services),
-        security=counted.security,
-        agents={"total": 0, "connected": 0},
-        last_watch_at=max((run for run in runs if run), default=None),
-    )
-
-
-def _updates(services: Services) -> UpdateCounts:
-    found = Counter(
+    updates = Counter(
         (view.update_kind.semver_diff if view.update_kind.kind == "tag" else view.update_kind.kind) or "unknown"
         for view in services.fleet.views()
         if view.update_available and view.update_kind
     )
-    return UpdateCounts(**{str(name): count for name, count in found.items()})
+    runs = [item.metadata.get("lastRunAt") for item in services.watching.components() if item.metadata]
+    return Glance(
+        containers=counted.containers,
+        updates=UpdateCounts(**{str(name): count for name, count in updates.items()}),
+        security=counted.security,
+        agents={"total": 0, "connected": 0},
+        last_watch_at=max((run for run in runs if run), default=None),
+    )
 
 
 @get("/store", opt=READ, tags=["System"], responses=problems())
@@ -129,15 +124,10 @@ async def store(request: ApiRequest) -> dict[str, dict[str, str]]:
 @get("/openapi.json", opt=PUBLIC, tags=["Docs"], security=[{}], media_type=JSON_TYPE)
 async def openapi_document(request: ApiRequest) -> Response[dict[str, Any]]:
     """This document."""
-    return Response(_encoded(request))
-
-
-def _encoded(request: ApiRequest) -> Any:
-    """The document as bytes, made at the first request."""
     state = request.app.state
-    if "openapi" not in state:
+    if "openapi" not in state:  # encoded at the first request
         state["openapi"] = msgspec.json.encode(complete(request.app.openapi_schema.to_schema()))
-    return state["openapi"]
+    return Response(state["openapi"])
 
 
 router = Router("/api/v1", route_handlers=[app, server, store, glance, openapi_document])

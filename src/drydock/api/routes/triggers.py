@@ -17,7 +17,7 @@ from drydock.api.openapi import document, fields, problems, reads
 from drydock.api.request import ApiRequest
 from drydock.core.component import Component
 from drydock.core.errors import BadRequest, NotFound
-from drydock.notify.catalog import Listed, strict
+from drydock.notify.catalog import strict
 from drydock.notify.room import Notifications
 
 JSON = "application/json"
@@ -70,18 +70,6 @@ def listed(notifications: Notifications) -> list[Component]:
     ]
 
 
-def _associated(one: Listed) -> AssociatedTrigger:
-    return AssociatedTrigger(
-        id=one.id,
-        type=one.type,
-        name=one.name,
-        configuration=one.configuration,
-        metadata=TriggerMetadata(one.category),
-        agent=one.agent,
-        resolved_state=one.resolved_state,
-    )
-
-
 def without_addresses(notifications: Notifications) -> list[Component]:
     """The same for the debug dump, which leaves the house: where messages go stays in it."""
     return [msgspec.structs.replace(one, configuration=strict(one.configuration)) for one in listed(notifications)]
@@ -95,7 +83,18 @@ def without_addresses(notifications: Notifications) -> list[Component]:
 async def of_container(request: ApiRequest, container_id: FromPath[str]) -> AssociatedTriggers:
     """The triggers that are associated with a container."""
     container = request.services.fleet.need(container_id)
-    data = [_associated(one) for one in request.services.notifications.catalog.of_container(container)]
+    data = [
+        AssociatedTrigger(
+            id=one.id,
+            type=one.type,
+            name=one.name,
+            configuration=one.configuration,
+            metadata=TriggerMetadata(one.category),
+            agent=one.agent,
+            resolved_state=one.resolved_state,
+        )
+        for one in request.services.notifications.catalog.of_container(container)
+    ]
     return AssociatedTriggers(data, len(data))
 
 
