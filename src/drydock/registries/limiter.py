@@ -1,7 +1,7 @@
 """One limiter per host: requests at a time, requests a second, and a pause when the host asks for one (registries.md §6.2).
 
 Shared by all instances, watchers and checks of a process. Waiters are served first come, first served within their
-lane; the interactive lane overtakes the scheduled one but never the pause. Knows nothing about HTTP.
+priority; the interactive priority overtakes the scheduled one but never the pause. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class HostLimiter:
         self._timer: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def permit(self, lane: int) -> AsyncIterator[None]:
+    async def permit(self, priority: int) -> AsyncIterator[None]:
         """Hold a permit for one request. Raises `HostPaused` when the host is paused for long."""
         if self.paused_until - self._clock.monotonic() > LONG_PAUSE_S:
             raise HostPaused(self.paused_until)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (lane, next(self._order), granted))
+        heapq.heappush(self._waiting, (priority, next(self._order), granted))
         self._serve()
         try:
             await granted

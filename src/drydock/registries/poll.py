@@ -129,7 +129,7 @@ class Poll:
             if key not in self._kept:
                 # lists age at different speeds, up to a quarter faster, so that they are not all read in the same pass
                 age = max_age * (0.75 + zlib.crc32(f"{route.host}/{route.repository}".encode()) / 0xFFFFFFFF / 4)
-                flight = self._account.lane, ("kept", *key, age)
+                flight = self._account.priority, ("kept", *key, age)
                 found = await engine.flights.run(
                     flight, lambda: engine.tag_lists.kept(route, age, engine.clock.now_ms())
                 )
@@ -241,9 +241,9 @@ class Poll:
         engine, account = self._engine, self._account
         arrived, kept = engine.answers.get(key, (float("-inf"), None))
         fresh = arrived >= self._not_before
-        # a request of the own lane is joined, or of a faster one
-        lanes = range(INTERACTIVE, account.lane + 1)
-        flight = next(((lane, key) for lane in lanes if (lane, key) in engine.flights), None)
+        # a request of the own priority is joined, or of a faster one
+        priorities = range(INTERACTIVE, account.priority + 1)
+        flight = next(((priority, key) for priority in priorities if (priority, key) in engine.flights), None)
         self._count(key, route, hit=fresh or flight is not None)
         if fresh:
             return kept  # type: ignore[no-any-return]  # the same key once produced it
@@ -253,7 +253,7 @@ class Poll:
             engine.answers[key] = engine.clock.monotonic(), answer
             return answer
 
-        return await self._remembering(key, lambda: engine.flights.run(flight or (account.lane, key), asked))
+        return await self._remembering(key, lambda: engine.flights.run(flight or (account.priority, key), asked))
 
     def _count(self, key: tuple[Hashable, ...], route: Route, *, hit: bool) -> None:
         if self._announced.get(key):

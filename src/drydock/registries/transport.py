@@ -75,15 +75,15 @@ class Metrics:
 
 
 class Account:
-    """The account of one pass over containers: since when (monotonic seconds), in which lane, what was asked of whom.
+    """The account of one pass over containers: since when (monotonic seconds), in which priority, what was asked of whom.
 
     A request counts when its head went out on a connection, so silent repetitions by the HTTP library are counted as
     well. `batches`: the repositories that the pass will visit, by instance id and host, for shared tokens (§5.5).
     """
 
-    def __init__(self, began: float, lane: int) -> None:
+    def __init__(self, began: float, priority: int) -> None:
         self.began = began
-        self.lane = lane
+        self.priority = priority
         self.batches: dict[tuple[str, str], tuple[str, ...]] = {}
         self._requests: defaultdict[Label, Counter[str]] = defaultdict(Counter)
         self._cached: defaultdict[Label, Counter[str]] = defaultdict(Counter)
@@ -201,7 +201,7 @@ class Transport:
         tries = _Tries(self._backoff_s)
         while True:
             try:
-                async with limiter.permit(request.account.lane):
+                async with limiter.permit(request.account.priority):
                     began = clock.monotonic()
                     try:
                         outcome: Answer | TransportError = await self._http.exchange(outgoing)

@@ -1,4 +1,4 @@
-"""Retries, 429 in all its forms, pauses, lanes and concurrency (registries.md §6.1–6.4)."""
+"""Retries, 429 in all its forms, pauses, priorities and concurrency (registries.md §6.1–6.4)."""
 
 from __future__ import annotations
 
@@ -175,13 +175,13 @@ async def test_interactive_requests_overtake() -> None:
     limiter = HostLimiter(ImpatientClock(), Pace(100, 100, 1))
     order: list[str] = []
 
-    async def take(name: str, lane: int) -> None:
-        async with limiter.permit(lane):
+    async def take(name: str, priority: int) -> None:
+        async with limiter.permit(priority):
             order.append(name)
             await asyncio.sleep(0)
 
     jobs = [("s1", SCHEDULED), ("s2", SCHEDULED), ("s3", SCHEDULED), ("i1", INTERACTIVE), ("i2", INTERACTIVE)]
-    await asyncio.gather(*(take(name, lane) for name, lane in jobs))
+    await asyncio.gather(*(take(name, priority) for name, priority in jobs))
     assert order == ["s1", "i1", "i2", "s2", "s3"]
 
 
