@@ -179,6 +179,16 @@ class Running:
         if len(self.whole.ids()) < 3 or len(self.whole.ids()) > 12:
             self.ask(self._tidy())
 
+    def rest(self) -> None:
+        """Before a request that must succeed: earlier updates are over, so no container is replaced under its id."""
+        self.ask(self._idle())
+
+    async def _idle(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.whole.server.services.updates.queue.idle():
+                self.clock.advance(10)
+                await asyncio.sleep(0.01)
+
     async def _tidy(self) -> None:
         await self.whole.watcher.watcher.look_again(check=False)
         for one in list(self.whole.server.application.fleet.all()):

@@ -134,6 +134,7 @@ def _succeeds(running: Running, operation: Operation, who: str, statuses: Counte
     if who != able or label in NEVER:
         return
     running.settle()
+    running.rest()
     names = [parameter.name for parameter in operation.path_parameters]
     headers = {
         parameter.name: parameter.definition["schema"]["enum"][0]
